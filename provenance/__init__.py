@@ -1,0 +1,1 @@
+"""What every stage owes its files: whole or absent, with a record of how they were made."""

@@ -1,0 +1,86 @@
+"""Files that appear whole or not at all."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from provenance.errors import UserError
+
+HASH_BLOCK = 1 << 20
+
+
+@contextmanager
+def atomic_output(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it into place when the block ends well.
+
+    The temporary file is synchronised to disk before the rename and removed when the block
+    raises, so that neither a crash nor a full disk leaves a partial file under the final name.
+
+    Parameters
+    ----------
+    path
+        The final path. Its folder is made when it is missing.
+
+    Yields
+    ------
+    pathlib.Path
+        Where to write. It keeps the final suffix, so that writers which look at it still work.
+
+    Raises
+    ------
+    UserError
+        When the folder cannot be made or written to.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the output folder {path.parent}: {error.strerror}") from None
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UserError(f"cannot write {path}: the folder is not writable or the path is a folder")
+    temporary = path.with_name(f".{path.stem}.tmp-{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits, reading it in blocks."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while block := stream.read(HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_json(path: str | Path, content: dict) -> None:
+    """Write `content` as indented JSON, atomically; NaN and infinities are refused."""
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    with atomic_output(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: str | Path) -> dict:
+    """Read a JSON object.
+
+    Raises
+    ------
+    UserError
+        When the file is missing or is not a JSON object.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: not JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds no JSON object")
+    return content
