@@ -1,0 +1,63 @@
+"""From nothing to a labelled, sharded jet dataset, a trained classifier and a report."""
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+from workflow.config_model import load_config
+from workflow.paths import Paths
+
+min_version("9.0")
+
+# Jobs call `python`: make it the interpreter that runs Snakemake, whether or not the virtual
+# environment was activated, here and in the Snakemake of every cluster job.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+if not config:
+
+    configfile: "config/quickstart.yaml"
+
+
+run_config = load_config(config)
+paths = Paths(run_config)
+
+
+wildcard_constraints:
+    part="|".join(run_config.dataset.parts),
+    index=r"\d{4}",
+    task="|".join(run_config.training) or "none",
+
+
+include: "workflow/rules/generate.smk"
+include: "workflow/rules/dataset.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+    dataset,
+    training,
+
+
+rule all:
+    """Build the dataset, train and evaluate every model, write the report."""
+    default_target: True
+    input:
+        paths.report,
+
+
+rule dataset:
+    """Build the dataset only."""
+    input:
+        paths.manifest,
+
+
+rule training:
+    """Train every model, without the report."""
+    input:
+        expand(paths.checkpoint, task=run_config.training),

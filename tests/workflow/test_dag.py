@@ -1,0 +1,63 @@
+"""The resolved graph of each shipped configuration, without running it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workflow.config_model import ROOT
+
+SNAKEMAKE = Path(sys.executable).parent / "snakemake"
+
+
+def dry_run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Plan in a folder of its own, so that results of the checkout do not count."""
+    return subprocess.run(
+        [SNAKEMAKE, "--snakefile", ROOT / "Snakefile", "--directory", folder,
+         "--workflow-profile", ROOT / "profiles" / "default", "--dry-run", "--quiet", "rules",
+         *arguments],
+        capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "200"},
+    )  # fmt: skip
+
+
+def job_counts(result: subprocess.CompletedProcess) -> dict[str, int]:
+    assert result.returncode == 0, result.stderr
+    return {
+        name: int(count)
+        for name, count in re.findall(r"^(\w+)\s+(\d+)$", result.stdout + result.stderr, re.M)
+    }
+
+
+def test_quickstart_plans_every_stage(tmp_path):
+    assert job_counts(dry_run(tmp_path)) == {
+        "pileup_library": 1, "shard": 18, "manifest": 1, "train": 1, "evaluate": 1, "report": 1,
+        "all": 1, "total": 24,
+    }  # fmt: skip
+
+
+def test_published_dataset_plans_all_shards(tmp_path):
+    result = dry_run(tmp_path, "--configfile", str(ROOT / "config" / "jetclass2.yaml"))
+    assert job_counts(result)["shard"] == 2010
+
+
+def test_one_shard_can_be_asked_for_alone(tmp_path):
+    counts = job_counts(dry_run(tmp_path, "results/quickstart/dataset/Res34P_0004.parquet"))
+    assert counts == {"pileup_library": 1, "shard": 1, "total": 2}
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("sede=3", "config key sede is unknown"),
+        ("seed=-1", "config key seed = -1"),
+        ("generation={card: nowhere.tcl}", "no such file: nowhere.tcl"),
+    ],
+)
+def test_wrong_config_stops_before_any_job(tmp_path, setting, expected):
+    result = dry_run(tmp_path, "--config", setting)
+    assert result.returncode != 0
+    assert expected in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr

@@ -1,0 +1,83 @@
+"""`python -m workflow`: what the rules call beyond the three stages."""
+
+import argparse
+import json
+from pathlib import Path
+
+from provenance.files import atomic_output
+
+
+def main() -> None:
+    """Parse the command line and call one function."""
+    parser = argparse.ArgumentParser(prog="python -m workflow", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    _add_shard(commands)
+    _add_report(commands)
+    _add_schema(commands)
+    arguments = vars(parser.parse_args())
+    arguments.pop("function")(**arguments)
+
+
+def _add_shard(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("shard", help="simulate and ntuplize until a shard is full")
+    parser.add_argument("--part", required=True)
+    parser.add_argument("--index", type=int, required=True)
+    parser.add_argument("--split", required=True, choices=("train", "val", "test"))
+    parser.add_argument("--processes", nargs="+", required=True, metavar="NAME=SHARE")
+    parser.add_argument("--seed", type=int, required=True, help="dataset seed")
+    parser.add_argument("--card", type=Path, required=True)
+    parser.add_argument("--pileup", type=Path, required=True, help="minimum-bias library")
+    parser.add_argument("--events-per-batch", type=int, default=100)
+    parser.add_argument("--jet-radius", type=float, default=0.8)
+    parser.add_argument("--qcd-labels", action="store_true")
+    parser.add_argument("--jets", type=int, required=True, help="jets in the shard")
+    parser.add_argument("--max-events", type=int, required=True)
+    parser.add_argument("--fingerprint", required=True, help="hash kept in the file's metadata")
+    parser.add_argument("--scratch", type=Path, required=True, help="folder for event files")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.set_defaults(function=_shard)
+
+
+def _shard(**arguments: object) -> None:
+    from workflow.shard import ShardJob, fill_shard
+
+    fill_shard(ShardJob(**arguments))
+
+
+def _add_report(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("report", help="write the HTML report")
+    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument(
+        "--evaluation",
+        type=Path,
+        action="append",
+        default=[],
+        dest="evaluations",
+        help="folder of an evaluated model; may be repeated",
+    )
+    parser.add_argument("--output", type=Path, required=True)
+    parser.set_defaults(function=_report)
+
+
+def _report(**arguments: Path) -> None:
+    from workflow.report import write_report
+
+    write_report(**arguments)
+
+
+def _add_schema(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("schema", help="write the JSON schema of the configuration")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.set_defaults(function=_schema)
+
+
+def _schema(output: Path) -> None:
+    with atomic_output(output) as temporary:
+        temporary.write_text(config_schema(), encoding="utf-8")
+
+
+def config_schema() -> str:
+    """Return the JSON schema of the configuration as text."""
+    from workflow.config_model import Config
+
+    return json.dumps(Config.model_json_schema(), indent=1) + "\n"

@@ -1,0 +1,182 @@
+"""The configuration: every key typed, described and checked before any job starts.
+
+The JSON schema that editors use (`workflow/schemas/config.schema.json`) is generated from these
+classes; a test keeps the two in step.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from provenance.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+PROCESSES = ROOT / "generation" / "processes"
+
+SPLIT_RATIO = {"train": 4, "val": 1, "test": 1}
+# A shard owns this many batch numbers, so that adding shards never moves an existing one.
+# 1,500 shards of 1,500 batches fill the 2,250,000 that a process has (`generation/seeds.py`).
+BATCHES_PER_SHARD = 1_500
+MAX_SHARDS = 1_500
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _existing_file(path: str) -> str:
+    """Resolve a path of the configuration against the project's root."""
+    resolved = ROOT / path
+    if not resolved.is_file():
+        raise ValueError(f"no such file: {path} (relative to the project's root, or absolute)")
+    return str(resolved)
+
+
+class Generation(_Section):
+    """How events are made."""
+
+    backend: Literal["embedded"] = Field(
+        "embedded",
+        description="`embedded`: Pythia 8 from its Python wheel and fastsim, in one process.",
+    )
+    card: str = Field(description="Delphes card, relative to the project's root.")
+    events_per_batch: int = Field(
+        100, ge=1, le=1000, description="Events that share one parameter point (masses, pT cut)."
+    )
+    pileup_events: int = Field(
+        ge=100, le=1_000_000, description="Minimum-bias events in the library shared by all jobs."
+    )
+
+    _card_exists = field_validator("card")(_existing_file)
+
+
+class Ntuplizer(_Section):
+    """How events become jets."""
+
+    jet_radius: float = Field(
+        0.8, gt=0, le=3, description="Radius of the anti-kT jets and of the truth match."
+    )
+
+
+class Part(_Section):
+    """One family of shards, `<part>_0000.parquet` and so on."""
+
+    processes: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        min_length=1, description="Processes to mix, with their share of the batches."
+    )
+    shards: int = Field(
+        ge=6,
+        le=MAX_SHARDS,
+        multiple_of=6,
+        description="Number of shards; split 4:1:1 into train, val and test by range.",
+    )
+    qcd_labels: bool = Field(
+        False, description="Label jets without a resonance by their QCD partons."
+    )
+
+    @field_validator("processes")
+    @classmethod
+    def _known(cls, processes: dict[str, int]) -> dict[str, int]:
+        known = sorted(folder.parent.name for folder in PROCESSES.glob("*/process.yaml"))
+        for process in processes:
+            if process not in known:
+                raise ValueError(f"unknown process {process!r}; there are {', '.join(known)}")
+        return processes
+
+
+class Dataset(_Section):
+    """What the dataset holds."""
+
+    jets_per_shard: int = Field(ge=1, description="Exact number of jets in every shard.")
+    max_events_per_shard: int = Field(
+        ge=1,
+        description="A shard that is not full after this many events ends in an error.",
+    )
+    parts: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$")], Part] = Field(
+        min_length=1, description="Parts by name."
+    )
+
+
+class Training(_Section):
+    """One model to train: a file of `training/configs` and what to change in it."""
+
+    config: str = Field(description="Training configuration, relative to the project's root.")
+    set: dict[str, bool | int | float | str] = Field(
+        default_factory=dict, description="Keys of that file to override."
+    )
+
+    _config_exists = field_validator("config")(_existing_file)
+
+
+class Config(_Section):
+    """A whole run: dataset, training, report."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
+        description="Name of the run; everything is written below `results/<name>`.",
+    )
+    seed: int = Field(
+        1, ge=0, le=49, description="Dataset seed; datasets with different seeds share no event."
+    )
+    generation: Generation
+    ntuplizer: Ntuplizer = Ntuplizer()
+    dataset: Dataset
+    training: dict[Literal["sophon"], Training] = Field(
+        default_factory=dict, description="Models to train on the dataset, by task."
+    )
+
+    @model_validator(mode="after")
+    def _events_fit(self) -> "Config":
+        limit = BATCHES_PER_SHARD * self.generation.events_per_batch
+        if self.dataset.max_events_per_shard > limit:
+            raise ValueError(
+                f"dataset.max_events_per_shard is {self.dataset.max_events_per_shard} but a shard "
+                f"has {BATCHES_PER_SHARD} batches of generation.events_per_batch = "
+                f"{self.generation.events_per_batch}, which is {limit} events"
+            )
+        return self
+
+
+def load_config(raw: dict[str, Any]) -> Config:
+    """Check a configuration as Snakemake read it.
+
+    Parameters
+    ----------
+    raw
+        The merged mapping of the config files and `--config`.
+
+    Raises
+    ------
+    UserError
+        Naming each wrong key, its value and what would be right.
+    """
+    if not raw:
+        raise UserError("no configuration: give one with --configfile, e.g. config/quickstart.yaml")
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        raise UserError("; ".join(_sentence(item) for item in error.errors())) from None
+
+
+def _sentence(error: dict[str, Any]) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"config key {key} is unknown; {_siblings(error['loc'])}"
+    if error["type"] == "missing":
+        return f"config key {key} is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"config key {key} = {error['input']!r}: {message}" if key else f"config: {message}"
+
+
+def _siblings(location: tuple[str | int, ...]) -> str:
+    """Name the keys that exist where an unknown one was given."""
+    fields: Any = Config
+    names = {"generation": Generation, "ntuplizer": Ntuplizer, "dataset": Dataset}
+    if location[0] == "training" and len(location) > 1:
+        fields = Training
+    elif location[:2] == ("dataset", "parts"):
+        fields = Part
+    elif len(location) > 1:
+        fields = names[str(location[0])]
+    return "known here: " + ", ".join(fields.model_fields)
