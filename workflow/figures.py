@@ -23,15 +23,9 @@ mpl.rcParams.update({"font.size": 15, "savefig.dpi": 110, "svg.hashsalt": "jets"
 SHARDS_PER_PART = 10
 
 JET_AXES = {
-    "jet_pt": hist.axis.Regular(
-        46, 200, 2500, name="jet_pt", label=r"Jet $p_\mathrm{T}$ (GeV)"
-    ),
-    "jet_sdmass": hist.axis.Regular(
-        50, 0, 500, name="jet_sdmass", label="Soft-drop mass (GeV)"
-    ),
-    "jet_nparticles": hist.axis.Regular(
-        40, 0, 200, name="jet_nparticles", label="Constituents"
-    ),
+    "jet_pt": hist.axis.Regular(46, 200, 2500, name="jet_pt", label=r"Jet $p_\mathrm{T}$ (GeV)"),
+    "jet_sdmass": hist.axis.Regular(50, 0, 500, name="jet_sdmass", label="Soft-drop mass (GeV)"),
+    "jet_nparticles": hist.axis.Regular(40, 0, 200, name="jet_nparticles", label="Constituents"),
 }
 
 CONSTITUENTS = {
@@ -51,7 +45,7 @@ def read_rows(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
         yield from file.iter_batches(columns=columns)
 
 
-def fill_jets(files: list[tuple[str, Path]]) -> hist.Hist:
+def fill_jets(files: list[tuple[str, Path]]) -> dict[str, hist.Hist]:
     """Fill the distribution of each quantity of `JET_AXES` for each part.
 
     Parameters
@@ -142,7 +136,9 @@ def plot_jets(jets: list[tuple[str, dict[str, Any]]]) -> Figure:
     reach = [np.hypot(jet["part_deta"], jet["part_dphi"]).max() for _, jet in jets]
     radius = max(0.8, *reach)
     figure = Figure(figsize=(4.6 * len(jets), 5.8), layout="constrained")
-    for axes, (label, jet) in zip(figure.subplots(1, len(jets), squeeze=False)[0], jets, strict=True):
+    for axes, (label, jet) in zip(
+        figure.subplots(1, len(jets), squeeze=False)[0], jets, strict=True
+    ):
         pt = np.hypot(jet["part_px"], jet["part_py"])
         for column, colour in CONSTITUENTS.values():
             chosen = np.asarray(jet[column], dtype=bool)

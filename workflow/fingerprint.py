@@ -8,7 +8,7 @@ anything else never simulates again, and changing the physics always does.
 import hashlib
 from pathlib import Path
 
-from workflow.config_model import PROCESSES, ROOT, Config
+from workflow.config_model import PROCESSES, Config
 
 # Raised by hand together with a change of code that changes the events or the jets.
 SIMULATION_VERSION = 1
@@ -52,7 +52,9 @@ def dataset_fingerprint(config: Config) -> str:
 def _digest(files: list[Path], *values: object) -> str:
     digest = hashlib.sha256()
     for file in files:
-        digest.update(file.relative_to(ROOT).as_posix().encode() if file.is_relative_to(ROOT) else b"")
+        digest.update(
+            file.relative_to(ROOT).as_posix().encode() if file.is_relative_to(ROOT) else b""
+        )
         digest.update(file.read_bytes())
     digest.update(repr(values).encode())
     return digest.hexdigest()

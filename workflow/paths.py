@@ -25,6 +25,7 @@ class Paths:
         self.evaluation = str(root / "evaluation" / "{task}")
         self.metrics = str(root / "evaluation" / "{task}" / "metrics.json")
         self.report = str(root / "report.html")
+
     def shards(self, config: Config) -> list[str]:
         """Return every shard of the dataset, part by part."""
         return [

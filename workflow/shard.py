@@ -6,23 +6,8 @@ what seems to be missing, down to a single batch, so that at most one batch's je
 Event files live in scratch only while their jets are made.
 """
 
-import sys
-import tempfile
-import time
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-
-import pyarrow as pa
-
-from generation.delphes_file import write_delphes_file
-from generation.simulate import Simulator
-from ntuplizer.jets import ntuplize
-from ntuplizer.shards import write_shard
-from provenance.errors import UserError
-from workflow.config_model import BATCHES_PER_SHARD
 
 # Of the batches that seem to be missing, so many are simulated before the estimate is made anew.
 STEP_FRACTION = 0.8
