@@ -52,9 +52,7 @@ def dataset_fingerprint(config: Config) -> str:
 def _digest(files: list[Path], *values: object) -> str:
     digest = hashlib.sha256()
     for file in files:
-        digest.update(
-            file.relative_to(ROOT).as_posix().encode() if file.is_relative_to(ROOT) else b""
-        )
+        digest.update(file.name.encode())
         digest.update(file.read_bytes())
     digest.update(repr(values).encode())
     return digest.hexdigest()
