@@ -1,7 +1,6 @@
 """`python -m workflow`: what the rules call beyond the three stages."""
 
 import argparse
-import json
 from pathlib import Path
 
 from provenance.files import atomic_output
@@ -66,18 +65,16 @@ def _report(**arguments: Path) -> None:
 
 
 def _add_schema(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("schema", help="write the JSON schema of the configuration")
-    parser.add_argument("--output", type=Path, required=True)
+    parser = commands.add_parser(
+        "schema", help="regenerate the configuration's JSON schema and reference page"
+    )
+    parser.add_argument("--root", type=Path, default=Path(), help="the project's root")
     parser.set_defaults(function=_schema)
 
 
-def _schema(output: Path) -> None:
-    with atomic_output(output) as temporary:
-        temporary.write_text(config_schema(), encoding="utf-8")
+def _schema(root: Path) -> None:
+    from workflow.config_model import GENERATED
 
-
-def config_schema() -> str:
-    """Return the JSON schema of the configuration as text."""
-    from workflow.config_model import Config
-
-    return json.dumps(Config.model_json_schema(), indent=1) + "\n"
+    for path, text in GENERATED.items():
+        with atomic_output(root / path) as temporary:
+            temporary.write_text(text(), encoding="utf-8")

@@ -1,9 +1,11 @@
 """The configuration: every key typed, described and checked before any job starts.
 
-The JSON schema that editors use (`workflow/schemas/config.schema.json`) is generated from these
-classes; a test keeps the two in step.
+The JSON schema that editors use and the reference page are generated from these classes
+(`python -m workflow schema`); a test keeps them in step.
 """
 
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -180,3 +182,69 @@ def _siblings(location: tuple[str | int, ...]) -> str:
     elif len(location) > 1:
         fields = names[str(location[0])]
     return "known here: " + ", ".join(fields.model_fields)
+
+
+def config_schema() -> str:
+    """Return the JSON schema of the configuration as text."""
+    return json.dumps(Config.model_json_schema(), indent=1) + "\n"
+
+
+def config_reference() -> str:
+    """Return the reference page of the configuration as Markdown."""
+    rows = "\n".join(
+        f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in _keys(Config)
+    )
+    return f"""# Configuration
+
+Every key of a configuration file, generated from `workflow/config_model.py` by
+`python -m workflow schema`. A key that is not listed here, or a value out of range, stops a run
+before any job starts. `config/quickstart.yaml` and `config/jetclass2.yaml` are complete examples.
+
+| Key | Type | Default | Meaning |
+|---|---|---|---|
+{rows}
+"""
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """Yield (key, type, default, description) of every leaf, depth first."""
+    definitions = Config.model_json_schema()["$defs"]
+    schema = definitions.get(model.__name__) or Config.model_json_schema()
+    for name, field in schema["properties"].items():
+        default = "required" if name in schema.get("required", ()) else "optional"
+        if "default" in field and not isinstance(field["default"], dict):
+            default = f"`{field['default']}`"
+        nested = _nested(field)
+        if nested is None:
+            yield f"{prefix}{name}", _type_of(field), default, field["description"]
+        else:
+            child, wildcard = nested
+            yield from _keys(child, f"{prefix}{name}.{wildcard}")
+
+
+def _nested(field: dict[str, Any]) -> tuple[type[BaseModel], str] | None:
+    """Return the section that a key holds, and `<name>.` when it holds several by name."""
+    sections = {section.__name__: section for section in _Section.__subclasses__()}
+    values = next(iter(field.get("patternProperties", {}).values()), None)
+    values = values or field.get("additionalProperties")
+    for holder, wildcard in ((field, ""), (values, "<name>.")):
+        if isinstance(holder, dict) and "$ref" in holder:
+            return sections[holder["$ref"].rsplit("/", 1)[-1]], wildcard
+    return None
+
+
+def _type_of(field: dict[str, Any]) -> str:
+    """Write a field's type and range: `integer, 1 to 1000`."""
+    kind = field.get("const") or field.get("type", "mapping")
+    if kind == "object":
+        return "mapping"
+    low, high = (field.get("minimum", field.get("exclusiveMinimum")), field.get("maximum"))
+    if high is not None:
+        return f"{kind}, {low} to {high}"
+    return f"{kind}, at least {low}" if low is not None else str(kind)
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "workflow/schemas/config.schema.json": config_schema,
+    "docs/configuration.md": config_reference,
+}
