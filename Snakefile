@@ -6,6 +6,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
+from provenance.errors import UserError
 from workflow.config_model import load_config
 from workflow.paths import Paths
 
@@ -21,7 +22,10 @@ if not config:
     configfile: "config/quickstart.yaml"
 
 
-run_config = load_config(config)
+try:
+    run_config = load_config(config)
+except UserError as error:
+    sys.exit(f"error: {error}")
 paths = Paths(run_config)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from generation.fastsim.tcl.control import CONTROL_COMMANDS, expect
-from generation.fastsim.tcl.interpreter import Frame, Interpreter, LoopBreak, LoopContinue
+from generation.fastsim.tcl.interpreter import BreakSignal, ContinueSignal, Frame, Interpreter
 from generation.fastsim.tcl.lists import LIST_COMMANDS
 from generation.fastsim.tcl.values import (
     TclError,
@@ -245,7 +245,7 @@ class _Reader:
         """Run the card and return what it configures."""
         try:
             self.tcl.run_file(self.path, self._text(self.path))
-        except (LoopBreak, LoopContinue):
+        except (BreakSignal, ContinueSignal):
             raise UserError(f"{self.path}: 'break' or 'continue' stands outside a loop") from None
         settings = self._variables("")
         if "ExecutionPath" not in settings:

@@ -1,0 +1,1 @@
+"""What can be learned: each task binds a network, a loss and metrics."""

@@ -1,11 +1,11 @@
 """The commands that steer: variables, conditions, loops, procedures, namespaces."""
 
 from generation.fastsim.tcl.interpreter import (
+    BreakSignal,
+    ContinueSignal,
     Frame,
     Interpreter,
-    LoopBreak,
-    LoopContinue,
-    ProcedureReturn,
+    ReturnSignal,
 )
 from generation.fastsim.tcl.values import (
     TclError,
@@ -166,19 +166,19 @@ def foreach_command(tcl: Interpreter, arguments: list[Value]) -> Value:
 def break_command(tcl: Interpreter, arguments: list[Value]) -> Value:
     """`break`."""
     expect(arguments, 0, 0, "break")
-    raise LoopBreak
+    raise BreakSignal
 
 
 def continue_command(tcl: Interpreter, arguments: list[Value]) -> Value:
     """`continue`."""
     expect(arguments, 0, 0, "continue")
-    raise LoopContinue
+    raise ContinueSignal
 
 
 def return_command(tcl: Interpreter, arguments: list[Value]) -> Value:
     """`return ?value?`."""
     expect(arguments, 0, 1, "return ?value?")
-    raise ProcedureReturn(arguments[0] if arguments else "")
+    raise ReturnSignal(arguments[0] if arguments else "")
 
 
 def error_command(tcl: Interpreter, arguments: list[Value]) -> Value:
@@ -217,9 +217,9 @@ def proc_command(tcl: Interpreter, arguments: list[Value]) -> Value:
         with tcl.within(Frame(namespace, local)):
             try:
                 return tcl.run(body)
-            except ProcedureReturn as returned:
+            except ReturnSignal as returned:
                 return returned.value
-            except (LoopBreak, LoopContinue):
+            except (BreakSignal, ContinueSignal):
                 raise TclError(f"procedure '{name}' leaves a loop that it is not in") from None
 
     if name in tcl.protected:

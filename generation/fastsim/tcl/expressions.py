@@ -206,7 +206,7 @@ def _finite(function: Callable[..., Any], *arguments: int | float) -> int | floa
         raise TclError("a number in an expression is too large") from None
     except (ValueError, TypeError):
         raise TclError("a function in an expression has no value for its argument") from None
-    if isinstance(result, complex) or result != result:
+    if isinstance(result, complex) or math.isnan(result):
         raise TclError("an expression has no real value")
     if isinstance(result, bool):
         return int(result)
@@ -289,13 +289,14 @@ _OPERATIONS: dict[str, Callable[[Value, Value], Value]] = {
     "|": _integers(operator.or_),
 }
 
+_C_FUNCTIONS = (
+    *("acos", "asin", "atan", "cos", "cosh", "exp", "isqrt", "log", "log10"),
+    *("sin", "sinh", "sqrt", "tan", "tanh"),
+)
+
 # Name: function, least and most arguments. Random numbers are left out: a card has one meaning.
 FUNCTIONS: dict[str, tuple[Callable[..., Any], int, int]] = {
-    **{
-        name: (getattr(math, name), 1, 1)
-        for name in ("acos", "asin", "atan", "cos", "cosh", "exp", "log", "log10")
-        + ("sin", "sinh", "sqrt", "tan", "tanh", "isqrt")
-    },
+    **{name: (getattr(math, name), 1, 1) for name in _C_FUNCTIONS},
     "abs": (abs, 1, 1),
     "atan2": (math.atan2, 2, 2),
     "bool": (bool, 1, 1),

@@ -1,12 +1,19 @@
 """Runs the commands of a card: variables, namespaces, procedures, loops, and nothing else."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from generation.fastsim.tcl import expressions
-from generation.fastsim.tcl.syntax import Command, Incomplete, Substitution, Variable, Word, parse
+from generation.fastsim.tcl.syntax import (
+    Command,
+    IncompleteError,
+    Substitution,
+    Variable,
+    Word,
+    parse,
+)
 from generation.fastsim.tcl.values import Literal, TclError, Value, as_text, as_truth
 from provenance.errors import UserError
 
@@ -31,15 +38,15 @@ class Frame:
     links: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
-class LoopBreak(Exception):
+class BreakSignal(Exception):  # noqa: N818 - a signal, not an error
     """`break` on its way to its loop."""
 
 
-class LoopContinue(Exception):
+class ContinueSignal(Exception):  # noqa: N818 - a signal, not an error
     """`continue` on its way to its loop."""
 
 
-class ProcedureReturn(Exception):
+class ReturnSignal(Exception):  # noqa: N818 - a signal, not an error
     """`return` on its way out of a procedure or a sourced file."""
 
     def __init__(self, value: Value):
@@ -81,11 +88,8 @@ class Interpreter:
 
     def run_file(self, path: Path, source: str) -> None:
         """Run the text of a file in the present frame."""
-        with self._place(str(path), 1):
-            try:
-                self._run(source, str(path), 1)
-            except ProcedureReturn:
-                pass
+        with self._place(str(path), 1), suppress(ReturnSignal):
+            self._run(source, str(path), 1)
 
     def run(self, script: Value) -> Value:
         """Run a script that is a value, such as the body of a loop."""
@@ -111,9 +115,9 @@ class Interpreter:
         self.spend(0)
         try:
             self.run(body)
-        except LoopContinue:
+        except ContinueSignal:
             return True
-        except LoopBreak:
+        except BreakSignal:
             return False
         return True
 
@@ -276,7 +280,7 @@ class Interpreter:
         self.path, self.line = path, line
         try:
             yield
-        except Incomplete as error:
+        except IncompleteError as error:
             raise UserError(f"{path}:{error.line}: {error}") from None
         except TclError as error:
             raise UserError(f"{path}:{line}: {error}") from None

@@ -12,7 +12,7 @@ _PLAIN = re.compile(r"[^\s;\\$\[\]\"{}]+")
 _BLANK = " \t\r\v\f"
 
 
-class Incomplete(TclError):
+class IncompleteError(TclError):
     """Text that ends too early or goes on too long, with the line of it."""
 
     def __init__(self, message: str, line: int):
@@ -61,7 +61,7 @@ def parse(source: str, path: str, line: int) -> tuple[Command, ...]:
 
     Raises
     ------
-    Incomplete
+    IncompleteError
         When braces, brackets or quotes do not pair.
     """
     return Reader(source, path, line).commands(closing="")
@@ -86,9 +86,9 @@ class Reader:
         """Return the next character, or an empty text at the end."""
         return self.source[self.position : self.position + 1]
 
-    def fail(self, message: str) -> Incomplete:
+    def fail(self, message: str) -> IncompleteError:
         """Return the error to raise at the present position."""
-        return Incomplete(message, self.line)
+        return IncompleteError(message, self.line)
 
     def commands(self, closing: str) -> tuple[Command, ...]:
         """Read commands up to `closing` (a bracket, or nothing for the end of the text)."""
@@ -143,7 +143,7 @@ class Reader:
         return Substitution(self.commands(closing="]"))
 
     def quoted(self) -> Word:
-        """Read the quoted word at a `\"`."""
+        """Read the quoted word at a quote."""
         self.position += 1
         word = self._parts('"')
         if not self.peek():
