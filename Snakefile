@@ -17,9 +17,10 @@ min_version("9.0")
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
-if not config:
+# The default, not a base that other configurations are merged into.
+if not workflow.overwrite_configfiles:
 
-    configfile: "config/quickstart.yaml"
+    configfile: str(Path(workflow.basedir) / "config" / "quickstart.yaml")
 
 
 try:

@@ -1,0 +1,1 @@
+"""From Delphes events to labelled jets, event objects and dataset shards."""

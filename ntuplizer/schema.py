@@ -52,7 +52,7 @@ CONSTITUENT_COLUMNS = _lists(
         "dzval",
         _FLOAT,
         "mm",
-        "longitudinal impact parameter from the primary vertex; 0 for neutrals",
+        "longitudinal impact parameter to the primary vertex; 0 for neutrals",
     ),
     ("dzerr", _FLOAT, "mm", "its uncertainty; 0 for neutrals"),
     ("charge", _INT, "e", "electric charge"),
