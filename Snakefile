@@ -43,6 +43,10 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
+onsuccess:
+    sys.stderr.write(f"\nDone. Everything is below {paths.root}; open {paths.report}\n")
+
+
 localrules:
     all,
     dataset,
