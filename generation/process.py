@@ -1,0 +1,184 @@
+"""Processes as data: what is generated, at which parameter points, and how it decays."""
+
+import math
+from functools import cache
+from pathlib import Path
+from string import Template
+from typing import Literal
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from generation.seeds import PROCESS_CODES
+from provenance.errors import UserError
+
+FOLDER = Path(__file__).parent / "processes"
+
+# Pythia's code for a channel whose branching ratio is taken from the table as it stands.
+TABLE_MATRIX_ELEMENT = 100
+FRACTION_TOLERANCE = 1e-4
+
+Point = dict[str, float | int | str]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Range(_Model):
+    """A value of the grid `first`, `first + step`, ..., `last`, all equally likely."""
+
+    first: float
+    last: float
+    step: float = Field(gt=0)
+
+    def draw(self, rng: np.random.Generator, _: Point) -> float:
+        """Draw one value of the grid."""
+        count = round((self.last - self.first) / self.step) + 1
+        return self.first + self.step * int(rng.integers(count))
+
+
+class Geometric(_Model):
+    """A value of the grid first · ratio^(i / (count - 1)), i = 0 ... count - 1, equally likely."""
+
+    first: float = Field(gt=0)
+    ratio: float = Field(gt=0)
+    count: int = Field(gt=1)
+    integer: bool = False
+
+    def draw(self, rng: np.random.Generator, _: Point) -> float:
+        """Draw one value of the grid, rounded down where the grid is one of integers."""
+        step = int(rng.integers(self.count)) / (self.count - 1)
+        # Written with exp because the published grid of momenta was: it ends at 2499, not at 2500.
+        value = self.first * math.exp(math.log(self.ratio) * step)
+        return float(math.floor(value)) if self.integer else value
+
+
+class Fraction(_Model):
+    """A uniformly drawn fraction of a parameter that was drawn before."""
+
+    fraction_of: str
+    low: float
+    high: float
+
+    def draw(self, rng: np.random.Generator, drawn: Point) -> float:
+        """Draw the fraction and return it times the other parameter."""
+        return float(rng.uniform(self.low, self.high)) * float(drawn[self.fraction_of])
+
+
+class Choice(_Model):
+    """One of several equally likely sets of values."""
+
+    choice: list[dict[str, float | str]] = Field(min_length=1)
+
+
+class Channel(_Model):
+    """A decay channel: its branching fraction and the PDG codes of its products."""
+
+    fraction: float = Field(gt=0, le=1)
+    products: list[int] = Field(min_length=2, max_length=8)
+
+
+class Process(_Model):
+    """A process as its process.yaml describes it.
+
+    Attributes
+    ----------
+    name
+        The name of its folder.
+    description
+        One line for people.
+    seed_code
+        Its own number in the seed map.
+    hard_process
+        A hard process of this package (`generation.pythia.HARD_PROCESSES`) beyond what `settings`
+        switches on.
+    higgs_widths
+        Whether the widths of the Higgs bosons are those of `settings` and `decays` or calculated by
+        Pythia from their couplings.
+    point
+        How each parameter is drawn, once per batch and in this order.
+    settings
+        Pythia settings; `$name` stands for a parameter.
+    decays
+        Decay tables by PDG code; they replace Pythia's.
+    """
+
+    name: str
+    description: str
+    seed_code: int = Field(ge=0, lt=PROCESS_CODES)
+    hard_process: Literal["gg2XX"] | None = None
+    higgs_widths: Literal["table", "calculated"] = "table"
+    point: dict[str, Range | Geometric | Fraction | Choice] = {}
+    settings: list[str]
+    decays: dict[int, list[Channel]] = {}
+
+    @model_validator(mode="after")
+    def _fractions_add_up(self) -> "Process":
+        for pdg, channels in self.decays.items():
+            total = sum(channel.fraction for channel in channels)
+            if abs(total - 1) > FRACTION_TOLERANCE:
+                raise ValueError(f"the branching fractions of {pdg} add up to {total:g}, not 1")
+        return self
+
+    def draw_point(self, rng: np.random.Generator) -> Point:
+        """Draw a parameter point: the values by name, in GeV where they are masses or momenta."""
+        drawn: Point = {}
+        for name, distribution in self.point.items():
+            if isinstance(distribution, Choice):
+                drawn.update(distribution.choice[int(rng.integers(len(distribution.choice)))])
+            else:
+                drawn[name] = distribution.draw(rng, drawn)
+        return drawn
+
+    def pythia_settings(self, point: Point) -> list[str]:
+        """Return the Pythia settings of this process at a parameter point, decay tables included."""
+        lines = [*_common_settings(), *self.settings]
+        lines = [Template(line).substitute(point) for line in lines]
+        for pdg, channels in self.decays.items():
+            lines.append(f"{pdg}:doForceWidth = on")
+            command = "oneChannel"
+            for channel in channels:
+                products = " ".join(map(str, channel.products))
+                lines.append(
+                    f"{pdg}:{command} = 1 {channel.fraction} {TABLE_MATRIX_ELEMENT} {products}"
+                )
+                command = "addChannel"
+        return lines
+
+
+def process_names() -> list[str]:
+    """Return the names of all processes."""
+    return sorted(path.parent.name for path in FOLDER.glob("*/process.yaml"))
+
+
+def load_process(name: str) -> Process:
+    """Read the process.yaml of a process.
+
+    Raises
+    ------
+    UserError
+        When there is no such process, or when its file has a wrong key or value.
+    """
+    if name not in process_names():
+        raise UserError(f"there is no process {name!r}; known are {', '.join(process_names())}")
+    path = FOLDER / name / "process.yaml"
+    try:
+        return Process(name=name, **yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (ValidationError, yaml.YAMLError, TypeError) as error:
+        raise UserError(f"{path}: {_first_problem(error)}") from None
+
+
+def _first_problem(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return f"not a process description ({error})"
+    problem = error.errors()[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    return f"{place}: {problem['msg']}" if place else problem["msg"]
+
+
+@cache
+def _common_settings() -> list[str]:
+    text = (FOLDER / "common.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text)["settings"]

@@ -1,0 +1,223 @@
+"""Pythia 8: whole batches of events, each from a start of its own, as generator records."""
+
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import awkward as ak
+import numpy as np
+import pythia8mc
+from numpy.typing import NDArray
+
+from generation.process import Point, Process
+from generation.pythia_record import ParticleTable, to_record
+from generation.record import GeneratorRecord
+from generation.seeds import Stage, stream
+
+SILENCE = ("Print:quiet = on", "Next:numberCount = 0")
+# The start that integrates multiparton interactions for all others; batch seeds begin at 1.
+PREPARATION_SEED = 1
+PREPARATION_POINT_SEED = 0
+# Values of MultipartonInteractions:reuseInit.
+SAVE_TO_FILE, READ_FROM_FILE = 1, 2
+HIGGS_BOSONS = (25, 35, 36, 37)
+# Failures per event asked for after which a parameter point counts as impossible.
+MOST_FAILURES = 50
+
+
+class PairProduction(pythia8mc.Sigma2Process):
+    """g g -> X X for a scalar X (PDG 25), in the limit of an infinitely heavy top quark.
+
+    |M|² ∝ ŝ² (3 m² / (ŝ - m²) - 1)²: the triangle with the trilinear coupling against the box
+    (Glover and van der Bij, Nucl. Phys. B309 (1988) 282).
+    """
+
+    # Only the shape matters; this brings cross sections to the picobarns usual in Pythia, GeV⁻⁴.
+    SCALE = 1e-8
+
+    def sigmaKin(self) -> None:  # noqa: N802 - Pythia's name
+        """Evaluate dσ/dt̂ ∝ |M|²/ŝ² at the current point of phase space."""
+        self._sigma = self.SCALE * (3 * self.s3 / (self.sH - self.s3) - 1) ** 2
+
+    def sigmaHat(self) -> float:  # noqa: N802 - Pythia's name
+        """Return the cross section dσ/dt̂, in GeV⁻⁴."""
+        return self._sigma
+
+    def setIdColAcol(self) -> None:  # noqa: N802 - Pythia's name
+        """Set flavours and colours: the colours of the gluons annihilate."""
+        self.setId(21, 21, 25, 25)
+        self.setColAcol(1, 2, 2, 1, 0, 0, 0, 0)
+
+    def name(self) -> str:
+        """Return the name for Pythia's listings."""
+        return "g g -> X X"
+
+    def code(self) -> int:
+        """Return the process code; Pythia leaves those above 9000 to users."""
+        return 9001
+
+    def inFlux(self) -> str:  # noqa: N802 - Pythia's name
+        """Return the incoming partons."""
+        return "gg"
+
+    def id3Mass(self) -> int:  # noqa: N802 - Pythia's name
+        """Return whose mass the first outgoing particle has."""
+        return 25
+
+    def id4Mass(self) -> int:  # noqa: N802 - Pythia's name
+        """Return whose mass the second outgoing particle has."""
+        return 25
+
+
+HARD_PROCESSES: dict[str, Callable[[], pythia8mc.SigmaProcess]] = {"gg2XX": PairProduction}
+
+
+@dataclass(frozen=True)
+class GeneratedBatch:
+    """Events as Pythia made them.
+
+    Attributes
+    ----------
+    record
+        All particles.
+    event
+        Properties of the events, (n_events,) arrays named like the leaves of Delphes' `Event`.
+    failed
+        How many more events Pythia gave up; they are not in the record.
+    cross_section
+        Pythia's estimate for the hard process, in mb. That of `PairProduction` means nothing.
+    """
+
+    record: GeneratorRecord
+    event: dict[str, NDArray]
+    failed: int
+    cross_section: float
+
+
+class EventGenerator:
+    """Pythia for one process, ready to make any of its batches.
+
+    Every batch starts a Pythia of its own, so that its events depend on its parameter point and
+    seed alone. What all these starts have in common is done once: reading the tables of particles
+    and settings, reading the parton densities, and integrating multiparton interactions.
+
+    Parameters
+    ----------
+    process
+        What to generate.
+    """
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self._template = pythia8mc.Pythia("", False)
+        _apply(self._template, SILENCE)
+        self.particles = ParticleTable.of_pythia(self._template.particleData)
+        self._folder = tempfile.TemporaryDirectory(prefix="pythia-")
+        self._densities = self._prepare()
+
+    def batch(self, point: Point, seed: int, n_events: int) -> GeneratedBatch:
+        """Generate a batch of events.
+
+        Parameters
+        ----------
+        point
+            The parameter point, from `Process.draw_point`.
+        seed
+            1 to 900,000,000.
+        n_events
+            How many events; exactly so many come back.
+
+        Raises
+        ------
+        RuntimeError
+            When Pythia does not start, or fails 50 times as often as it is asked for events.
+        """
+        pythia = self._configured(point, seed)
+        pythia.settings.mode("MultipartonInteractions:reuseInit", READ_FROM_FILE)
+        pythia.setPDFPtr(*self._densities)
+        _kept = self._start(pythia)
+        parts, made, failed = [], 0, 0
+        while made < n_events:
+            events = pythia.nextBatch(n_events - made, "none")
+            parts.append(_successful(events))
+            made += len(parts[-1])
+            failed = failed + len(events) - len(parts[-1])
+            if failed > MOST_FAILURES * n_events:
+                raise RuntimeError(f"Pythia fails to generate {self.process.name} at {point}")
+        events = parts[0] if len(parts) == 1 else ak.concatenate(parts)
+        return GeneratedBatch(
+            record=to_record(events.prt, self.particles),
+            event=_event_properties(events.info),
+            failed=failed,
+            cross_section=pythia.infoPython().sigmaGen(),
+        )
+
+    def _prepare(self) -> tuple[pythia8mc.PDF, ...]:
+        """Save the integrated multiparton interactions; return the parton densities."""
+        point = self.process.draw_point(stream(Stage.PARAMETER_POINT, PREPARATION_POINT_SEED))
+        pythia = self._configured(point, PREPARATION_SEED)
+        pythia.settings.mode("MultipartonInteractions:reuseInit", SAVE_TO_FILE)
+        # Soft (1) and hard (2) processes, each with a set for either beam.
+        densities = tuple(pythia.getPDFPtr(2212, use, beam) for use in (1, 2) for beam in "AB")
+        pythia.setPDFPtr(*densities)
+        _kept = self._start(pythia)
+        return densities
+
+    def _configured(self, point: Point, seed: int) -> pythia8mc.Pythia:
+        pythia = pythia8mc.Pythia(self._template.settings, self._template.particleData, False)
+        _apply(pythia, self.process.pythia_settings(point))
+        _apply(pythia, ("Random:setSeed = on", f"Random:seed = {seed}"))
+        file = Path(self._folder.name, "multiparton.dat")
+        pythia.settings.word("MultipartonInteractions:initFile", str(file))
+        return pythia
+
+    def _start(self, pythia: pythia8mc.Pythia) -> list[pythia8mc.PhysicsBase]:
+        """Initialise; return what must live as long as `pythia`, which does not own it."""
+        kept: list[pythia8mc.PhysicsBase] = []
+        if self.process.higgs_widths == "table":
+            # Pythia's own resonances integrate widths, half a start's time; ours are given.
+            for pdg in HIGGS_BOSONS:
+                kept.append(pythia8mc.ResonanceGeneric(pdg))
+                pythia.setResonancePtr(kept[-1])
+        if self.process.hard_process is not None:
+            kept.append(HARD_PROCESSES[self.process.hard_process]())
+            pythia.setSigmaPtr(kept[-1])
+        if not pythia.init():
+            raise RuntimeError(f"Pythia does not start for {self.process.name}")
+        return kept
+
+
+def _apply(pythia: pythia8mc.Pythia, settings: Iterable[str]) -> None:
+    for setting in settings:
+        if not pythia.readString(setting):
+            raise ValueError(f"Pythia does not know the setting {setting!r}")
+
+
+def _successful(events: ak.Array) -> ak.Array:
+    """Return the events that are not None, contiguous in memory."""
+    layout = events.layout
+    if np.all(np.asarray(layout.index.data) >= 0):
+        return ak.Array(layout.content)
+    return ak.to_packed(ak.drop_none(events, axis=0))
+
+
+def _event_properties(info: ak.Array) -> dict[str, NDArray]:
+    """Return the properties that Delphes keeps of an event (AnalyzeEvent of its Pythia reader)."""
+    layout = info.layout
+
+    def column(name: str) -> NDArray:
+        return np.asarray(layout[name].data)
+
+    return {
+        "Scale": np.sqrt(column("Q2Ren")).astype(np.float32),
+        "AlphaQED": column("alphaEM").astype(np.float32),
+        "AlphaQCD": column("alphaS").astype(np.float32),
+        "ID1": column("id1"),
+        "ID2": column("id2"),
+        "X1": column("x1").astype(np.float32),
+        "X2": column("x2").astype(np.float32),
+        "ScalePDF": np.sqrt(column("Q2Fac")).astype(np.float32),
+        "PDF1": column("pdf1").astype(np.float32),
+        "PDF2": column("pdf2").astype(np.float32),
+    }
