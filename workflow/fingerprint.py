@@ -20,7 +20,7 @@ def shard_fingerprint(config: Config, part: str) -> str:
     """Return the fingerprint of a part's shards: physics files, configuration, code versions."""
     processes = config.dataset.parts[part].processes
     return _digest(
-        [Path(config.generation.card)]
+        [Path(config.generation.card), PROCESSES / "common.yaml"]
         + [file for name in processes for file in sorted((PROCESSES / name).iterdir())],
         SIMULATION_VERSION,
         NTUPLIZER_VERSION,

@@ -162,7 +162,7 @@ def format_command(tcl: Interpreter, arguments: list[Value]) -> Value:
 
 
 def string_command(tcl: Interpreter, arguments: list[Value]) -> Value:
-    """`string operation text ...`; the operations are those of `_STRING_OPERATIONS`."""
+    """Apply `string operation text ...`; the operations are those of `_STRING_OPERATIONS`."""
     expect(arguments, 2, None, "string operation text ?...?")
     operation, *words = map(as_text, arguments)
     function, count = _STRING_OPERATIONS.get(operation, (None, 0))
