@@ -1,0 +1,6 @@
+"""`python -m training <command>`."""
+
+from provenance.errors import run
+from training.cli import main
+
+run(main)

@@ -1,0 +1,59 @@
+"""Checkpoints: what is read back from them, and what they are checked against."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from ntuplizer.labels import LABELS
+from provenance.errors import UserError
+from training.config import FitConfig
+from training.data.features import FEATURES, VECTORS
+from training.tasks.sophon import Sophon
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint file, tensors and plain values only.
+
+    Raises
+    ------
+    UserError
+        When the file is missing, is no checkpoint of this project, or was trained on other
+        features or labels.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises half a dozen unrelated types here
+        raise UserError(f"{path}: not a checkpoint ({str(error).splitlines()[0]})") from None
+    description = checkpoint.get("description") if isinstance(checkpoint, dict) else None
+    if not isinstance(description, dict):
+        raise UserError(f"{path}: has no description of features and labels: not of this project")
+    for key, expected in (("features", FEATURES), ("vectors", VECTORS), ("labels", LABELS)):
+        if tuple(description.get(key, ())) != tuple(expected):
+            raise UserError(
+                f"{path}: was trained with other {key} ({len(description.get(key, ()))}) "
+                f"than this version's ({len(expected)})"
+            )
+    return checkpoint
+
+
+def load_task(path: str | Path) -> Sophon:
+    """Rebuild the trained task with its averaged weights, in evaluation mode.
+
+    Raises
+    ------
+    UserError
+        As `read_checkpoint`.
+    """
+    checkpoint = read_checkpoint(path)
+    try:
+        config = FitConfig.model_validate(checkpoint["description"]["config"])
+        task = Sophon(config, tuple(checkpoint["description"]["labels"]))
+        task.load_state_dict(checkpoint["state_dict"])
+    except (KeyError, ValidationError, RuntimeError) as error:
+        raise UserError(f"{path}: made by another version ({str(error).splitlines()[0]})") from None
+    return task.eval()

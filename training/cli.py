@@ -1,0 +1,54 @@
+"""The command line: parses and calls one function."""
+
+import argparse
+from pathlib import Path
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run `python -m training <command>`."""
+    parser = argparse.ArgumentParser(prog="python -m training", description="Shards to models.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    fit = commands.add_parser("fit", help="train a network on a dataset")
+    fit.add_argument("--config", type=Path, required=True, help="a file of training/configs")
+    fit.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override, e.g. epochs=2"
+    )
+    fit.add_argument("--manifest", type=Path, required=True, help="manifest.json of the dataset")
+    fit.add_argument("--output", type=Path, required=True, help="folder for the results")
+    fit.add_argument("--resume", action="store_true", help="go on from the folder's last.ckpt")
+    fit.set_defaults(call=_fit)
+
+    evaluate = commands.add_parser("evaluate", help="measure a trained network")
+    evaluate.add_argument("--checkpoint", type=Path, required=True)
+    evaluate.add_argument("--manifest", type=Path, required=True)
+    evaluate.add_argument("--split", choices=("train", "val", "test"), default="test")
+    evaluate.add_argument("--output", type=Path, required=True, help="folder for the results")
+    evaluate.set_defaults(call=_evaluate)
+
+    summary = commands.add_parser("summary", help="print a network's layers and parameters")
+    summary.add_argument("--task", choices=("sophon",), required=True)
+    summary.set_defaults(call=_summary)
+
+    options = parser.parse_args(arguments)
+    options.call(options)
+
+
+def _fit(options: argparse.Namespace) -> None:
+    from training.config import load_config
+    from training.fit import fit
+
+    config = load_config(options.config, options.set)
+    fit(config, options.manifest, options.output, options.resume)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from training.evaluate.evaluate import evaluate
+
+    evaluate(options.checkpoint, options.manifest, options.split, options.output)
+
+
+def _summary(options: argparse.Namespace) -> None:
+    from training.summary import summary
+
+    print(summary(options.task))

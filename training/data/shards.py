@@ -1,0 +1,175 @@
+"""Shards of a dataset: what the manifest lists, and row groups read into flat arrays."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from provenance.errors import UserError
+from provenance.files import read_json
+from training.config import Selection
+from training.data.features import COLUMNS, JET_FLOATS, LABEL, PARTICLE_CODES, PARTICLE_FLOATS
+
+# Footers are read at the start, many small reads at once.
+FOOTER_READERS = 8
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """A piece of a shard that is read in one go."""
+
+    path: Path
+    part: str
+    index: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Jets:
+    """Jets as flat arrays; constituents of jet i are `offsets[i]:offsets[i + 1]`."""
+
+    offsets: np.ndarray  # (n_jets + 1,) int64
+    floats: np.ndarray  # (10, n_particles) float32: PARTICLE_FLOATS
+    codes: np.ndarray  # (6, n_particles) int8: PARTICLE_CODES
+    pt: np.ndarray  # (n_jets,) float32, GeV
+    energy: np.ndarray  # (n_jets,) float32, GeV
+    sdmass: np.ndarray  # (n_jets,) float32, GeV
+    label: np.ndarray  # (n_jets,) int64
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+def list_shards(
+    manifest: str | Path, split: str, labels: tuple[str, ...]
+) -> list[tuple[Path, str]]:
+    """Return (path, part) of a split's files, in the manifest's order.
+
+    Raises
+    ------
+    UserError
+        When the manifest lacks its keys, speaks of other labels, or the split is empty.
+    """
+    manifest = Path(manifest)
+    content = read_json(manifest)
+    try:
+        files = [
+            (manifest.parent / entry["path"], entry["part"])
+            for entry in content["files"]
+            if entry["split"] == split
+        ]
+        written_for = tuple(content["labels"])
+    except (KeyError, TypeError):
+        raise UserError(f"{manifest}: not a dataset manifest (`files`, `labels`)") from None
+    if written_for != labels:
+        raise UserError(
+            f"{manifest}: its {len(written_for)} labels are not the {len(labels)} of this version"
+        )
+    if not files:
+        raise UserError(f"{manifest}: lists no file of the split {split!r}")
+    return files
+
+
+def list_row_groups(shards: list[tuple[Path, str]]) -> list[RowGroup]:
+    """Read the footers of shards and return their row groups in order.
+
+    Raises
+    ------
+    UserError
+        When a file is missing, is not Parquet or lacks a column.
+    """
+    with ThreadPoolExecutor(FOOTER_READERS) as pool:
+        return [group for groups in pool.map(_row_groups, shards) for group in groups]
+
+
+def read_row_groups(groups: Iterable[RowGroup]) -> Jets:
+    """Read row groups into one set of arrays, page checksums verified.
+
+    Raises
+    ------
+    UserError
+        When a page is damaged or a number is not finite; names the file.
+    """
+    pieces = [_read(group) for group in groups]
+    counts = np.concatenate([np.diff(piece.offsets) for piece in pieces])
+    offsets = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    return Jets(
+        offsets,
+        *(
+            np.concatenate([getattr(piece, name) for piece in pieces], axis=-1)
+            for name in ("floats", "codes", "pt", "energy", "sdmass", "label")
+        ),
+    )
+
+
+def selected(jets: Jets, selection: Selection) -> np.ndarray:
+    """Return which jets pass, (n_jets,) bool."""
+    return (
+        (jets.pt > selection.jet_pt[0])
+        & (jets.pt < selection.jet_pt[1])
+        & (jets.sdmass > selection.jet_sdmass[0])
+        & (jets.sdmass < selection.jet_sdmass[1])
+    )
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path, page_checksum_verification=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such shard") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path}: not a readable Parquet file ({error})") from None
+
+
+def _row_groups(shard: tuple[Path, str]) -> list[RowGroup]:
+    path, part = shard
+    with _open(path) as file:
+        missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
+        if missing:
+            raise UserError(f"{path}: has no column {missing[0]}, which the features need")
+        return [
+            RowGroup(path, part, index, file.metadata.row_group(index).num_rows)
+            for index in range(file.metadata.num_row_groups)
+        ]
+
+
+def _read(group: RowGroup) -> Jets:
+    with _open(group.path) as file:
+        try:
+            table = file.read_row_group(group.index, columns=list(COLUMNS), use_threads=False)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UserError(
+                f"{group.path}: row group {group.index} cannot be read ({error})"
+            ) from None
+    lists = table[PARTICLE_FLOATS[0]].combine_chunks()
+    begin = lists.offsets.to_numpy().astype(np.int64)
+    jets = Jets(
+        begin - begin[0],
+        _stack(table, PARTICLE_FLOATS, np.float32),
+        _stack(table, PARTICLE_CODES, np.int8),
+        *(table[name].to_numpy() for name in JET_FLOATS),
+        table[LABEL].to_numpy().astype(np.int64),
+    )
+    for names, values in (
+        (PARTICLE_FLOATS, jets.floats),
+        (JET_FLOATS, (jets.pt, jets.energy, jets.sdmass)),
+    ):
+        for name, column in zip(names, values, strict=True):
+            if not np.isfinite(column).all():
+                raise UserError(
+                    f"{group.path}: column {name} holds NaN or infinity in row group {group.index}"
+                )
+    return jets
+
+
+def _stack(table: pa.Table, names: tuple[str, ...], dtype: type) -> np.ndarray:
+    columns = [table[name].combine_chunks().flatten() for name in names]
+    stacked = np.empty((len(names), len(columns[0])), dtype)
+    for row, column in zip(stacked, columns, strict=True):
+        row[:] = column.to_numpy(zero_copy_only=False)
+    return stacked

@@ -1,0 +1,112 @@
+"""Figures of an evaluation, each as PNG and PDF."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+import mplhep
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+from provenance.files import atomic_output
+
+
+@contextmanager
+def figure(path: Path, size: tuple[float, float] = (8, 7)) -> Iterator[Axes]:
+    """Give axes in the style of the field and save them as `path` with .png and .pdf."""
+    mpl.use("Agg")
+    with plt.style.context([mplhep.style.CMS, {"font.size": 18, "pdf.fonttype": 42}]):
+        canvas, axes = plt.subplots(figsize=size, layout="constrained")
+        try:
+            yield axes
+            for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
+                with atomic_output(path.with_suffix(suffix)) as temporary:
+                    canvas.savefig(temporary, dpi=120, metadata=metadata)
+        finally:
+            plt.close(canvas)
+
+
+def draw_loss(path: Path, history: list[dict[str, float]]) -> None:
+    """Draw training and validation loss, and accuracy, over the epochs."""
+    epochs = [row["epoch"] + 1 for row in history]
+    with figure(path) as axes:
+        axes.plot(epochs, [row["train_loss"] for row in history], "o-", label="training")
+        axes.plot(epochs, [row["val_loss"] for row in history], "s-", label="validation (EMA)")
+        axes.set(xlabel="Epoch", ylabel="Cross-entropy")
+        accuracy = axes.twinx()
+        values = [row["val_accuracy"] for row in history]
+        accuracy.plot(epochs, values, "^--", color="0.5", label="accuracy (EMA)")
+        accuracy.set_ylabel("Validation accuracy")
+        handles = axes.get_legend_handles_labels(), accuracy.get_legend_handles_labels()
+        axes.legend(
+            handles[0][0] + handles[1][0], handles[0][1] + handles[1][1], loc="upper center"
+        )
+        axes.set_ylim(top=axes.get_ylim()[0] + 1.35 * np.diff(axes.get_ylim())[0])
+        axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def draw_roc(path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray, float | None]]) -> None:
+    """Draw background against signal efficiency; curves are name → (signal, background, AUC)."""
+    with figure(path) as axes:
+        grid = np.linspace(0, 1, 200)
+        axes.plot(grid, grid, ":", color="0.6", label="chance")
+        for name, (signal, background, area) in curves.items():
+            visible = background > 0
+            label = name if area is None else f"{name} (AUC {area:.3f})"
+            axes.plot(signal[visible], background[visible], label=label)
+        axes.set(xlabel="Signal efficiency", ylabel="Background efficiency")
+        axes.set(yscale="log", xlim=(0, 1), ylim=(None, 1))
+        axes.legend(loc="lower right")
+
+
+def draw_confusion(path: Path, counts: np.ndarray, names: list[str]) -> None:
+    """Draw a confusion matrix, each row (truth) normalised to one."""
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    with figure(path, (10, 9)) as axes:
+        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        ticks = np.arange(len(names))
+        axes.set_xticks(ticks, names, rotation=45, ha="right", fontsize=14)
+        axes.set_yticks(ticks, names, fontsize=14)
+        axes.minorticks_off()
+        axes.tick_params(length=0)
+        axes.set(xlabel="Predicted group", ylabel="True group")
+        for (row, column), share in np.ndenumerate(shares):
+            if share >= 0.005:
+                color = "white" if share > 0.5 else "black"
+                text = f"{share:.2f}"
+                axes.text(column, row, text, ha="center", va="center", fontsize=11, color=color)
+        axes.figure.colorbar(image, ax=axes, label="Share of the true group", shrink=0.8)
+
+
+def draw_calibration(path: Path, bins: dict[str, list]) -> None:
+    """Draw accuracy against confidence."""
+    filled = [i for i, jets in enumerate(bins["jets"]) if jets]
+    with figure(path) as axes:
+        axes.plot([0, 1], [0, 1], ":", color="0.6", label="perfect")
+        axes.plot(
+            [bins["confidence"][i] for i in filled],
+            [bins["accuracy"][i] for i in filled],
+            "o-",
+            label=f"network (ECE {bins['ece']:.3f})",
+        )
+        axes.set(xlabel="Confidence", ylabel="Accuracy", xlim=(0, 1), ylim=(0, 1))
+        axes.legend(loc="upper left")
+
+
+def draw_sculpting(path: Path, edges: np.ndarray, results: dict[str, dict], kept: float) -> None:
+    """Draw the soft-drop mass of QCD jets before and after cuts that keep the same share."""
+    with figure(path) as axes:
+        drawn = [result for result in results.values() if result["all"] is not None]
+        if drawn:
+            mplhep.histplot(drawn[0]["all"], edges, ax=axes, color="black", label="all QCD jets")
+        for name, result in results.items():
+            if result["passed"] is not None:
+                label = f"{kept:.0%} highest {name}"
+                mplhep.histplot(result["passed"], edges, ax=axes, label=label)
+        axes.set(xlabel="Soft-drop mass (GeV)", ylabel="Share of jets per bin")
+        axes.set(xlim=(edges[0], edges[-1]), ylim=(0, None))
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend()

@@ -1,0 +1,170 @@
+"""Training: the one entry for all tasks."""
+
+import logging
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from lightning import Trainer, seed_everything
+from lightning.pytorch.callbacks import (
+    Callback,
+    EMAWeightAveraging,
+    LearningRateMonitor,
+    ModelCheckpoint,
+)
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from ntuplizer.labels import LABELS
+from provenance.errors import UserError
+from provenance.files import atomic_output, write_json
+from provenance.ledger import write_ledger
+from training.callbacks import History, StreamPosition, Throughput
+from training.config import FitConfig, RunConfig
+from training.data.module import JetData
+from training.tasks.sophon import Sophon
+
+# Saved for resuming, beside the results.
+LAST = "last.ckpt"
+
+
+def fit(config: FitConfig, manifest: Path, output: Path, resume: bool = False) -> None:
+    """Train, and write checkpoint, history and summary.
+
+    Parameters
+    ----------
+    config
+        The training.
+    manifest
+        Of the dataset; its splits `train` and `val` are used.
+    output
+        Folder for `checkpoint.ckpt` (averaged weights, contract 5), `history.csv`, `summary.json`,
+        `logs/` (CSV and TensorBoard) and `last.ckpt`, from which an interrupted training goes on.
+    resume
+        Go on from `last.ckpt` where there is one.
+
+    Raises
+    ------
+    UserError
+        When the data, the output folder or the devices asked for are not there.
+    """
+    started = time.perf_counter()
+    check_devices(config.run)
+    _quieten()
+    seed_everything(config.seed, workers=True, verbose=False)
+    with atomic_output(output / "summary.json") as probe:
+        probe.touch()
+    data = JetData(manifest, config.data, config.seed)
+    task = Sophon(config, LABELS)
+    parameters = sum(p.numel() for p in task.network.parameters())
+    if config.run.compile:
+        task.network.compile(dynamic=True)
+    throughput = Throughput()
+    history = History(output / "history.csv", throughput)
+    trainer = make_trainer(config, data, output, [throughput, history])
+    last = output / LAST
+    trainer.fit(task, data, ckpt_path=last if resume and last.exists() else None, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    checkpoint = output / "checkpoint.ckpt"
+    with atomic_output(checkpoint) as temporary:
+        trainer.save_checkpoint(temporary)
+    if not trainer.is_global_zero:
+        return
+    description = {
+        "task": config.task,
+        "parameters": parameters,
+        "device": device_name(trainer),
+        "devices": trainer.world_size,
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "result": history.rows[-1],
+        "config": config.model_dump(mode="json"),
+    }
+    write_ledger(checkpoint, started, **description)
+    write_json(
+        output / "summary.json",
+        {**description, "wall_seconds": round(time.perf_counter() - started, 3)},
+    )
+
+
+def make_trainer(
+    config: FitConfig, data: JetData, output: Path, callbacks: list[Callback]
+) -> Trainer:
+    """Return Lightning's trainer for a configuration, its logs and checkpoints under `output`."""
+    run = config.run
+    trainer = Trainer(
+        accelerator=run.accelerator,
+        devices=_device_count(run),
+        precision=run.precision,
+        max_epochs=config.epochs,
+        limit_train_batches=data.steps_per_epoch(_device_count(run)),
+        gradient_clip_val=config.optimizer.gradient_clip,
+        num_sanity_val_steps=0,
+        # The streams hand every device its own jets.
+        use_distributed_sampler=False,
+        log_every_n_steps=50,
+        enable_model_summary=False,
+        # Without a terminal the history's line per epoch is the progress.
+        enable_progress_bar=sys.stderr.isatty(),
+        default_root_dir=output,
+        logger=[CSVLogger(output, "logs", ""), TensorBoardLogger(output, "logs", "tensorboard")],
+        callbacks=[
+            StreamPosition(),
+            *callbacks,
+            EMAWeightAveraging(decay=config.optimizer.ema_decay),
+            LearningRateMonitor("step"),
+            ModelCheckpoint(
+                output,
+                filename=Path(LAST).stem,
+                enable_version_counter=False,
+                every_n_train_steps=run.checkpoint_steps,
+                every_n_epochs=None if run.checkpoint_steps else 1,
+                save_on_train_epoch_end=True,
+            ),
+        ],
+    )
+    return trainer
+
+
+def check_devices(run: RunConfig) -> None:
+    """Refuse a run that asks for GPUs which are not there.
+
+    Raises
+    ------
+    UserError
+        Names how many were asked for and how many there are.
+    """
+    available = torch.cuda.device_count()
+    asked = run.devices if isinstance(run.devices, int) else 1
+    if run.accelerator == "gpu" and asked > available:
+        raise UserError(
+            f"run.devices asks for {asked} GPUs and this machine has {available}: "
+            "lower it or set run.accelerator to cpu"
+        )
+
+
+def device_name(trainer: Trainer) -> str:
+    """Return the name of the GPU in use, or `cpu`."""
+    device = trainer.strategy.root_device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _device_count(run: RunConfig) -> int:
+    if isinstance(run.devices, int):
+        return run.devices
+    return max(torch.cuda.device_count(), 1) if run.accelerator != "cpu" else 1
+
+
+def _quieten() -> None:
+    """Hide Lightning's advice; what it says does not apply to streams or is for its authors."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*`srun` command is available.*",
+        ".*exists and is not empty.*",
+        ".*smaller than the logging interval.*",
+        ".*isinstance.treespec, LeafSpec.*",
+    ):
+        warnings.filterwarnings("ignore", message)
