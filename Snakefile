@@ -7,8 +7,9 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from provenance.errors import UserError
+from workflow import fingerprint
 from workflow.config_model import load_config
-from workflow.paths import Paths
+from workflow.paths import Paths, split_of
 
 min_version("9.0")
 
@@ -36,7 +37,7 @@ wildcard_constraints:
     task="|".join(run_config.training) or "none",
 
 
-include: "workflow/rules/generate.smk"
+include: f"workflow/rules/{run_config.generation.backend}.smk"
 include: "workflow/rules/dataset.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"

@@ -1,74 +1,8 @@
-"""The dataset: shards of an exact number of shuffled, labelled jets, and the manifest.
+"""The dataset: the manifest of all shards, whichever backend made them.
 
-INPUT:  pileup/minbias.arrow
-OUTPUT: dataset/<part>_<index>.parquet and its ledger, dataset/manifest.json
+INPUT:  dataset/<part>_<index>.parquet and their ledgers
+OUTPUT: dataset/manifest.json
 """
-
-
-def process_shares(wildcards):
-    """Return the processes of a part with their shares, `res2p=4 res2p_charged=3`."""
-    processes = run_config.dataset.parts[wildcards.part].processes
-    return [f"{name}={share}" for name, share in processes.items()]
-
-
-rule shard:
-    """Simulate and ntuplize events in steps until the shard is full, then shuffle and write it.
-
-    One job per shard: event files live in scratch only until their jets are made, and the number
-    of events adapts to what they yield, so that next to no jet is simulated in vain.
-    """
-    input:
-        pileup=paths.pileup,
-    output:
-        shard=paths.shard,
-        ledger=f"{paths.shard}.json",
-    log:
-        paths.log("shard/{part}_{index}"),
-    benchmark:
-        paths.benchmark("shard/{part}_{index}")
-    retries: 1
-    resources:
-        # 100,000 jets take about an hour; a retry asks for more of both.
-        runtime=lambda wildcards, attempt: 180 * attempt,
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-    params:
-        processes=process_shares,
-        qcd_labels=lambda wildcards: (
-            "--qcd-labels"
-            if run_config.dataset.parts[wildcards.part].qcd_labels
-            else ""
-        ),
-        split=lambda wildcards: split_of(
-            int(wildcards.index), run_config.dataset.parts[wildcards.part].shards
-        ),
-        dataset=run_config.name,
-        seed=run_config.seed,
-        card=run_config.generation.card,
-        events_per_batch=run_config.generation.events_per_batch,
-        jet_radius=run_config.ntuplizer.jet_radius,
-        jets=run_config.dataset.jets_per_shard,
-        max_events=run_config.dataset.max_events_per_shard,
-        fingerprint=lambda wildcards: fingerprint.shard_fingerprint(
-            run_config, wildcards.part
-        ),
-    shell:
-        "python -m workflow shard"
-        " --part {wildcards.part}"
-        " --index {wildcards.index}"
-        " --split {params.split}"
-        " --processes {params.processes}"
-        " --seed {params.seed}"
-        " --card {params.card:q}"
-        " --pileup {input.pileup}"
-        " --events-per-batch {params.events_per_batch}"
-        " --jet-radius {params.jet_radius}"
-        " {params.qcd_labels}"
-        " --jets {params.jets}"
-        " --max-events {params.max_events}"
-        " --fingerprint {params.fingerprint}"
-        " --scratch {resources.tmpdir:q}"
-        " --output {output.shard}"
-        " 2>&1 | tee {log}"
 
 
 rule manifest:
