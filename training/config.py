@@ -1,4 +1,4 @@
-"""The training configuration: typed, described, extra keys refused. Imports neither torch nor numba."""
+"""The training configuration: typed, described, extra keys refused; imports no heavy package."""
 
 from pathlib import Path
 from typing import Any, Literal

@@ -94,7 +94,7 @@ def make_trainer(
 ) -> Trainer:
     """Return Lightning's trainer for a configuration, its logs and checkpoints under `output`."""
     run = config.run
-    trainer = Trainer(
+    return Trainer(
         accelerator=run.accelerator,
         devices=_device_count(run),
         precision=run.precision,
@@ -125,7 +125,6 @@ def make_trainer(
             ),
         ],
     )
-    return trainer
 
 
 def check_devices(run: RunConfig) -> None:

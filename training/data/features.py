@@ -59,28 +59,24 @@ def _clip(value, low, high):
 
 
 @njit(cache=True)
-def fill_batch(jets, offsets, floats, codes, pt, energy, features, vectors, mask):
+def fill_batch(jets, columns, batch):
     """Gather, transform and pad jets in one pass.
 
     Parameters
     ----------
     jets : (B,) int64
         Which jets to take.
-    offsets : (n_jets + 1,) int64
-        Where each jet's constituents begin.
-    floats : (10, n_particles) float32
-        `PARTICLE_FLOATS`, GeV and mm.
-    codes : (6, n_particles) int8
-        `PARTICLE_CODES`.
-    pt, energy : (n_jets,) float32
-        Of the jets, GeV.
-    features : (B, N, 17) float32, output, zeros at entry
-        `FEATURES`; of a jet with more than N constituents the first N, which are the hardest.
-    vectors : (B, N, 4) float32, output, zeros at entry
-        `VECTORS`.
-    mask : (B, N) bool, output, false at entry
-        True for real constituents.
+    columns : tuple of arrays
+        Where each jet's constituents begin, (n_jets + 1,) int64; `PARTICLE_FLOATS`, (10,
+        n_particles) float32, GeV and mm; `PARTICLE_CODES`, (6, n_particles) int8; the jets' pT and
+        energy, (n_jets,) float32, GeV.
+    batch : tuple of arrays
+        Outputs, zeros at entry: `FEATURES` (B, N, 17) float32, `VECTORS` (B, N, 4) float32, and
+        the mask (B, N), true for real constituents. Of a jet with more than N constituents the
+        first N are taken, which are the hardest.
     """
+    offsets, floats, codes, pt, energy = columns
+    features, vectors, mask = batch
     length = mask.shape[1]
     for row in range(len(jets)):
         jet = jets[row]

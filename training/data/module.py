@@ -54,9 +54,9 @@ class JetData(LightningDataModule):
             self.groups["train"],
             self.config,
             self.weights,
-            self.seed,
-            self.trainer.global_rank,
-            self.trainer.world_size,
+            seed=self.seed,
+            rank=self.trainer.global_rank,
+            ranks=self.trainer.world_size,
         )
         return TrainingLoader(stream, **loader_options(self.config))
 

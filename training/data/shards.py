@@ -155,15 +155,12 @@ def _read(group: RowGroup) -> Jets:
         *(table[name].to_numpy() for name in JET_FLOATS),
         table[LABEL].to_numpy().astype(np.int64),
     )
-    for names, values in (
-        (PARTICLE_FLOATS, jets.floats),
-        (JET_FLOATS, (jets.pt, jets.energy, jets.sdmass)),
-    ):
-        for name, column in zip(names, values, strict=True):
-            if not np.isfinite(column).all():
-                raise UserError(
-                    f"{group.path}: column {name} holds NaN or infinity in row group {group.index}"
-                )
+    names = (*PARTICLE_FLOATS, *JET_FLOATS)
+    for name, column in zip(names, (*jets.floats, jets.pt, jets.energy, jets.sdmass), strict=True):
+        if not np.isfinite(column).all():
+            raise UserError(
+                f"{group.path}: column {name} holds NaN or infinity in row group {group.index}"
+            )
     return jets
 
 

@@ -48,16 +48,15 @@ def make_batch(jets: Jets, chosen: np.ndarray, max_constituents: int) -> Batch:
     Returns
     -------
     dict
-        features (B, N, 17), vectors (B, N, 4), mask (B, N), label (B,), jet_pt (B,), jet_sdmass (B,).
+        features (B, N, 17), vectors (B, N, 4), mask (B, N); label, jet_pt, jet_sdmass (B,).
     """
     counts = jets.offsets[chosen + 1] - jets.offsets[chosen]
     shape = (len(chosen), min(max(int(counts.max()), 1), max_constituents))
     features = np.zeros((*shape, len(FEATURES)), np.float32)
     vectors = np.zeros((*shape, len(VECTORS)), np.float32)
     mask = np.zeros(shape, np.bool_)
-    fill_batch(
-        chosen, jets.offsets, jets.floats, jets.codes, jets.pt, jets.energy, features, vectors, mask
-    )
+    columns = (jets.offsets, jets.floats, jets.codes, jets.pt, jets.energy)
+    fill_batch(chosen, columns, (features, vectors, mask))
     arrays = {
         "features": features,
         "vectors": vectors,
@@ -107,6 +106,7 @@ class TrainingStream(IterableDataset):
         groups: list[RowGroup],
         config: DataConfig,
         weights: SamplingWeights | None,
+        *,
         seed: int,
         rank: int = 0,
         ranks: int = 1,

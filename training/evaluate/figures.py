@@ -39,11 +39,16 @@ def draw_loss(path: Path, history: list[dict[str, float]]) -> None:
         values = [row["val_accuracy"] for row in history]
         accuracy.plot(epochs, values, "^--", color="0.5", label="accuracy (EMA)")
         accuracy.set_ylabel("Validation accuracy")
-        handles = axes.get_legend_handles_labels(), accuracy.get_legend_handles_labels()
-        axes.legend(
-            handles[0][0] + handles[1][0], handles[0][1] + handles[1][1], loc="upper center"
+        lines, names = (
+            mine + other
+            for mine, other in zip(
+                axes.get_legend_handles_labels(), accuracy.get_legend_handles_labels(), strict=True
+            )
         )
-        axes.set_ylim(top=axes.get_ylim()[0] + 1.35 * np.diff(axes.get_ylim())[0])
+        axes.legend(lines, names, loc="upper center")
+        for one in (axes, accuracy):
+            low, high = one.get_ylim()
+            one.set_ylim(low, high + 0.35 * (high - low))
         axes.xaxis.get_major_locator().set_params(integer=True)
 
 
@@ -108,5 +113,7 @@ def draw_sculpting(path: Path, edges: np.ndarray, results: dict[str, dict], kept
                 mplhep.histplot(result["passed"], edges, ax=axes, label=label)
         axes.set(xlabel="Soft-drop mass (GeV)", ylabel="Share of jets per bin")
         axes.set(xlim=(edges[0], edges[-1]), ylim=(0, None))
-        if axes.get_legend_handles_labels()[0]:
+        if drawn:
             axes.legend()
+        else:
+            axes.text(0.5, 0.5, "too few QCD jets", ha="center", transform=axes.transAxes)

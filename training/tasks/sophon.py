@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
