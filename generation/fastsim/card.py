@@ -11,7 +11,7 @@ import math
 from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from generation.fastsim.tcl.control import CONTROL_COMMANDS, expect
 from generation.fastsim.tcl.interpreter import BreakSignal, ContinueSignal, Frame, Interpreter
@@ -26,9 +26,6 @@ from generation.fastsim.tcl.values import (
     is_number,
 )
 from provenance.errors import UserError
-
-if TYPE_CHECKING:
-    from generation.fastsim.formula import Formula
 
 MAX_FILE_BYTES = 10_000_000
 # Elements that a parameter's nested lists may hold in all.
@@ -90,26 +87,6 @@ class ModuleConfig:
     def texts(self, name: str, default: tuple = ()) -> list[str]:
         """Return a list parameter with each element as it is written."""
         return [as_text(element) for element in self._get(name, as_list, default, "a list")]
-
-    def formula(
-        self, name: str, default: str, variables: tuple[str, ...] | None = None
-    ) -> "Formula":
-        """Return a formula parameter, of Delphes' usual variables or of others."""
-        from generation.fastsim.formula import VARIABLES, Formula, FormulaError
-
-        try:
-            return Formula(self.text(name, default), variables or VARIABLES)
-        except FormulaError as error:
-            raise self.error(name, str(error)) from None
-
-    def formulas(self, name: str) -> "dict[int, Formula]":
-        """Return a parameter that lists PDG codes and formulas in turn."""
-        from generation.fastsim.formula import FormulaError, keyed_formulas
-
-        try:
-            return keyed_formulas(self.texts(name))
-        except FormulaError as error:
-            raise self.error(name, str(error)) from None
 
     def ignore(self, *names: str) -> None:
         """Accept parameters that change nothing here."""

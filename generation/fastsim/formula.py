@@ -17,6 +17,7 @@ from generation.fastsim.formula_kernel import (
     OPERATION_CODES,
     PUSH_CONSTANT,
     PUSH_VARIABLE,
+    SQUARE,
     STACK_SIZE,
     Program,
     evaluate,
@@ -177,18 +178,22 @@ class _Reader:
         return ("+", ("*", holds, chosen), ("*", ("!", condition), other))
 
     def binary(self, lowest: int) -> Node:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise FormulaError(f"is nested more than {MAX_DEPTH} deep")
         left = self.unary()
         while (precedence := _BINARY.get(self.symbol(), 0)) >= lowest:
             symbol = self.symbol()
             self.next += 1
             left = _joined(symbol, left, self.binary(precedence + 1))
-        self.depth -= 1
         return left
 
     def unary(self) -> Node:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise FormulaError(f"is nested more than {MAX_DEPTH} deep")
+        operand = self.signed()
+        self.depth -= 1
+        return operand
+
+    def signed(self) -> Node:
         symbol = self.symbol()
         if symbol in ("-", "+", "!"):
             self.next += 1
@@ -474,7 +479,7 @@ class _Compiler:
             self.code.append((OPERATION_CODES["<=" if node[2][1] else "<"], 0.0))
         elif kind == "_pow" and node[2] == ("number", 2.0):
             self._emit(node[1], depth)
-            self.code.append((OPERATION_CODES["sq"], 0.0))
+            self.code.append((SQUARE, 0.0))
         elif len(node) == 2:
             self._emit(node[1], depth)
             self.code.append((OPERATION_CODES["_negate" if kind == "-" else kind], 0.0))

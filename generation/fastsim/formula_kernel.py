@@ -34,10 +34,13 @@ class Program(NamedTuple):
     operand: np.ndarray
 
 
+# The order groups what the ranges below unpack.
 _OPERATIONS = (
-    *("_return", "_constant", "_variable", "_negate", "!", "abs", "sqrt", "exp"),
-    *("log", "log10", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh"),
-    *("erf", "erfc", "floor", "ceil", "int", "sq", "sign", "asinh", "acosh", "atanh", "log2"),
+    *("_return", "_constant", "_variable"),
+    *("_negate", "!", "abs", "sqrt", "exp", "log", "log10"),
+    *("sin", "cos", "tan", "asin", "acos", "atan"),
+    *("sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
+    *("erf", "erfc", "floor", "ceil", "int", "sign", "sq", "log2"),
     *("+", "*", "/", "_pow", "<", "<=", ">", ">=", "==", "!=", "&&", "||"),
     *("_min", "_max", "_atan2", "_hypot", "_fmod"),
 )
@@ -46,13 +49,14 @@ OPERATION_CODES = {name: code for code, name in enumerate(_OPERATIONS)}
 RETURN = OPERATION_CODES["_return"]
 PUSH_CONSTANT = OPERATION_CODES["_constant"]
 PUSH_VARIABLE = OPERATION_CODES["_variable"]
+SQUARE = OPERATION_CODES["sq"]
 FIRST_BINARY = OPERATION_CODES["+"]
 
 (_NEGATE, _NOT, _ABS, _SQRT, _EXP, _LOG, _LOG10, _SIN, _COS, _TAN, _ASIN, _ACOS, _ATAN) = range(
     OPERATION_CODES["_negate"], OPERATION_CODES["atan"] + 1
 )
-(_SINH, _COSH, _TANH, _ERF, _ERFC, _FLOOR, _CEIL, _INT, _SQUARE, _SIGN, _ASINH, _ACOSH, _ATANH) = (
-    range(OPERATION_CODES["sinh"], OPERATION_CODES["atanh"] + 1)
+(_SINH, _COSH, _TANH, _ASINH, _ACOSH, _ATANH, _ERF, _ERFC, _FLOOR, _CEIL, _INT, _SIGN) = range(
+    OPERATION_CODES["sinh"], OPERATION_CODES["sign"] + 1
 )
 (_ADD, _MULTIPLY, _DIVIDE, _POW, _LT, _LE, _GT, _GE, _EQ, _NE, _AND, _OR) = range(
     OPERATION_CODES["+"], OPERATION_CODES["||"] + 1
@@ -63,7 +67,7 @@ FIRST_BINARY = OPERATION_CODES["+"]
 @numba.njit(cache=True, error_model="numpy")
 def _unary(code, value):
     """Apply an operation with one operand."""
-    if code == _SQUARE:
+    if code == SQUARE:
         return value * value
     if code == _NEGATE:
         return -value
