@@ -1,0 +1,160 @@
+"""Read Delphes event files (contract 1), real or embedded, as flat arrays in steps of events."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import awkward as ak
+import numpy as np
+import uproot
+
+from provenance.errors import UserError
+
+TREE = "Delphes"
+# Events read at once. A batch of 250 events of 100 kB each decompresses to some 40 MB.
+EVENTS_PER_STEP = 250
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The objects of one branch for a batch of events, flat.
+
+    Attributes
+    ----------
+    offsets
+        int64 (n_events + 1): objects of event i are `offsets[i]` to `offsets[i + 1]`.
+    columns
+        Leaf name → values of all objects, in the file's order and type.
+    """
+
+    offsets: np.ndarray
+    columns: dict[str, np.ndarray]
+
+    def __getitem__(self, leaf: str) -> np.ndarray:
+        return self.columns[leaf]
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Objects per event, int64 (n_events,)."""
+        return np.diff(self.offsets)
+
+    @property
+    def event(self) -> np.ndarray:
+        """The event of each object, int64 (n_objects,)."""
+        return np.repeat(np.arange(len(self.offsets) - 1), self.counts)
+
+    def first(self, leaf: str) -> np.ndarray:
+        """Return the first object's value per event, 0 for an event without objects."""
+        values = np.zeros(len(self.offsets) - 1, self.columns[leaf].dtype)
+        filled = self.counts > 0
+        values[filled] = self.columns[leaf][self.offsets[:-1][filled]]
+        return values
+
+    def select(self, events: np.ndarray) -> "Collection":
+        """Return the same objects for the events of a boolean mask only."""
+        offsets = np.concatenate(([0], np.cumsum(self.counts[events])))
+        objects = np.repeat(events, self.counts)
+        return Collection(offsets, {leaf: v[objects] for leaf, v in self.columns.items()})
+
+
+Batch = dict[str, Collection]
+
+
+def read_events(
+    path: str | Path,
+    branches: Mapping[str, Sequence[str]],
+    optional: Mapping[str, Sequence[str]] | None = None,
+) -> Iterator[Batch]:
+    """Stream an event file.
+
+    Parameters
+    ----------
+    path
+        A ROOT file with a TTree `Delphes`.
+    branches
+        Branch → leaves wanted, as ``{"Particle": ("PID", "PT")}``.
+    optional
+        The same for branches that may be absent; those are left out of the batches.
+
+    Yields
+    ------
+    dict
+        Branch → `Collection`, for `EVENTS_PER_STEP` events at a time; nothing for an empty tree.
+
+    Raises
+    ------
+    UserError
+        When the file is missing, damaged, not a Delphes file, or lacks a branch.
+    """
+    with _open(path) as file:
+        tree = _tree(file, path)
+        wanted = dict(branches)
+        for branch, leaves in (optional or {}).items():
+            if all(f"{branch}.{leaf}" in tree for leaf in leaves):
+                wanted[branch] = leaves
+        for branch, leaves in wanted.items():
+            for leaf in leaves:
+                if f"{branch}.{leaf}" not in tree:
+                    raise UserError(f"{path}: the tree {TREE} has no branch {branch}.{leaf}")
+        for start in range(0, tree.num_entries, EVENTS_PER_STEP):
+            stop = min(start + EVENTS_PER_STEP, tree.num_entries)
+            # uproot meets damage with whatever its parser stumbles over (zlib.error,
+            # AssertionError, TypeError, ...): what it raises while reading is the file's fault.
+            try:
+                batch = {
+                    branch: _read_collection(tree, branch, leaves, start, stop)
+                    for branch, leaves in wanted.items()
+                }
+            except Exception as error:
+                raise _damaged(path, error, f" in events {start} to {stop - 1}") from None
+            yield batch
+
+
+def has_branch(path: str | Path, branch: str) -> bool:
+    """Return whether the event file has a branch of this name; same errors as `read_events`."""
+    with _open(path) as file:
+        return branch in _tree(file, path)
+
+
+def _open(path: str | Path) -> uproot.ReadOnlyDirectory:
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such event file")
+    # No object cache: uproot's is keyed by the identity written in the file, which a damaged or
+    # rewritten copy shares.
+    try:
+        return uproot.open(path, object_cache=None, array_cache=None)
+    except Exception as error:
+        raise _damaged(path, error) from None
+
+
+def _tree(file: uproot.ReadOnlyDirectory, path: str | Path) -> uproot.TTree:
+    try:
+        tree = file[TREE] if TREE in file.keys(recursive=False, cycle=False) else None
+        is_tree = isinstance(tree, uproot.TTree) and tree.num_entries >= 0 and tree.keys()
+    except Exception as error:
+        raise _damaged(path, error) from None
+    if not is_tree:
+        raise UserError(f"{path}: holds no TTree named {TREE}, so it is not a Delphes event file")
+    return tree
+
+
+def _read_collection(
+    tree: uproot.TTree, branch: str, leaves: Sequence[str], start: int, stop: int
+) -> Collection:
+    offsets, columns = None, {}
+    for leaf in leaves:
+        array = tree[f"{branch}.{leaf}"].array(entry_start=start, entry_stop=stop)
+        layout = ak.to_packed(array).layout
+        if offsets is None:
+            offsets = np.asarray(layout.offsets, np.int64)
+        if len(array) != stop - start or not np.array_equal(offsets, layout.offsets):
+            raise ValueError(f"{branch}.{leaf} has a wrong number of entries")
+        columns[leaf] = np.asarray(layout.content.data)
+        if columns[leaf].dtype.kind not in "iuf" or columns[leaf].ndim != 1:
+            raise ValueError(f"{branch}.{leaf} does not hold one number per object")
+    return Collection(offsets, columns)
+
+
+def _damaged(path: str | Path, error: Exception, where: str = "") -> UserError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+    return UserError(f"{path}: truncated or damaged ROOT file{where} ({reason})")
