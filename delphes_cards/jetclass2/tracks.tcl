@@ -124,9 +124,10 @@ module TrackSmearing TrackSmearing {
   set OutputArray tracks
   set Bz 3.8
 
-  set PResolutionFormula 0.0
-  set CtgThetaResolutionFormula 0.0
-  set PhiResolutionFormula 0.0
+  # Not smeared. Spelled 0, because Delphes takes the text 0.0 for "read a histogram from a file".
+  set PResolutionFormula 0
+  set CtgThetaResolutionFormula 0
+  set PhiResolutionFormula 0
 
   # Edges of the pT bins in GeV; the last bin is open.
   set edges {
