@@ -15,7 +15,9 @@ min_version("9.0")
 
 # Jobs call `python`: make it the interpreter that runs Snakemake, whether or not the virtual
 # environment was activated, here and in the Snakemake of every cluster job.
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
+)
 
 
 # The default, not a base that other configurations are merged into.

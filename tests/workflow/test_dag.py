@@ -17,7 +17,7 @@ def dry_run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Plan in a folder of its own, so that results of the checkout do not count."""
     return subprocess.run(
         [SNAKEMAKE, "--snakefile", ROOT / "Snakefile", "--directory", folder,
-         "--workflow-profile", ROOT / "profiles" / "default", "--dry-run", "--quiet", "rules",
+         "--workflow-profile", ROOT / "profiles" / "default", "--quiet", "rules", "--dry-run",
          *arguments],
         capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "200"},
     )  # fmt: skip

@@ -28,12 +28,6 @@ rule pileup_library:
         " 2>&1 | tee {log}"
 
 
-def process_shares(wildcards):
-    """Return the processes of a part with their shares, `res2p=4 res2p_charged=3`."""
-    processes = run_config.dataset.parts[wildcards.part].processes
-    return [f"{name}={share}" for name, share in processes.items()]
-
-
 rule shard:
     """Simulate and ntuplize events in steps until the shard is full, then shuffle and write it.
 
@@ -55,7 +49,12 @@ rule shard:
         runtime=lambda wildcards, attempt: 180 * attempt,
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
-        processes=process_shares,
+        processes=lambda wildcards: [
+            f"{name}={share}"
+            for name, share in run_config.dataset.parts[
+                wildcards.part
+            ].processes.items()
+        ],
         qcd_labels=lambda wildcards: (
             "--qcd-labels"
             if run_config.dataset.parts[wildcards.part].qcd_labels
