@@ -1,0 +1,1 @@
+"""The embedded Delphes: detector cards, and their modules on batches of events."""

@@ -1,0 +1,121 @@
+"""The detector: the modules of a card, run on batches of generator events."""
+
+import importlib
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from generation.fastsim.branches import Branch, concatenate
+from generation.fastsim.candidates import Candidates
+from generation.fastsim.card import Card, ModuleConfig
+from generation.fastsim.module import EventStore, Module
+from generation.fastsim.modules import MODULE_FILES
+from generation.record import GeneratorRecord
+from provenance.errors import UserError
+
+if TYPE_CHECKING:
+    from generation.pileup import PileupLibrary
+
+# Events processed at a time: enough to hide the cost of calls, few enough to stay in the cache
+# and in memory at 200 pile-up interactions.
+CHUNK = 10
+
+UNKNOWN_CHARGE = -999
+STABLE = 1
+
+# Codes of Delphes' partons: quarks up to b, gluons and τ leptons, unless stable.
+PARTON_CODES = (0, 1, 2, 3, 4, 5, 15, 21)
+
+
+class Detector:
+    """A simulated detector.
+
+    Parameters
+    ----------
+    card
+        Its card.
+    pileup
+        Minimum-bias events; needed by a card with pile-up.
+
+    Attributes
+    ----------
+    seconds
+        Processor time spent in each module so far, by name.
+
+    Raises
+    ------
+    UserError
+        For a module or parameter that is not implemented, naming card and line.
+    """
+
+    def __init__(self, card: Card, pileup: "PileupLibrary | None" = None) -> None:
+        self.pileup = pileup
+        self.modules = [_make(config) for config in card.sequence()]
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def simulate(self, record: GeneratorRecord, rng: np.random.Generator) -> dict[str, Branch]:
+        """Simulate a batch of events.
+
+        Parameters
+        ----------
+        record
+            The generator's events.
+        rng
+            Random stream of the batch; the same stream gives the same events.
+
+        Returns
+        -------
+        dict
+            Branch name to branch, in the order of the card's TreeWriter; every event of the
+            record is in each of them.
+        """
+        starts = range(0, max(record.n_events, 1), CHUNK)
+        chunks = [
+            self._simulate_chunk(record.select_events(start, start + CHUNK), rng)
+            for start in starts
+        ]
+        return {name: concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+    def _simulate_chunk(
+        self, record: GeneratorRecord, rng: np.random.Generator
+    ) -> dict[str, Branch]:
+        store = EventStore(_generator_arrays(record), rng, self.pileup)
+        for module in self.modules:
+            start = time.process_time()
+            module.run(store)
+            self.seconds[module.config.name] += time.process_time() - start
+        return store.branches
+
+
+def _make(config: ModuleConfig) -> Module:
+    """Return the module that a card's entry configures."""
+    try:
+        file = MODULE_FILES[config.type]
+    except KeyError:
+        raise UserError(
+            f"{config.path}:{config.line}: module '{config.name}' is of the class "
+            f"'{config.type}', which is not implemented"
+        ) from None
+    library = importlib.import_module(f"generation.fastsim.modules.{file}")
+    module = getattr(library, config.type)(config)
+    config.reject_unknown()
+    return module
+
+
+def _generator_arrays(record: GeneratorRecord) -> dict[str, Candidates]:
+    """Return the arrays that Delphes' reader makes of the generator record."""
+    names = (
+        "pid", "status", "m1", "m2", "d1", "d2", "charge", "mass",
+        "e", "px", "py", "pz", "x", "y", "z", "t",
+    )  # fmt: skip
+    everything = Candidates(record.offsets, {name: getattr(record, name) for name in names})
+    known = record.charge != UNKNOWN_CHARGE
+    stable = known & (record.status == STABLE)
+    partons = known & (record.status != STABLE) & np.isin(np.abs(record.pid), PARTON_CODES)
+    return {
+        "Delphes/allParticles": everything,
+        "Delphes/stableParticles": everything.select(stable),
+        "Delphes/partons": everything.select(partons),
+    }
