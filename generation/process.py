@@ -133,7 +133,7 @@ class Process(_Model):
         return drawn
 
     def pythia_settings(self, point: Point) -> list[str]:
-        """Return the Pythia settings of this process at a parameter point, decay tables included."""
+        """Return the Pythia settings of this process at a parameter point, decays included."""
         lines = [*_common_settings(), *self.settings]
         lines = [Template(line).substitute(point) for line in lines]
         for pdg, channels in self.decays.items():

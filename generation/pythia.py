@@ -21,7 +21,7 @@ PREPARATION_SEED = 1
 PREPARATION_POINT_SEED = 0
 # Values of MultipartonInteractions:reuseInit.
 SAVE_TO_FILE, READ_FROM_FILE = 1, 2
-HIGGS_BOSONS = (25, 35, 36, 37)
+HIGGS_BOSONS = (25, 35, 36, 37, 45, 46)
 # Failures per event asked for after which a parameter point counts as impossible.
 MOST_FAILURES = 50
 
@@ -136,6 +136,8 @@ class EventGenerator:
         pythia = self._configured(point, seed)
         pythia.settings.mode("MultipartonInteractions:reuseInit", READ_FROM_FILE)
         pythia.setPDFPtr(*self._densities)
+        # The hard set is among them; the flag would make Pythia read it from file once more.
+        pythia.settings.flag("PDF:useHard", False)
         _kept = self._start(pythia)
         parts, made, failed = [], 0, 0
         while made < n_events:
@@ -179,7 +181,7 @@ class EventGenerator:
             # Pythia's own resonances integrate widths, half a start's time; ours are given.
             for pdg in HIGGS_BOSONS:
                 kept.append(pythia8mc.ResonanceGeneric(pdg))
-                pythia.setResonancePtr(kept[-1])
+                pythia.addResonancePtr(kept[-1])
         if self.process.hard_process is not None:
             kept.append(HARD_PROCESSES[self.process.hard_process]())
             pythia.setSigmaPtr(kept[-1])

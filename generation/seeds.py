@@ -54,5 +54,5 @@ def batch_seed(dataset_seed: int, seed_code: int, batch: int) -> int:
 
 
 def stream(stage: Stage, seed: int) -> np.random.Generator:
-    """Return the random numbers of one stage of the batch with this seed (Philox, counter-based)."""
+    """Return the random numbers of one stage of the batch with this seed."""
     return np.random.Generator(np.random.Philox(key=[int(stage), seed]))

@@ -1,0 +1,161 @@
+"""The minimum-bias library: simulated soft collisions from which pile-up is drawn."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from generation.process import load_process
+from generation.pythia import EventGenerator
+from generation.pythia_record import STABLE
+from generation.record import GeneratorRecord
+from generation.seeds import Stage, batch_seed, stream
+from provenance.errors import UserError
+from provenance.files import atomic_output
+from provenance.ledger import versions
+
+PROCESS = "minbias"
+EVENTS_PER_BATCH = 500
+FORMAT = 1
+METADATA_KEY = b"minimum-bias library"
+
+# What Delphes' own pile-up files hold of a particle, in single precision as there, and what
+# PileUpMerger looks up for it.
+COLUMNS = {
+    "pid": np.int32,
+    "charge": np.int32,
+    "mass": np.float32,
+    **dict.fromkeys(("px", "py", "pz", "e", "x", "y", "z", "t"), np.float32),
+}
+
+
+@dataclass(frozen=True)
+class PileupLibrary:
+    """Stable particles of minimum-bias events, as flat arrays mapped from a file.
+
+    The particles of event `i` are rows `offsets[i]` to `offsets[i + 1]` of every other array.
+
+    Attributes
+    ----------
+    offsets
+        (n_events + 1,) int32.
+    pid, charge
+        (n,) int32.
+    mass, px, py, pz, e
+        (n,) float32, GeV.
+    x, y, z, t
+        (n,) float32, production vertex relative to the collision, mm; time in mm/c.
+    metadata
+        How the library was made: events, seed, process, settings, versions.
+    """
+
+    offsets: NDArray[np.int32]
+    pid: NDArray[np.int32]
+    charge: NDArray[np.int32]
+    mass: NDArray[np.float32]
+    px: NDArray[np.float32]
+    py: NDArray[np.float32]
+    pz: NDArray[np.float32]
+    e: NDArray[np.float32]
+    x: NDArray[np.float32]
+    y: NDArray[np.float32]
+    z: NDArray[np.float32]
+    t: NDArray[np.float32]
+    metadata: dict
+
+    @property
+    def n_events(self) -> int:
+        """Number of events in the library."""
+        return len(self.offsets) - 1
+
+    @classmethod
+    def open(cls, path: str | Path) -> "PileupLibrary":
+        """Map a library into memory: nothing is read before it is used.
+
+        Raises
+        ------
+        UserError
+            When the file is missing, damaged, or no minimum-bias library.
+        """
+        try:
+            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+            metadata = json.loads((table.schema.metadata or {})[METADATA_KEY])
+            lists = {name: table.column(name).chunk(0) for name in COLUMNS}
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file") from None
+        except (pa.ArrowInvalid, OSError, KeyError, IndexError):
+            raise UserError(
+                f"{path}: not a whole minimum-bias library as `python -m generation pileup` makes it"
+            ) from None
+        if metadata["format"] != FORMAT:
+            raise UserError(
+                f"{path}: format {metadata['format']} instead of {FORMAT}; make it anew"
+            )
+        return cls(
+            offsets=lists["pid"].offsets.to_numpy(),
+            metadata=metadata,
+            **{name: column.values.to_numpy() for name, column in lists.items()},
+        )
+
+
+def build_library(path: str | Path, events: int, seed: int) -> None:
+    """Generate minimum-bias events and write their stable particles as a library.
+
+    Parameters
+    ----------
+    path
+        Arrow file to write, uncompressed so that it can be mapped.
+    events
+        How many events.
+    seed
+        Dataset seed, 0 to 49.
+
+    Raises
+    ------
+    UserError
+        When the number of events is not positive or the seed is out of range.
+    """
+    if events < 1:
+        raise UserError(f"{events} events asked for; a library needs at least one")
+    process = load_process(PROCESS)
+    first_seed = batch_seed(seed, process.seed_code, 0)
+    with atomic_output(path) as temporary:
+        generator = EventGenerator(process)
+        records = []
+        for start in range(0, events, EVENTS_PER_BATCH):
+            batch = start // EVENTS_PER_BATCH
+            this_seed = batch_seed(seed, process.seed_code, batch)
+            point = process.draw_point(stream(Stage.PARAMETER_POINT, this_seed))
+            count = min(EVENTS_PER_BATCH, events - start)
+            records.append(_stable_columns(generator.batch(point, this_seed, count).record))
+        metadata = {
+            "format": FORMAT,
+            "events": events,
+            "seed": seed,
+            "first_pythia_seed": first_seed,
+            "process": PROCESS,
+            "settings": process.pythia_settings({}),
+            "versions": versions(),
+        }
+        _write(temporary, records, metadata)
+
+
+def _stable_columns(record: GeneratorRecord) -> dict[str, NDArray]:
+    """Return the stable particles and, as `size`, how many there are in each event."""
+    stable = record.status == STABLE
+    before = np.concatenate(([0], np.cumsum(stable)))
+    columns = {name: getattr(record, name)[stable].astype(kind) for name, kind in COLUMNS.items()}
+    return {"size": np.diff(before[record.offsets]), **columns}
+
+
+def _write(path: Path, records: list[dict[str, NDArray]], metadata: dict) -> None:
+    joined = {name: np.concatenate([part[name] for part in records]) for name in records[0]}
+    offsets = np.concatenate(([0], np.cumsum(joined.pop("size")))).astype(np.int32)
+    lists = [pa.ListArray.from_arrays(pa.array(offsets), pa.array(c)) for c in joined.values()]
+    batch = pa.record_batch(lists, names=list(joined))
+    schema = batch.schema.with_metadata({METADATA_KEY: json.dumps(metadata).encode()})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(batch.replace_schema_metadata(schema.metadata))
