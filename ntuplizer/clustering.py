@@ -1,8 +1,8 @@
 """Jets from particles: anti-kT clustering, soft drop and N-subjettiness.
 
-Clustering and N-subjettiness are FastJet's (arXiv:1111.6097, arXiv:1011.2268), called for many
-events at once; soft drop (arXiv:1402.2657) is compiled here, as FastJet's wrapper spends most of
-its time outside FastJet.
+Clustering is FastJet's (arXiv:1111.6097), called for many events at once. Soft drop
+(arXiv:1402.2657) and N-subjettiness (arXiv:1011.2268) are compiled here: through FastJet's wrapper
+they would take more time than everything else together.
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,12 @@ import numba
 import numpy as np
 
 SOFT_DROP_Z_CUT = 0.1
-N_AXES = (1, 2, 3, 4)
-# Larger than any distance on the cylinder: a sequence with this radius ends in a single jet.
-EVERYTHING = 1000.0
+N_SUBJETS_MAX = 4
+# Axes have arrived when they move by less than this (mean ΔR), or after so many steps.
+AXES_ACCURACY = 1e-4
+AXES_STEPS = 1000
+# Powers of pT² in the distance of sequential recombination.
+_CAMBRIDGE_AACHEN, _KT = 0, 1
 
 
 @dataclass(frozen=True)
@@ -118,11 +121,13 @@ def cluster(particles: Momenta, radius: float, pt_min: float) -> Jets:
 def subjettiness(constituents: Momenta, radius: float) -> np.ndarray:
     """Return τ1 to τ4 of each jet: normalised measure with β = 1, one-pass kT axes.
 
+    The axes start at the exclusive kT jets and move to the nearest minimum of τ_N
+    (arXiv:1108.2701). A jet of no more than N constituents has τ_N = 0.
+
     Parameters
     ----------
     constituents
-        The constituents of each jet by falling pT: where the minimisation of the axes has several
-        minima, the order of its input decides which one is found.
+        The constituents of each jet.
     radius
         R0 of the normalisation Σ pT R0.
 
@@ -131,18 +136,15 @@ def subjettiness(constituents: Momenta, radius: float) -> np.ndarray:
     numpy.ndarray
         float64 (n_jets, 4).
     """
-    if len(constituents.offsets) == 1:
-        return np.zeros((0, len(N_AXES)))
-    definition = fastjet.JetDefinition(fastjet.cambridge_algorithm, EVERYTHING)
-    sequence = fastjet.ClusterSequence(_as_awkward(constituents), definition)
-    values = sequence.njettiness(
-        measure_definition="NormalizedMeasure",
-        axes_definition="OnePass_KT_Axes",
-        njets=list(N_AXES),
-        beta=1.0,
-        R0=radius,
+    return _subjettiness(
+        constituents.offsets,
+        constituents.px,
+        constituents.py,
+        constituents.pz,
+        constituents.energy,
+        radius,
+        N_SUBJETS_MAX,
     )
-    return np.asarray(values).reshape(-1, len(N_AXES))
 
 
 def soft_drop_mass(constituents: Momenta) -> np.ndarray:
@@ -201,7 +203,7 @@ def _distance2(rapidity1, azimuth1, rapidity2, azimuth2):
 
 @numba.njit(cache=True)
 def _nearest(i, active, n_active, position):
-    """Return the active pseudojet nearest to `i` among those before it in `active`, and how far."""
+    """Return the active pseudojet that is nearest to `i`, and its squared distance."""
     best, best_distance = -1, np.inf
     for k in range(n_active):
         j = active[k]
@@ -213,65 +215,77 @@ def _nearest(i, active, n_active, position):
 
 
 @numba.njit(cache=True)
-def _recluster(momentum, position, parents, n):
-    """Cluster n particles with Cambridge/Aachen; pseudojet n + k is the k-th recombination."""
+def _recombine_all(px, py, pz, energy, power):
+    """Cluster particles into one jet with d_ij = min(pT_i, pT_j)^(2 power) ΔR², E scheme.
+
+    Returns momenta (2n − 1, 4), rapidities and azimuths (2n − 1, 2) and parents (2n − 1, 2) of the
+    pseudojets: the n particles with parents −1, then each recombination in order.
+    """
+    n = len(px)
+    momentum = np.empty((2 * n - 1, 4))
+    position = np.empty((2 * n - 1, 2))
+    weight = np.empty(2 * n - 1)
+    parents = np.full((2 * n - 1, 2), -1)
+    for i in range(n):
+        momentum[i, 0], momentum[i, 1], momentum[i, 2], momentum[i, 3] = (
+            px[i], py[i], pz[i], energy[i],
+        )  # fmt: skip
+        position[i, 0], position[i, 1] = _rapidity_azimuth(px[i], py[i], pz[i], energy[i])
+        weight[i] = (px[i] * px[i] + py[i] * py[i]) ** power
+
+    # If i and j are closest in d_ij, one of them is the geometric neighbour of the other
+    # (M. Cacciari, G. P. Salam, hep-ph/0512210), so that one neighbour each is all to remember.
     active = np.arange(n)
-    neighbour = np.empty(2 * n, np.int64)
-    distance = np.empty(2 * n)
+    neighbour = np.empty(2 * n - 1, np.int64)
+    distance = np.empty(2 * n - 1)
     for i in range(n):
         neighbour[i], distance[i] = _nearest(i, active, n, position)
     n_active = n
-    for step in range(n - 1):
-        first = active[0]
-        for k in range(1, n_active):
-            if distance[active[k]] < distance[first]:
-                first = active[k]
+    for new in range(n, 2 * n - 1):
+        first, smallest = -1, np.inf
+        for k in range(n_active):
+            i = active[k]
+            measure = distance[i] * min(weight[i], weight[neighbour[i]])
+            if measure < smallest or first < 0:
+                first, smallest = i, measure
         second = neighbour[first]
-        new = n + step
         for component in range(4):
             momentum[new, component] = momentum[first, component] + momentum[second, component]
-        position[new, 0], position[new, 1] = _rapidity_azimuth(
-            momentum[new, 0], momentum[new, 1], momentum[new, 2], momentum[new, 3]
-        )
+        p = momentum[new]
+        position[new, 0], position[new, 1] = _rapidity_azimuth(p[0], p[1], p[2], p[3])
+        weight[new] = (p[0] * p[0] + p[1] * p[1]) ** power
         parents[new, 0], parents[new, 1] = first, second
-        kept = 0
+
+        n_kept = 0
         for k in range(n_active):
             if active[k] != first and active[k] != second:
-                active[kept] = active[k]
-                kept += 1
-        active[kept] = new
-        n_active = kept + 1
+                active[n_kept] = active[k]
+                n_kept += 1
+        active[n_kept] = new
+        n_active = n_kept + 1
         neighbour[new], distance[new] = _nearest(new, active, n_active, position)
-        for k in range(kept):
+        for k in range(n_kept):
             i = active[k]
             if neighbour[i] == first or neighbour[i] == second:
                 neighbour[i], distance[i] = _nearest(i, active, n_active, position)
-            else:
-                to_new = _distance2(
-                    position[i, 0], position[i, 1], position[new, 0], position[new, 1]
-                )
-                if to_new < distance[i]:
-                    neighbour[i], distance[i] = new, to_new
+                continue
+            to_new = _distance2(position[i, 0], position[i, 1], position[new, 0], position[new, 1])
+            if to_new < distance[i]:
+                neighbour[i], distance[i] = new, to_new
+    return momentum, position, parents
 
 
 @numba.njit(cache=True)
 def _soft_drop_masses(offsets, px, py, pz, energy, z_cut):
     masses = np.zeros(len(offsets) - 1)
     for jet in range(len(offsets) - 1):
-        start, n = offsets[jet], offsets[jet + 1] - offsets[jet]
-        if n == 0:
+        start, stop = offsets[jet], offsets[jet + 1]
+        if start == stop:
             continue
-        momentum = np.empty((2 * n, 4))
-        position = np.empty((2 * n, 2))
-        parents = np.full((2 * n, 2), -1)
-        for i in range(n):
-            momentum[i, 0], momentum[i, 1] = px[start + i], py[start + i]
-            momentum[i, 2], momentum[i, 3] = pz[start + i], energy[start + i]
-            position[i, 0], position[i, 1] = _rapidity_azimuth(
-                momentum[i, 0], momentum[i, 1], momentum[i, 2], momentum[i, 3]
-            )
-        _recluster(momentum, position, parents, n)
-        current = 2 * n - 2
+        momentum, _, parents = _recombine_all(
+            px[start:stop], py[start:stop], pz[start:stop], energy[start:stop], _CAMBRIDGE_AACHEN
+        )
+        current = len(momentum) - 1
         while parents[current, 0] >= 0:
             harder, softer = parents[current]
             pt_harder = np.hypot(momentum[harder, 0], momentum[harder, 1])
@@ -286,3 +300,76 @@ def _soft_drop_masses(offsets, px, py, pz, energy, z_cut):
         mass2 = p[3] * p[3] - (p[0] * p[0] + p[1] * p[1] + p[2] * p[2])
         masses[jet] = np.sqrt(mass2) if mass2 >= 0 else -np.sqrt(-mass2)
     return masses
+
+
+@numba.njit(cache=True)
+def _subjettiness(offsets, px, py, pz, energy, radius, n_max):
+    taus = np.zeros((len(offsets) - 1, n_max))
+    axes = np.empty((n_max, 2))
+    sums = np.empty((n_max, 3))
+    for jet in range(len(offsets) - 1):
+        start, n = offsets[jet], offsets[jet + 1] - offsets[jet]
+        if n < 2:
+            continue
+        stop = start + n
+        pt = np.hypot(px[start:stop], py[start:stop])
+        _, position, parents = _recombine_all(
+            px[start:stop], py[start:stop], pz[start:stop], energy[start:stop], _KT
+        )
+        # Undoing the last recombinations leaves the exclusive kT jets.
+        seeds = np.empty(n_max, np.int64)
+        seeds[0] = 2 * n - 2
+        for n_axes in range(1, min(n_max, n - 1) + 1):
+            if n_axes > 1:
+                latest = np.argmax(seeds[: n_axes - 1])
+                seeds[n_axes - 1] = parents[seeds[latest], 1]
+                seeds[latest] = parents[seeds[latest], 0]
+            for k in range(n_axes):
+                axes[k, 0], axes[k, 1] = position[seeds[k], 0], position[seeds[k], 1]
+            for _ in range(AXES_STEPS):
+                if _move_axes(axes, n_axes, pt, position, sums) <= AXES_ACCURACY:
+                    break
+            total = 0.0
+            for i in range(n):
+                total += pt[i] * np.sqrt(_nearest_axis(axes, n_axes, position[i])[1])
+            taus[jet, n_axes - 1] = total / (pt.sum() * radius)
+    return taus
+
+
+@numba.njit(cache=True)
+def _nearest_axis(axes, n_axes, position):
+    best, best_distance = -1, np.inf
+    for k in range(n_axes):
+        distance = _distance2(axes[k, 0], axes[k, 1], position[0], position[1])
+        if distance < best_distance:
+            best, best_distance = k, distance
+    return best, best_distance
+
+
+@numba.njit(cache=True)
+def _move_axes(axes, n_axes, pt, position, sums):
+    """Move each axis to the mean of its particles, weighted by pT / ΔR; return the mean step.
+
+    One step of the minimisation for β = 1 (arXiv:1108.2701, section 3).
+    """
+    sums[:] = 0
+    for i in range(len(pt)):
+        k, distance2 = _nearest_axis(axes, n_axes, position[i])
+        weight = pt[i] / np.sqrt(AXES_ACCURACY**2 + distance2)
+        azimuth = position[i, 1]
+        if azimuth - axes[k, 1] > np.pi:
+            azimuth -= 2 * np.pi
+        elif azimuth - axes[k, 1] < -np.pi:
+            azimuth += 2 * np.pi
+        sums[k, 0] += weight * position[i, 0]
+        sums[k, 1] += weight * azimuth
+        sums[k, 2] += weight
+    step = 0.0
+    for k in range(n_axes):
+        if sums[k, 2] == 0:
+            continue
+        rapidity = sums[k, 0] / sums[k, 2]
+        azimuth = (sums[k, 1] / sums[k, 2] + 2 * np.pi) % (2 * np.pi)
+        step += np.sqrt(_distance2(axes[k, 0], axes[k, 1], rapidity, azimuth))
+        axes[k, 0], axes[k, 1] = rapidity, azimuth
+    return step / n_axes

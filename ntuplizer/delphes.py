@@ -122,7 +122,7 @@ def _open(path: str | Path) -> uproot.ReadOnlyDirectory:
     # No object cache: uproot's is keyed by the identity written in the file, which a damaged or
     # rewritten copy shares.
     try:
-        return uproot.open(path, object_cache=None, array_cache=None)
+        return uproot.open(path, handler=uproot.MemmapSource, object_cache=None, array_cache=None)
     except Exception as error:
         raise _damaged(path, error) from None
 
