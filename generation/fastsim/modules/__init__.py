@@ -6,6 +6,8 @@ A module is a class of the same name, in the file given here, derived from
 
 MODULE_FILES: dict[str, str] = {
     "Efficiency": "efficiency",
+    "EnergyScale": "energy_scale",
+    "FastJetFinder": "fast_jet_finder",
     "Merger": "merger",
     "MomentumSmearing": "momentum_smearing",
     "ParticlePropagator": "particle_propagator",

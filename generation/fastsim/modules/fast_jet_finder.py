@@ -1,0 +1,211 @@
+"""Clusters jets and measures their substructure (Delphes: FastJetFinder)."""
+
+import math
+
+import fastjet
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from generation.fastsim.candidates import Candidates
+from generation.fastsim.card import ModuleConfig
+from generation.fastsim.module import EventStore, Module
+from generation.fastsim.substructure import n_subjettiness, prune, soft_drop, trim
+
+ALGORITHMS = {
+    4: fastjet.kt_algorithm,
+    5: fastjet.cambridge_algorithm,
+    6: fastjet.antikt_algorithm,
+}
+KT_AXES = 3
+ONE_PASS_KT_AXES = 4
+
+# Delphes looks for the radius of soft drop under a misspelt name, so that its default holds.
+SOFT_DROP_RADIUS = 0.8
+
+Constituents = tuple[NDArray[np.float64], NDArray[np.int64]]
+
+
+class FastJetFinder(Module):
+    """Finds inclusive jets above `JetPTMin` in each event; grooms them as far as it is told to."""
+
+    def __init__(self, config: ModuleConfig) -> None:
+        super().__init__(config)
+        self.input = config.text("InputArray", "Calorimeter/towers")
+        self.output = config.text("OutputArray", "jets")
+        self.constituents_output = config.text("ConstituentsOutputArray", "constituents")
+        self.radius = config.number("ParameterR", 0.5)
+        self.pt_min = config.number("JetPTMin", 10.0)
+        algorithm = config.integer("JetAlgorithm", 6)
+        if algorithm not in ALGORITHMS:
+            raise config.error(
+                "JetAlgorithm", "is not implemented; 4 (kT), 5 (Cambridge/Aachen), 6 (anti-kT) are"
+            )
+        self.definition = fastjet.JetDefinition(ALGORITHMS[algorithm], self.radius)
+        for name in ("ExclusiveClustering", "ComputeRho"):
+            if config.flag(name, False):
+                raise config.error(name, "is not implemented")
+        # Areas and their ghosts change neither jets nor any leaf of the event file.
+        config.ignore("AreaAlgorithm", "GhostEtaMax", "Repeat", "GhostArea", "GridScatter")
+        config.ignore("PtScatter", "MeanGhostPt", "EffectiveRfact", "RhoEtaRange", "RhoOutputArray")
+        # What belongs to the algorithms above that are not implemented.
+        config.ignore("ConeRadius", "SeedThreshold", "ConeAreaFraction", "MaxIterations", "Iratch")
+        config.ignore("MaxPairSize", "AdjacencyCut", "OverlapThreshold", "N", "RcutOff", "NJets")
+        config.ignore("DCut", "Gamma", "ParameterP")
+        self.soft_drop = self._soft_drop()
+        self.trimming = self._trimming()
+        self.pruning = self._pruning()
+        self.subjettiness = self._subjettiness()
+
+    def _soft_drop(self) -> dict[str, float] | None:
+        parameters = {
+            "symmetry_cut": self.config.number("SymmetryCutSoftDrop", 0.1),
+            "beta": self.config.number("BetaSoftDrop", 0.0),
+            "radius": SOFT_DROP_RADIUS,
+        }
+        self.config.ignore("R0SoftDrop")
+        return parameters if self.config.flag("ComputeSoftDrop", False) else None
+
+    def _trimming(self) -> dict[str, float] | None:
+        parameters = {
+            "radius": self.config.number("RTrim", 0.2),
+            "fraction": self.config.number("PtFracTrim", 0.05),
+        }
+        return parameters if self.config.flag("ComputeTrimming", False) else None
+
+    def _pruning(self) -> dict[str, float] | None:
+        parameters = {
+            "radius": self.config.number("RPrun", 0.8),
+            "radius_factor": self.config.number("RcutPrun", 0.5),
+            "symmetry_cut": self.config.number("ZcutPrun", 0.1),
+        }
+        return parameters if self.config.flag("ComputePruning", False) else None
+
+    def _subjettiness(self) -> dict[str, float] | None:
+        axes = self.config.integer("AxisMode", 1)
+        parameters = {
+            "radius": self.radius,
+            "beta": self.config.number("Beta", 1.0),
+            "minimise": axes == ONE_PASS_KT_AXES,
+        }
+        if not self.config.flag("ComputeNsubjettiness", False):
+            return None
+        if axes not in (KT_AXES, ONE_PASS_KT_AXES):
+            raise self.config.error("AxisMode", "is not implemented; 3 (kT), 4 (one-pass kT) are")
+        return parameters
+
+    def run(self, store: EventStore) -> None:
+        """Write the jets of each event by falling pT, and the candidates that they are made of."""
+        candidates = self.array(store, self.input)
+        momenta = np.stack([candidates[name] for name in ("px", "py", "pz", "e")], axis=1)
+        jets, jet_offsets, rows, row_offsets = self._cluster(momenta, candidates.offsets)
+        columns = dict(zip(("px", "py", "pz", "e"), jets.T.copy(), strict=True))
+        columns |= _sums(candidates, rows, row_offsets, columns, jet_offsets)
+        columns |= self._substructure(momenta[rows], row_offsets)
+        self.export(store, self.output, Candidates(jet_offsets, columns))
+        self.export(store, self.constituents_output, candidates.at(rows))
+
+    def _cluster(self, momenta: NDArray[np.float64], offsets: NDArray[np.int64]) -> tuple:
+        """Cluster every event.
+
+        Returns
+        -------
+        jets
+            (n, 4) px, py, pz, E, each event's by falling pT.
+        jet_offsets
+            (n_events + 1,) the jets of each event.
+        rows, row_offsets
+            The rows of the constituents, and (n + 1,) those of each jet.
+        """
+        # A momentum that is not finite would take FastJet, and the process, down.
+        momenta = np.where(np.isfinite(momenta).all(axis=1)[:, None], momenta, 0.0)
+        result = fastjet._ext.interfacemulti(
+            *momenta.T.copy(),
+            offsets[:-1].astype(np.int32),
+            offsets[1:].astype(np.int32),
+            self.definition,
+        )
+        *components, jet_offsets = result.to_numpy(self.pt_min)
+        starts, places, _ = result.to_numpy_with_constituents(self.pt_min)
+        jets = np.stack(components, axis=1)
+        jet_offsets = jet_offsets.astype(np.int64)
+        event = np.repeat(np.arange(len(offsets) - 1), np.diff(jet_offsets))
+        order = np.lexsort((-np.hypot(jets[:, 0], jets[:, 1]), event))
+        sizes = np.diff(starts)[order]
+        row_offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
+        # Places count from the first candidate of the event.
+        within = np.arange(row_offsets[-1]) - np.repeat(row_offsets[:-1], sizes)
+        rows = places[np.repeat(starts[:-1][order], sizes) + within]
+        rows = rows.astype(np.int64) + np.repeat(offsets[event], sizes)
+        return jets[order], jet_offsets, rows, row_offsets
+
+    def _substructure(
+        self, constituents: NDArray[np.float64], offsets: NDArray[np.int64]
+    ) -> dict[str, NDArray]:
+        columns = {}
+        for name, groom, parameters in (
+            ("soft_dropped", soft_drop, self.soft_drop),
+            ("trimmed", trim, self.trimming),
+            ("pruned", prune, self.pruning),
+        ):
+            if parameters is not None:
+                momenta, counts = groom(constituents, offsets, *parameters.values())
+                columns |= {f"{name}_p4": momenta, f"n_subjets_{name}": counts}
+        if self.subjettiness is not None:
+            columns["tau"] = n_subjettiness(constituents, offsets, *self.subjettiness.values())
+        return columns
+
+
+def _sums(
+    candidates: Candidates,
+    rows: NDArray[np.int64],
+    row_offsets: NDArray[np.int64],
+    jets: dict[str, NDArray],
+    jet_offsets: NDArray[np.int64],
+) -> dict[str, NDArray]:
+    """Return what the constituents of each jet add up to."""
+    sizes = np.diff(row_offsets)
+    jet = np.repeat(np.arange(len(sizes)), sizes)
+    members = candidates.at(rows)
+
+    def total(values: NDArray) -> NDArray:
+        return np.bincount(jet, weights=values, minlength=len(sizes))
+
+    energy, charge = members["e"], members["charge"]
+    neutral = charge == 0
+    weight = np.sqrt(np.maximum(energy, 0.0))
+    jet_energy = np.where(jets["e"] > 0.0, jets["e"], np.inf)
+    direction = Candidates(jet_offsets, jets)
+    delta_eta, delta_phi = _widths(
+        direction["eta"], direction["phi"], jet_offsets, members["eta"], members["phi"], row_offsets
+    )
+    return {
+        "t": total(weight * members["t"]) / np.maximum(total(weight), 1e-300),
+        "delta_eta": delta_eta,
+        "delta_phi": delta_phi,
+        "charge": total(charge).astype(np.int32),
+        "n_charged": total(~neutral).astype(np.int32),
+        "n_neutrals": total(neutral).astype(np.int32),
+        "neutral_energy_fraction": total(energy * neutral) / jet_energy,
+        "charged_energy_fraction": total(energy * ~neutral) / jet_energy,
+        "e_em": total(members["e_em"]),
+        "e_had": total(members["e_had"]),
+    }
+
+
+@numba.njit(cache=True)
+def _widths(eta, phi, jet_offsets, member_eta, member_phi, member_offsets):
+    """Return the largest |Δη| and |Δφ| between jet and constituent, over this and harder jets.
+
+    Delphes does not start afresh with each jet of an event.
+    """
+    delta_eta, delta_phi = np.zeros(len(eta)), np.zeros(len(eta))
+    for event in range(len(jet_offsets) - 1):
+        widest_eta, widest_phi = 0.0, 0.0
+        for jet in range(jet_offsets[event], jet_offsets[event + 1]):
+            for i in range(member_offsets[jet], member_offsets[jet + 1]):
+                widest_eta = max(widest_eta, abs(eta[jet] - member_eta[i]))
+                angle = abs(phi[jet] - member_phi[i])
+                widest_phi = max(widest_phi, min(angle, 2.0 * math.pi - angle))
+            delta_eta[jet], delta_phi[jet] = widest_eta, widest_phi
+    return delta_eta, delta_phi

@@ -1,0 +1,180 @@
+"""Sequential recombination of the constituents of one jet, for grooming and jet shapes.
+
+The nearest-neighbour algorithm of FastJet (hep-ph/0512210), O(N²): right for the tens to hundreds
+of constituents of a jet, where building a FastJet object for each jet would dominate.
+"""
+
+import math
+
+import numba
+import numpy as np
+
+# FastJet's rapidity of a momentum along the beam starts here.
+MAX_RAPIDITY = 1e5
+
+BEAM = -1
+
+CAMBRIDGE_AACHEN = 0
+KT = 1
+
+EVERYTHING = 1e3  # FastJet's largest radius: all constituents end in one jet
+NO_PRUNING = math.inf
+
+
+@numba.njit(cache=True)
+def rapidity(px, py, pz, e):
+    """Return the rapidity as FastJet's PseudoJet defines it, finite for every momentum."""
+    pt2 = px * px + py * py
+    if e == abs(pz) and pt2 == 0.0:
+        return math.copysign(MAX_RAPIDITY + abs(pz), pz)
+    mass2 = max(0.0, e * e - pz * pz - pt2)
+    sum_ = e + abs(pz)
+    value = 0.5 * math.log((pt2 + mass2) / (sum_ * sum_)) if pt2 + mass2 > 0.0 else -MAX_RAPIDITY
+    return -value if pz > 0.0 else value
+
+
+@numba.njit(cache=True)
+def delta_phi(first, second):
+    """Return the smaller angle between two azimuths, at most a turn apart."""
+    delta = abs(first - second)
+    return min(delta, 2.0 * math.pi - delta)
+
+
+@numba.njit(cache=True)
+def cluster(constituents, power, radius, pruning_radius, pruning_fraction):
+    """Cluster the constituents of a jet.
+
+    Parameters
+    ----------
+    constituents
+        (n, 4) px, py, pz, E in GeV.
+    power
+        `CAMBRIDGE_AACHEN` or `KT`.
+    radius
+        Radius parameter.
+    pruning_radius, pruning_fraction
+        Recombinations farther apart than the radius whose softer side has less than the fraction
+        of the common pT drop that side (pruning, arXiv:0912.0033). `NO_PRUNING` recombines all.
+
+    Returns
+    -------
+    momenta
+        (nodes, 4): the constituents, then the results of the recombinations in their order.
+    parents
+        (nodes, 2): what each node was made of; -1 for constituents, and in place of what was
+        dropped.
+    child
+        (nodes,): the node that each became part of, -1 for jets.
+    jets
+        The nodes that are inclusive jets.
+    """
+    n = len(constituents)
+    size = max(2 * n - 1, 0)
+    momenta = np.empty((size, 4))
+    momenta[:n] = constituents
+    parents = np.full((size, 2), -1, np.int64)
+    child = np.full(size, -1, np.int64)
+    jets = np.empty(n, np.int64)
+    n_jets = 0
+
+    # What is left to recombine lies side by side: its node, rapidity and azimuth, momentum factor
+    # of the distance, nearest neighbour among the rest, and ΔR² to it.
+    node_of = np.arange(n)
+    rap, phi, scale = np.empty(n), np.empty(n), np.empty(n)
+    nearest, gap = np.empty(n, np.int64), np.empty(n)
+    for i in range(n):
+        rap[i], phi[i], scale[i] = _place(momenta[i], power)
+    for i in range(n):
+        nearest[i], gap[i] = _find_nearest(i, n, rap, phi, radius)
+
+    left, made = n, n
+    while left > 0:
+        i = _closest(left, scale, nearest, gap)
+        j = nearest[i]
+        if j == BEAM:
+            jets[n_jets] = node_of[i]
+            n_jets += 1
+            gone = i
+        else:
+            gone = max(i, j)
+            merged = min(i, j)
+            first, second = node_of[i], node_of[j]
+            child[first] = child[second] = made
+            parents[made, 0], parents[made, 1] = first, second
+            for axis in range(4):
+                momenta[made, axis] = momenta[first, axis] + momenta[second, axis]
+            if gap[i] > pruning_radius * pruning_radius:
+                _veto(made, momenta, parents, pruning_fraction)
+            rap[merged], phi[merged], scale[merged] = _place(momenta[made], power)
+            node_of[merged] = made
+            made += 1
+        # The last one takes the empty place.
+        left -= 1
+        if gone != left:
+            node_of[gone], nearest[gone], gap[gone] = node_of[left], nearest[left], gap[left]
+            rap[gone], phi[gone], scale[gone] = rap[left], phi[left], scale[left]
+        for k in range(left):
+            near = nearest[k]
+            if near == i or (near == j and j != BEAM) or (j != BEAM and k == merged):
+                nearest[k], gap[k] = _find_nearest(k, left, rap, phi, radius)
+            else:
+                if near == left:
+                    nearest[k] = gone
+                if j != BEAM:
+                    distance2 = _distance2(k, merged, rap, phi)
+                    if distance2 < gap[k]:
+                        nearest[k], gap[k] = merged, distance2
+    return momenta[:made], parents[:made], child[:made], jets[:n_jets]
+
+
+@numba.njit(cache=True)
+def _place(momentum, power):
+    """Return rapidity, azimuth and the factor of kT (pT²) or Cambridge/Aachen (1) distances."""
+    px, py = momentum[0], momentum[1]
+    factor = px * px + py * py if power == KT else 1.0
+    return rapidity(px, py, momentum[2], momentum[3]), math.atan2(py, px), factor
+
+
+@numba.njit(cache=True)
+def _distance2(i, j, rap, phi):
+    """Return ΔR² of two places."""
+    delta_rapidity = rap[i] - rap[j]
+    angle = delta_phi(phi[i], phi[j])
+    return delta_rapidity * delta_rapidity + angle * angle
+
+
+@numba.njit(cache=True)
+def _find_nearest(i, left, rap, phi, radius):
+    """Return the nearest other place within the radius, or the beam, and ΔR²."""
+    nearest, shortest = BEAM, radius * radius
+    for j in range(left):
+        distance2 = _distance2(i, j, rap, phi)
+        if distance2 < shortest and j != i:
+            nearest, shortest = j, distance2
+    return nearest, shortest
+
+
+@numba.njit(cache=True)
+def _closest(left, scale, nearest, gap):
+    """Return the place with the smallest distance measure."""
+    best, shortest = 0, math.inf
+    for i in range(left):
+        factor = scale[i]
+        if nearest[i] != BEAM:
+            factor = min(factor, scale[nearest[i]])
+        if factor * gap[i] < shortest:
+            best, shortest = i, factor * gap[i]
+    return best
+
+
+@numba.njit(cache=True)
+def _veto(made, momenta, parents, fraction):
+    """Drop the softer parent of a new node when its share of the pT is too small."""
+    first, second = parents[made, 0], parents[made, 1]
+    first2 = momenta[first, 0] ** 2 + momenta[first, 1] ** 2
+    second2 = momenta[second, 0] ** 2 + momenta[second, 1] ** 2
+    both2 = momenta[made, 0] ** 2 + momenta[made, 1] ** 2
+    if min(first2, second2) < fraction * fraction * both2:
+        kept = first if first2 > second2 else second
+        momenta[made] = momenta[kept]
+        parents[made, 0], parents[made, 1] = kept, -1
