@@ -5,7 +5,10 @@ in the collection it was made from, through row indices. Filtering, cloning and 
 cost one index array, however many properties a candidate has.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +69,8 @@ class Candidates:
     offsets
         (n_events + 1,) int64.
     columns
-        Columns of this collection, each of length `offsets[-1]`.
+        Columns of this collection, each of length `offsets[-1]`. A collection that changes the
+        momentum or the position gives all of the four columns that the derived ones need.
     parents
         Collections this one was made from; rows are numbered through them in turn.
     index
@@ -75,6 +79,8 @@ class Candidates:
         Whether a candidate *is* the one in the parent (filter, merger) or a clone of it: decides
         where `mark` writes.
     """
+
+    _serials = itertools.count()
 
     def __init__(
         self,
@@ -89,6 +95,7 @@ class Candidates:
         self.parents = tuple(parents)
         self.index = index
         self.same_objects = same_objects
+        self._serial = next(self._serials)
 
     def __len__(self) -> int:
         return int(self.offsets[-1])
@@ -104,44 +111,75 @@ class Candidates:
         return np.diff(self.offsets)
 
     def __getitem__(self, name: str) -> NDArray:
-        return self._take(name, None)
-
-    def _take(self, name: str, rows: NDArray[np.int64] | None) -> NDArray:
-        """Return column `name` at `rows` (all without)."""
         if name in self.columns:
-            column = self.columns[name]
-            return column if rows is None else column[rows]
-        if name in DERIVED and (not self.parents or self._owns(DERIVED[name][0])):
-            needed, function = DERIVED[name]
-            return function(*(self._take(column, rows) for column in needed))
-        if not self.parents:
-            return self._origin(name, rows)
-        index = self.index if rows is None else self.index[rows]
-        if len(self.parents) == 1:
-            return self.parents[0]._take(name, index)
-        return self._take_from_parents(name, index)
-
-    def _owns(self, names: tuple[str, ...]) -> bool:
-        return any(name in self.columns for name in names)
-
-    def _origin(self, name: str, rows: NDArray[np.int64] | None) -> NDArray:
-        """Return a column at the start of the chain."""
+            return self.columns[name]
         if name.startswith("particle."):
-            return self._take(name.removeprefix("particle."), rows)
-        size = len(self) if rows is None else len(rows)
-        return np.full(size, DEFAULTS.get(name, 0.0))
+            name = name.removeprefix("particle.")
+            origins = [part for part in self._lineage if not part.collection.parents]
+            return self._assemble(origins, name)
+        providers = [part for part in self._lineage if part.collection._provides(name)]
+        if name in DERIVED and not any(name in part.collection.columns for part in providers):
+            # What the providers derive it from is what this collection sees of them.
+            return self._derived(name)
+        return self._assemble(providers, name)
 
-    def _take_from_parents(self, name: str, index: NDArray[np.int64]) -> NDArray:
-        starts = np.cumsum([0, *(len(parent) for parent in self.parents)])
-        source = np.searchsorted(starts, index, side="right") - 1
-        parts = [
-            parent._take(name, index[source == i] - starts[i])
-            for i, parent in enumerate(self.parents)
-        ]
-        values = np.empty(len(index), np.result_type(*(part.dtype for part in parts)))
-        for i, part in enumerate(parts):
-            values[source == i] = part
-        return values
+    def _provides(self, name: str) -> bool:
+        """Tell whether the collection has its own values of `name`, given or derived."""
+        if name in self.columns:
+            return True
+        return name in DERIVED and any(column in self.columns for column in DERIVED[name][0])
+
+    def _derived(self, name: str) -> NDArray:
+        needed, function = DERIVED[name]
+        return function(*(self[column] for column in needed))
+
+    def _provided(self, name: str) -> NDArray:
+        if name in self.columns:
+            return self.columns[name]
+        return self._derived(name) if name in DERIVED else self[name]
+
+    def _assemble(self, providers: "list[Ancestor]", name: str) -> NDArray:
+        """Return a column, each row from the first of the `providers` that knows the row."""
+        if not providers:
+            return np.full(len(self), DEFAULTS.get(name, 0.0))
+        first = providers[0]
+        if first.complete:
+            return first.collection._provided(name)[first.rows]
+        parts = []
+        missing = np.full(len(self), True)
+        for provider in providers:
+            here = missing & (provider.rows >= 0)
+            if here.any():
+                parts.append((here, provider.collection._provided(name)[provider.rows[here]]))
+                missing &= ~here
+        types = [values.dtype for _, values in parts]
+        if missing.any():
+            types.append(np.float64)
+        result = np.full(len(self), DEFAULTS.get(name, 0.0), np.result_type(*types))
+        for here, values in parts:
+            result[here] = values
+        return result
+
+    @cached_property
+    def _lineage(self) -> "list[Ancestor]":
+        """The collection itself and all that it comes from, the nearest first."""
+        own = Ancestor(self, np.arange(len(self)))
+        if len(self.parents) == 1:
+            lineage = self.parents[0]._lineage
+            return [own, *(Ancestor(part.collection, part.rows[self.index]) for part in lineage)]
+        found = {}
+        start = 0
+        for parent in self.parents:
+            here = (self.index >= start) & (self.index < start + len(parent))
+            index = self.index[here] - start
+            start += len(parent)
+            for part in parent._lineage:
+                serial = part.collection._serial
+                if serial not in found:
+                    found[serial] = Ancestor(part.collection, np.full(len(self), -1))
+                found[serial].rows[here] = part.rows[index]
+        # A collection is always younger than those it was made from.
+        return [own, *(found[serial] for serial in sorted(found, reverse=True))]
 
     def select(self, mask: NDArray[np.bool_]) -> "Candidates":
         """Return the candidates where `mask` is true, the same objects."""
@@ -156,9 +194,10 @@ class Candidates:
         return Candidates(self._offsets_of(rows), columns, (self,), rows)
 
     def _offsets_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        events = np.searchsorted(self.offsets, rows, side="right") - 1
-        counts = np.bincount(events, minlength=self.n_events)
-        return np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+        if len(rows) == len(self):
+            return self.offsets
+        chosen = np.bincount(rows, minlength=len(self))
+        return np.concatenate(([0], np.cumsum(chosen)))[self.offsets]
 
     def event_of_row(self) -> NDArray[np.int64]:
         """Return the event number of each candidate."""
@@ -170,26 +209,38 @@ class Candidates:
 
     def mark(self, name: str, values: NDArray) -> None:
         """Set a column on the candidates themselves: whoever holds the same objects sees it."""
-        owner, rows = self, None
-        while owner.same_objects and len(owner.parents) == 1:
-            rows = owner.index if rows is None else owner.index[rows]
-            owner = owner.parents[0]
-        if owner.same_objects:
-            owner._mark_in_parents(name, values, rows)
-        elif rows is None:
-            owner.columns[name] = values
-        else:
-            column = np.array(owner[name], dtype=values.dtype)
-            column[rows] = values
-            owner.columns[name] = column
+        missing = np.full(len(self), True)
+        for ancestor in self._lineage:
+            owner = ancestor.collection
+            if owner.same_objects:
+                continue
+            here = missing & (ancestor.rows >= 0)
+            if here.any():
+                column = np.array(owner[name], dtype=values.dtype)
+                column[ancestor.rows[here]] = values[here]
+                owner.columns[name] = column
+                missing &= ~here
 
-    def _mark_in_parents(self, name: str, values: NDArray, rows: NDArray[np.int64] | None) -> None:
-        index = self.index if rows is None else self.index[rows]
-        start = 0
-        for parent in self.parents:
-            here = (index >= start) & (index < start + len(parent))
-            parent.at(index[here] - start).mark(name, values[here])
-            start += len(parent)
+
+@dataclass
+class Ancestor:
+    """A collection that another one comes from.
+
+    Attributes
+    ----------
+    collection
+        The ancestor.
+    rows
+        (n,) int64, for each candidate of the descendant its row here; -1 where there is none.
+    """
+
+    collection: Candidates
+    rows: NDArray[np.int64]
+
+    @cached_property
+    def complete(self) -> bool:
+        """Whether every candidate of the descendant comes from here."""
+        return not len(self.rows) or bool(self.rows.min() >= 0)
 
 
 def merge(collections: Sequence[Candidates]) -> Candidates:

@@ -18,9 +18,9 @@ from provenance.errors import UserError
 if TYPE_CHECKING:
     from generation.pileup import PileupLibrary
 
-# Events processed at a time: enough to hide the cost of calls, few enough to stay in the cache
-# and in memory at 200 pile-up interactions.
-CHUNK = 10
+# Events processed at a time: enough to hide the cost of calls, few enough for the memory at 200
+# pile-up interactions. Part of the definition of a batch's random numbers.
+CHUNK = 25
 
 UNKNOWN_CHARGE = -999
 STABLE = 1

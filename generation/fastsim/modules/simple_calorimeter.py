@@ -159,10 +159,9 @@ class SimpleCalorimeter(Module):
         hit = towers.last_particle >= 0
         last = towers.last_particle[hit]
         r, z = np.zeros_like(eta), np.zeros_like(eta)
-        r[hit], z[hit] = particles["position_r"][last], particles["z"][last]
-        radii = particles["position_r"]
-        outer = np.zeros(particles.n_events)
-        np.maximum.at(outer, particles.event_of_row(), radii)
+        radius = particles["position_r"]
+        r[hit], z[hit] = radius[last], particles["z"][last]
+        outer = _largest_by_event(radius, particles.offsets)
         barrel = np.abs(r - np.repeat(outer, np.diff(towers.offsets))) <= 1e-6
         sinh = np.sinh(eta)
         end_cap = ~barrel & (sinh != 0.0)
@@ -273,6 +272,16 @@ class Towers:
     track_tower: NDArray[np.int64]
     track_showers: NDArray[np.bool_]
     track_fraction: NDArray[np.float64]
+
+
+def _largest_by_event(
+    values: NDArray[np.float64], offsets: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the largest of the non-negative `values` in each event; 0 in an empty one."""
+    filled = np.flatnonzero(np.diff(offsets))
+    largest = np.zeros(len(offsets) - 1)
+    largest[filled] = np.maximum.reduceat(values, offsets[filled]) if len(filled) else 0.0
+    return largest
 
 
 def _numbers(value: object) -> list[float]:
