@@ -6,17 +6,44 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from lightning import Callback, LightningModule, Trainer
 
 from provenance.files import atomic_output
 from training.data.stream import Batch
 
 
+class StepSeed(Callback):
+    """Seeds each step by its number, so that dropout is the same after a restart.
+
+    Parameters
+    ----------
+    seed
+        Of the training.
+    """
+
+    def __init__(self, seed: int):
+        self.seed = seed
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        """Seed the step."""
+        sequence = np.random.SeedSequence([self.seed, trainer.global_step, trainer.global_rank])
+        torch.manual_seed(int(sequence.generate_state(1)[0]))
+
+
 class StreamPosition(Callback):
     """Tells the training loader which batches were trained on."""
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, index: int
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
     ) -> None:
         """Advance the stream of the batch."""
         trainer.train_dataloader.advance(batch)
@@ -30,12 +57,21 @@ class Throughput(Callback):
         self.seconds = 0.0
         self._last = 0.0
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock; an epoch that is resumed has no start."""
+        self._last = time.perf_counter()
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the epoch's clock."""
+        """Start again."""
         self.jets, self.seconds, self._last = 0, 0.0, time.perf_counter()
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, index: int
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
     ) -> None:
         """Count the batch."""
         now = time.perf_counter()

@@ -26,6 +26,9 @@ class ParticleTransformerConfig(_Section):
     feedforward_ratio: int = Field(4, gt=0, description="hidden width of a block over its width")
     head: tuple[int, ...] = Field((512,), description="widths of the classifier before its output")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout in particle blocks and head")
+    length_groups: int = Field(
+        4, gt=0, description="groups of jets of similar length in a batch: speed, not results"
+    )
 
 
 class Selection(_Section):

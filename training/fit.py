@@ -20,7 +20,7 @@ from ntuplizer.labels import LABELS
 from provenance.errors import UserError
 from provenance.files import atomic_output, write_json
 from provenance.ledger import write_ledger
-from training.callbacks import History, StreamPosition, Throughput
+from training.callbacks import History, StepSeed, StreamPosition, Throughput
 from training.config import FitConfig, RunConfig
 from training.data.module import JetData
 from training.tasks.sophon import Sophon
@@ -53,8 +53,7 @@ def fit(config: FitConfig, manifest: Path, output: Path, resume: bool = False) -
     check_devices(config.run)
     _quieten()
     seed_everything(config.seed, workers=True, verbose=False)
-    with atomic_output(output / "summary.json") as probe:
-        probe.touch()
+    output.mkdir(parents=True, exist_ok=True)
     data = JetData(manifest, config.data, config.seed)
     task = Sophon(config, LABELS)
     parameters = sum(p.numel() for p in task.network.parameters())
@@ -65,8 +64,6 @@ def fit(config: FitConfig, manifest: Path, output: Path, resume: bool = False) -
     trainer = make_trainer(config, data, output, [throughput, history])
     last = output / LAST
     trainer.fit(task, data, ckpt_path=last if resume and last.exists() else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     checkpoint = output / "checkpoint.ckpt"
     with atomic_output(checkpoint) as temporary:
         trainer.save_checkpoint(temporary)
@@ -111,6 +108,7 @@ def make_trainer(
         default_root_dir=output,
         logger=[CSVLogger(output, "logs", ""), TensorBoardLogger(output, "logs", "tensorboard")],
         callbacks=[
+            StepSeed(config.seed),
             StreamPosition(),
             *callbacks,
             EMAWeightAveraging(decay=config.optimizer.ema_decay),

@@ -34,13 +34,30 @@ class Layout:
 
     def pack(self, padded: Tensor) -> Tensor:
         """Take the real rows: (B, N, C) to (T, C)."""
-        return padded.reshape(-1, padded.shape[-1]).index_select(0, self.rows)
+        return padded.flatten(0, 1).index_select(0, self.rows)
 
     def pad(self, packed: Tensor) -> Tensor:
         """Put the rows back, zeros elsewhere: (T, C) to (B, N, C)."""
         jets, length = self.mask.shape
-        empty = packed.new_zeros(jets * length, packed.shape[-1])
-        return empty.index_copy(0, self.rows, packed).view(jets, length, -1)
+        empty = packed.new_zeros(jets * length, packed.shape[1])
+        return empty.index_copy(0, self.rows, packed).unflatten(0, (jets, length))
+
+
+class Dropout(nn.Dropout):
+    """Dropout that spends a quarter of a random number per element on a CPU.
+
+    There, drawing random numbers for attention weights takes longer than attending. The
+    probability is rounded to 1/65536.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zero elements at random and scale up the others, in training."""
+        if x.is_cuda or not self.training or self.p == 0:
+            return super().forward(x)
+        dropped = round(65536 * self.p)
+        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+        keep = words.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - 32768
+        return x * keep.to(x.dtype).mul_(65536 / (65536 - dropped))
 
 
 def pair_features(first: Tensor, second: Tensor) -> Tensor:
@@ -58,6 +75,7 @@ def pair_features(first: Tensor, second: Tensor) -> Tensor:
     """
     pt_1, rapidity_1, phi_1 = first[:, :3].unbind(1)
     pt_2, rapidity_2, phi_2 = second[:, :3].unbind(1)
+    # All in 32 bits under autocast too: masses of close pairs are differences of large numbers.
     delta_phi = torch.remainder(phi_1 - phi_2 + torch.pi, 2 * torch.pi) - torch.pi
     delta_r = ((rapidity_1 - rapidity_2).square() + delta_phi.square()).sqrt()
     softer = torch.minimum(pt_1, pt_2)
@@ -97,49 +115,52 @@ class PairEmbedding(nn.Module):
         self.layers = nn.Sequential(*layers[:-1])
         self.heads = heads
 
-    def forward(self, vectors: Tensor, layout: Layout) -> Tensor:
-        """Map (B, N, 4) vectors (px, py, pz, E) to a bias of shape (B, heads, N, N)."""
-        jets, length = layout.mask.shape
-        real = layout.mask
-        pairs = (real[:, :, None] & real[:, None, :]).tril().nonzero()  # (P, 3)
-        row = (pairs[:, 0] * length + pairs[:, 1]) * length + pairs[:, 2]
-        mirrored = (pairs[:, 0] * length + pairs[:, 2]) * length + pairs[:, 1]
-        with torch.no_grad(), torch.autocast(vectors.device.type, enabled=False):
-            # 16 bits would lose close pairs: their masses are differences of large numbers.
-            px, py, pz, energy = vectors.float().unbind(2)
-            pt = (px.square() + py.square()).sqrt()
-            rapidity = 0.5 * torch.log(1 + 2 * pz / (energy - pz).clamp(min=1e-20))
-            phi = torch.atan2(py, px)
-            kinematics = torch.stack((pt, rapidity, phi, px, py, pz, energy), 2).flatten(0, 1)
-            features = pair_features(
-                kinematics.index_select(0, pairs[:, 0] * length + pairs[:, 1]),
-                kinematics.index_select(0, pairs[:, 0] * length + pairs[:, 2]),
-            )
-        elements = self.layers(features)  # (P, heads)
-        bias = elements.new_zeros(jets * length * length, self.heads)
-        bias = bias.index_copy(0, row, elements).index_copy(0, mirrored, elements)
-        bias = bias.view(jets, length, length, self.heads).permute(0, 3, 1, 2)
-        return bias.masked_fill(~real[:, None, None, :], MASKED).contiguous()
+    def forward(self, vectors: list[Tensor], groups: list[Layout]) -> list[Tensor]:
+        """Map vectors (B, N, 4): px, py, pz, E of each group to its bias (B, heads, N, N)."""
+        pairs = [pair_indices(group.mask) for group in groups]
+        features = [
+            pair_features(*(kinematics(v).index_select(0, particle) for particle in indices[:2]))
+            for v, indices in zip(vectors, pairs, strict=True)
+        ]
+        elements = self.layers(torch.cat(features)).split([len(f) for f in features])
+        biases = []
+        for group, rows, (_, _, cell, mirror) in zip(groups, elements, pairs, strict=True):
+            jets, length = group.mask.shape
+            bias = rows.new_zeros(jets * length * length, self.heads)
+            bias = bias.index_copy(0, cell, rows).index_copy(0, mirror, rows)
+            bias = bias.view(jets, length, length, self.heads).permute(0, 3, 1, 2)
+            biases.append(bias.masked_fill(~group.mask[:, None, None, :], MASKED).contiguous())
+        return biases
 
 
-def plain_attention(
-    query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: float
-) -> Tensor:
-    """Attention with a learned bias, (B, heads, N, width) each: the faster way on a CPU.
+def pair_indices(mask: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """List the unordered pairs of real constituents of each jet, each with itself included.
 
-    PyTorch's own has no CPU kernel that differentiates the bias and guards against rows without
-    any key, which do not exist here, with three more passes over the scores.
+    Parameters
+    ----------
+    mask
+        (B, N) bool.
+
+    Returns
+    -------
+    first, second : Tensor
+        (P,) positions of the two in the flattened (B * N).
+    cell, mirror : Tensor
+        (P,) positions of the pair, in either order, in the flattened (B * N * N).
     """
-    scores = (query * query.shape[3] ** -0.5) @ key.transpose(2, 3) + bias
-    return functional.dropout(scores.softmax(dim=3), dropout) @ value
+    length = mask.shape[1]
+    jet, i, j = (mask[:, :, None] & mask[:, None, :]).tril().nonzero().unbind(1)
+    first, second = jet * length + i, jet * length + j
+    return first, second, first * length + j, second * length + i
 
 
-def fused_attention(
-    query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: float
-) -> Tensor:
-    """Do the same in one memory-efficient kernel that differentiates the bias."""
-    bias = bias.to(query.dtype).expand(*query.shape[:3], key.shape[2])
-    return functional.scaled_dot_product_attention(query, key, value, bias, dropout)
+@torch.no_grad()
+def kinematics(vectors: Tensor) -> Tensor:
+    """Return (B * N, 7) in 32 bits: pT, rapidity, φ, px, py, pz, E of (B, N, 4) vectors."""
+    px, py, pz, energy = vectors.float().flatten(0, 1).unbind(1)
+    pt = (px.square() + py.square()).sqrt()
+    rapidity = 0.5 * torch.log(1 + 2 * pz / (energy - pz).clamp(min=1e-20))
+    return torch.stack((pt, rapidity, torch.atan2(py, px), px, py, pz, energy), dim=1)
 
 
 class Block(nn.Module):
@@ -150,7 +171,7 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int, feedforward_ratio: int, dropout: float):
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.heads = heads
         self.attention_norm = nn.LayerNorm(width)
         self.in_projection = nn.Linear(width, 3 * width)
         self.out_projection = nn.Linear(width, width)
@@ -161,13 +182,24 @@ class Block(nn.Module):
         self.contract = nn.Linear(feedforward_ratio * width, width)
         self.head_scale = nn.Parameter(torch.ones(heads))
         self.residual_scale = nn.Parameter(torch.ones(width))
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
+        self.drop_attention = Dropout(dropout)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
         """Multi-head attention, (B, N, C) each; `bias` (B, heads or 1, N, N) joins the scores."""
-        heads = (x.unflatten(2, (self.heads, -1)).transpose(1, 2) for x in (query, key, value))
-        attention = fused_attention if query.is_cuda else plain_attention
-        attended = attention(*heads, bias, self.dropout if self.training else 0.0)
+        query, key, value = (
+            x.unflatten(2, (self.heads, -1)).transpose(1, 2) for x in (query, key, value)
+        )
+        if query.is_cuda:
+            # One memory-efficient kernel, which differentiates the bias.
+            bias = bias.to(query.dtype).expand(*query.shape[:3], key.shape[2])
+            dropout = self.drop_attention.p if self.training else 0.0
+            attended = functional.scaled_dot_product_attention(query, key, value, bias, dropout)
+        else:
+            # PyTorch has no such kernel for a CPU, and its substitute passes over the scores
+            # thrice to guard against rows without a key, which do not exist here.
+            scores = (query * query.shape[3] ** -0.5) @ key.transpose(2, 3) + bias
+            attended = self.drop_attention(scores.softmax(dim=3)) @ value
         return attended.transpose(1, 2).flatten(2)
 
     def finish(self, residual: Tensor, attended: Tensor) -> Tensor:
@@ -183,29 +215,43 @@ class Block(nn.Module):
 class ParticleBlock(Block):
     """Constituents attend to each other, biased by their pair features."""
 
-    def forward(self, x: Tensor, layout: Layout, bias: Tensor) -> Tensor:
-        """Map (T, C) to (T, C); `bias` is (B, heads, N, N)."""
-        projected = layout.pad(self.in_projection(self.attention_norm(x)))
-        attended = self.attend(*projected.chunk(3, dim=2), bias)
-        return self.finish(x, layout.pack(attended))
+    def forward(self, x: Tensor, groups: list[Layout], biases: list[Tensor]) -> Tensor:
+        """Map (T, C) to (T, C); a bias per group of jets, (B, heads, N, N)."""
+        projected = self.in_projection(self.attention_norm(x))
+        attended = [
+            group.pack(self.attend(*group.pad(rows).chunk(3, dim=2), bias))
+            for group, rows, bias in zip(groups, split(projected, groups), biases, strict=True)
+        ]
+        return self.finish(x, torch.cat(attended))
 
 
 class ClassBlock(Block):
     """A class token attends to itself and the constituents (CaiT, arXiv:2103.17239)."""
 
-    def forward(self, token: Tensor, x: Tensor, layout: Layout) -> Tensor:
-        """Map a token (B, 1, C) and constituents (T, C) to the next token (B, 1, C)."""
+    def forward(self, token: Tensor, x: Tensor, groups: list[Layout]) -> Tensor:
+        """Map tokens (B, 1, C) and constituents (T, C) to the next tokens (B, 1, C)."""
         width = token.shape[2]
         weight, offset = self.in_projection.weight, self.in_projection.bias
         # Only the keys and values are normalised: the query is the token as it stands.
         query = functional.linear(token, weight[:width], offset[:width])
-        token_pair, x_pair = (
+        own, others = (
             functional.linear(self.attention_norm(source), weight[width:], offset[width:])
             for source in (token, x)
         )
-        key, value = torch.cat((token_pair, layout.pad(x_pair)), dim=1).chunk(2, dim=2)
-        padded = functional.pad(~layout.mask, (1, 0), value=False)[:, None, None, :]
-        return self.finish(token, self.attend(query, key, value, MASKED * padded))
+        sizes = [len(group.mask) for group in groups]
+        attended = []
+        for group, asking, own_pair, rows in zip(
+            groups, query.split(sizes), own.split(sizes), split(others, groups), strict=True
+        ):
+            key, value = torch.cat((own_pair, group.pad(rows)), dim=1).chunk(2, dim=2)
+            padding = functional.pad(~group.mask, (1, 0), value=False)[:, None, None, :]
+            attended.append(self.attend(asking, key, value, MASKED * padding.to(key.dtype)))
+        return self.finish(token, torch.cat(attended))
+
+
+def split(packed: Tensor, groups: list[Layout]) -> tuple[Tensor, ...]:
+    """Split (T, C) rows into those of each group."""
+    return packed.split([len(group.rows) for group in groups])
 
 
 class ParticleTransformer(nn.Module):
@@ -225,6 +271,7 @@ class ParticleTransformer(nn.Module):
         super().__init__()
         width = config.embedding[-1]
         sizes = (width, config.heads, config.feedforward_ratio)
+        self.length_groups = config.length_groups
         self.embedding = InputEmbedding(features, config.embedding)
         self.pair_embedding = PairEmbedding(config.pair_embedding, config.heads)
         self.blocks = nn.ModuleList(
@@ -238,7 +285,7 @@ class ParticleTransformer(nn.Module):
         layers: list[nn.Module] = []
         width_in = width
         for hidden in config.head:
-            layers += [nn.Linear(width_in, hidden), nn.ReLU(), nn.Dropout(config.dropout)]
+            layers += [nn.Linear(width_in, hidden), nn.ReLU(), Dropout(config.dropout)]
             width_in = hidden
         self.head = nn.Sequential(*layers, nn.Linear(width_in, classes))
         self._initialise()
@@ -277,15 +324,22 @@ class ParticleTransformer(nn.Module):
         Tensor
             (B, width).
         """
-        layout = Layout.of(mask)
-        x = self.embedding(layout.pack(features))
-        bias = self.pair_embedding(vectors, layout)
+        # Jets of similar length share a padded block: attention costs the square of its length.
+        slots = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+        lengths = (mask * slots).amax(dim=1)
+        order = lengths.argsort(stable=True)
+        members = order.chunk(self.length_groups)
+        longest = [int(lengths[jets].max()) for jets in members]
+        groups = [Layout.of(mask[jets, :n]) for jets, n in zip(members, longest, strict=True)]
+        parts = list(zip(groups, members, longest, strict=True))
+        x = self.embedding(torch.cat([g.pack(features[jets, :n]) for g, jets, n in parts]))
+        biases = self.pair_embedding([vectors[jets, :n] for _, jets, n in parts], groups)
         for block in self.blocks:
-            x = block(x, layout, bias)
+            x = block(x, groups, biases)
         token = self.class_token.expand(len(mask), -1, -1)
         for block in self.class_blocks:
-            token = block(token, x, layout)
-        return self.norm(token.squeeze(1))
+            token = block(token, x, groups)
+        return self.norm(token.squeeze(1))[order.argsort()]
 
     def forward(self, features: Tensor, vectors: Tensor, mask: Tensor) -> Tensor:
         """Return the logits, (B, classes); arguments as in `encode`."""

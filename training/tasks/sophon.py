@@ -69,7 +69,8 @@ class Sophon(LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """Return AdamW and its schedule, stepped with every batch."""
         optimizer = adamw(self.network, self.config.optimizer)
-        steps = int(self.trainer.estimated_stepping_batches)
+        # Not `estimated_stepping_batches`: that sets up the loader before its state is restored.
+        steps = self.trainer.max_epochs * self.trainer.limit_train_batches
         schedule = warmup_flat_decay(optimizer, self.config.optimizer, steps)
         return {
             "optimizer": optimizer,
@@ -96,7 +97,7 @@ def adamw(network: nn.Module, config: OptimizerConfig) -> Optimizer:
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    return AdamW(groups, lr=config.learning_rate, betas=(0.95, 0.999), eps=1e-5)
+    return AdamW(groups, lr=config.learning_rate, betas=(0.95, 0.999), eps=1e-5, fused=True)
 
 
 def warmup_flat_decay(optimizer: Optimizer, config: OptimizerConfig, steps: int) -> LambdaLR:
