@@ -33,10 +33,15 @@ class Range(_Model):
     last: float
     step: float = Field(gt=0)
 
+    def values(self) -> list[float]:
+        """Return the grid."""
+        count = round((self.last - self.first) / self.step) + 1
+        return [self.first + self.step * i for i in range(count)]
+
     def draw(self, rng: np.random.Generator, _: Point) -> float:
         """Draw one value of the grid."""
-        count = round((self.last - self.first) / self.step) + 1
-        return self.first + self.step * int(rng.integers(count))
+        values = self.values()
+        return values[int(rng.integers(len(values)))]
 
 
 class Geometric(_Model):
@@ -47,12 +52,16 @@ class Geometric(_Model):
     count: int = Field(gt=1)
     integer: bool = False
 
-    def draw(self, rng: np.random.Generator, _: Point) -> float:
-        """Draw one value of the grid, rounded down where the grid is one of integers."""
-        step = int(rng.integers(self.count)) / (self.count - 1)
+    def values(self) -> list[float]:
+        """Return the grid, rounded down where it is one of integers."""
+        steps = [i / (self.count - 1) for i in range(self.count)]
         # Written with exp because the published grid of momenta was: it ends at 2499, not at 2500.
-        value = self.first * math.exp(math.log(self.ratio) * step)
-        return float(math.floor(value)) if self.integer else value
+        values = [self.first * math.exp(math.log(self.ratio) * step) for step in steps]
+        return [float(math.floor(value)) for value in values] if self.integer else values
+
+    def draw(self, rng: np.random.Generator, _: Point) -> float:
+        """Draw one value of the grid."""
+        return self.values()[int(rng.integers(self.count))]
 
 
 class Fraction(_Model):

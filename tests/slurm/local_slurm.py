@@ -12,7 +12,7 @@ import subprocess
 import time
 from pathlib import Path
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "srun")
 STARTUP_SECONDS = 30
 
 CONFIGURATION = """\
@@ -43,6 +43,7 @@ JobAcctGatherType=jobacct_gather/none
 MinJobAge=3600
 SlurmdTimeout=30
 KillWait=2
+SchedulerParameters=batch_sched_delay=0,sched_min_interval=0
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} State=UNKNOWN
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes={host} MaxTime=INFINITE State=UP
@@ -74,11 +75,20 @@ class LocalSlurm:
         self.folder = folder
         self.host = socket.gethostname().split(".")[0]
         self.configuration = folder / "slurm.conf"
-        self.environment = os.environ | {"SLURM_CONF": str(self.configuration)}
+        self.environment = os.environ | {
+            "SLURM_CONF": str(self.configuration),
+            "PATH": os.pathsep.join([str(folder / "bin"), *os.get_exec_path()]),
+        }
         self._daemons: dict[str, subprocess.Popen] = {}
         controller_port, node_port = _free_ports(2)
-        for name in ("state", "spool"):
+        for name in ("state", "spool", "bin"):
             (folder / name).mkdir(parents=True)
+        # The executor clears SLURM_* before a job's own srun, which then would not find this file.
+        srun = folder / "bin" / "srun"
+        srun.write_text(
+            f'#!/bin/sh\nSLURM_CONF={self.configuration} exec {shutil.which("srun")} "$@"\n'
+        )
+        srun.chmod(0o755)
         self.configuration.write_text(
             CONFIGURATION.format(
                 host=self.host, folder=folder, cpus=cpus, memory=memory,
