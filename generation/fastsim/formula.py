@@ -3,25 +3,19 @@
 Resolutions and efficiencies are mostly tables written as sums of `(condition)*value`. Evaluated
 as written they cost hundreds of operations per track. Here every comparison of a variable (or of
 its modulus) with a constant becomes a node of a decision tree, and what remains of the formula
-once all of them are decided becomes a few instructions at the leaf.
+once all of them are decided stands at the leaf: mostly a number, else a short expression that is
+evaluated for all arguments of the leaf at once.
 """
 
 import math
 import re
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, reduce
 
 import numpy as np
 
-from generation.fastsim.formula_kernel import (
-    OPERATION_CODES,
-    PUSH_CONSTANT,
-    PUSH_VARIABLE,
-    SQUARE,
-    STACK_SIZE,
-    Program,
-    evaluate,
-)
+from generation.fastsim.formula_kernel import find_leaves
 
 # Variables of DelphesFormula::Compile, and the names that TFormula itself has for them.
 VARIABLES = ("pt", "eta", "phi", "energy", "d0", "dz", "ctgTheta")
@@ -41,9 +35,34 @@ _BINARY = {
 }  # fmt: skip
 _UNARY_PRECEDENCE = 7
 _CONSTANTS = {"pi": math.pi, "e": math.e, "true": 1.0, "false": 0.0}
+_OPERATIONS: dict[str, Callable[..., np.ndarray]] = {
+    "+": np.add,
+    "*": np.multiply,
+    "/": np.true_divide,
+    "-": np.negative,
+    "!": lambda value: (value == 0.0).astype(np.float64),
+    "&&": lambda left, right: ((left != 0.0) & (right != 0.0)).astype(np.float64),
+    "||": lambda left, right: ((left != 0.0) | (right != 0.0)).astype(np.float64),
+    "abs": np.abs,
+    "int": np.trunc,
+    "sq": np.square,
+    **{name: getattr(np, name) for name in ("sqrt", "exp", "log", "log10", "log2", "sign")},
+    **{name: getattr(np, name) for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
+    **{name: getattr(np, f"arc{name[1:]}") for name in ("asin", "acos", "atan")},
+    **{name: getattr(np, f"arc{name[1:]}") for name in ("asinh", "acosh", "atanh")},
+    **{name: getattr(np, name) for name in ("floor", "ceil")},
+    "erf": np.vectorize(math.erf, otypes=[np.float64]),
+    "erfc": np.vectorize(math.erfc, otypes=[np.float64]),
+    "_pow": np.power,
+    "_min": np.minimum,
+    "_max": np.maximum,
+    "_atan2": np.arctan2,
+    "_hypot": np.hypot,
+    "_fmod": np.fmod,
+}
 # Lower-case name: operation and number of arguments. TMath's Sqrt, Exp, ... are the same.
 _FUNCTIONS = {
-    **{name: (name, 1) for name in OPERATION_CODES if not name.startswith("_")},
+    **{name: (name, 1) for name in _OPERATIONS if name.isalnum()},
     "fabs": ("abs", 1),
     "pow": ("_pow", 2),
     "power": ("_pow", 2),
@@ -104,8 +123,8 @@ class Formula:
         return self._tree[1] if self._tree[0] == "number" else None
 
     @cached_property
-    def program(self) -> Program:
-        """The compiled form, for `formula_kernel.evaluate_one` within other kernels."""
+    def program(self) -> "Program":
+        """The compiled form."""
         return _Compiler(self.names).program(self._tree)
 
     def __call__(self, **values: np.ndarray | float) -> np.ndarray:
@@ -127,7 +146,69 @@ class Formula:
         inputs = np.empty((len(self.names), math.prod(shape)))
         for row, name in zip(inputs, self.names, strict=True):
             row.reshape(shape)[...] = values[name]
-        return evaluate(self.program, inputs).reshape(shape)
+        with np.errstate(all="ignore"):
+            return self.program.evaluate(inputs, self.names).reshape(shape)
+
+
+@dataclass(frozen=True)
+class Program:
+    """A formula as a decision tree with numbers and expressions at its leaves.
+
+    Attributes
+    ----------
+    root
+        Index of the first branch, or -1 - number of the only leaf.
+    axis
+        (branches,) int32: twice the row of the variable to compare, plus one for its modulus.
+    cut
+        (branches,) float64: the smallest value of the upper side.
+    target
+        (2 * branches,) int32: where to go below and above each cut, in the form of `root`.
+    constants
+        (leaves,) float64: the value at each leaf that has one.
+    expressions
+        What stands at the other leaves, by number.
+    """
+
+    root: int
+    axis: np.ndarray
+    cut: np.ndarray
+    target: np.ndarray
+    constants: np.ndarray
+    expressions: dict[int, Node]
+
+    def evaluate(self, inputs: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+        """Return the value for each column of `inputs`, whose rows are the variables `names`."""
+        if self.root < 0 and self.expressions:
+            return _value(self.expressions[0], dict(zip(names, inputs, strict=True)))
+        leaf = find_leaves(self.root, self.axis, self.cut, self.target, inputs)
+        result = self.constants[leaf]
+        for number, expression in self.expressions.items():
+            here = np.flatnonzero(leaf == number)
+            if len(here):
+                arguments = dict(zip(names, inputs[:, here], strict=True))
+                result[here] = _value(expression, arguments)
+        return result
+
+
+def _value(node: Node, arguments: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the value of a formula for arrays of its variables."""
+    kind = node[0]
+    if kind == "number":
+        return np.float64(node[1])
+    if kind == "variable":
+        return arguments[node[1]]
+    if kind == "below":
+        value, (cut, including) = _value(node[1], arguments), node[2]
+        return (value <= cut if including else value < cut).astype(np.float64)
+    if kind == "_pow" and node[2] == ("number", 2.0):
+        return np.square(_value(node[1], arguments))
+    operands = [_value(operand, arguments) for operand in node[1:]]
+    if kind in _COMPARE:
+        return _COMPARE[kind](*operands).astype(np.float64)
+    if len(operands) == 1:
+        return _OPERATIONS[kind](operands[0])
+    return reduce(_OPERATIONS[kind], operands)
 
 
 def keyed_formulas(pairs: list[str], variables: tuple[str, ...] = VARIABLES) -> dict[int, Formula]:
@@ -291,12 +372,12 @@ def _comparison(symbol: str, left: Node, right: Node) -> Node:
 
 
 _COMPARE = {
-    "<": float.__lt__,
-    "<=": float.__le__,
-    ">": float.__gt__,
-    ">=": float.__ge__,
-    "==": float.__eq__,
-    "!=": float.__ne__,
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+    "==": np.equal,
+    "!=": np.not_equal,
 }
 
 
@@ -374,10 +455,8 @@ def _truth(node: Node) -> Node:
 
 def _folded(kind: str, operands: list[Node]) -> Node:
     """Return an operation on numbers as a number."""
-    inputs = np.array([[operand[1]] for operand in operands])
-    variables = tuple(("variable", str(index)) for index in range(len(operands)))
-    compiler = _Compiler(tuple(name for _, name in variables))
-    return ("number", float(evaluate(compiler.program((kind, *variables)), inputs)[0]))
+    with np.errstate(all="ignore"):
+        return ("number", float(_value((kind, *operands), {})))
 
 
 def _uses(node: Node, name: str) -> bool:
@@ -401,7 +480,7 @@ class _TooManyLeavesError(Exception):
 
 
 class _Compiler:
-    """Turns a formula into a decision tree and instructions for a stack."""
+    """Turns a formula into a decision tree."""
 
     def __init__(self, names: tuple[str, ...]):
         self.names = names
@@ -415,22 +494,26 @@ class _Compiler:
             self._start()
             root = self._leaf(tree)
         axes, cuts, targets = zip(*self.branches, strict=True) if self.branches else ((), (), ())
+        expressions = {number: leaf for leaf, number in self.leaves.items() if leaf[0] != "number"}
         return Program(
             root=root,
             axis=np.array(axes, dtype=np.int32),
-            cut=np.array([np.nextafter(value, np.inf) if on else value for value, on in cuts]),
+            cut=np.array(
+                [np.nextafter(value, np.inf) if on else value for value, on in cuts], np.float64
+            ),
             target=np.array(targets, dtype=np.int32).ravel(),
-            code=np.array([code for code, _ in self.code], dtype=np.int32),
-            operand=np.array([operand for _, operand in self.code], dtype=np.float64),
+            constants=np.array(
+                [leaf[1] if leaf[0] == "number" else np.nan for leaf in self.leaves], np.float64
+            ),
+            expressions=expressions,
         )
 
     def _start(self) -> None:
         self.branches: list[tuple[int, tuple, tuple[int, int]]] = []
-        self.code: list[tuple[int, float]] = []
         self.leaves: dict[Node, int] = {}
 
     def _branch(self, tree: Node, bounds: dict[Node, tuple]) -> int:
-        """Return the index of a branch, or minus one minus the position of a leaf's code."""
+        """Return the index of a branch, or minus one minus the number of a leaf."""
         found: dict[Node, set] = {}
         _cuts(tree, found)
         if not found:
@@ -459,32 +542,4 @@ class _Compiler:
         return 2 * self.names.index(axis[1])
 
     def _leaf(self, tree: Node) -> int:
-        if tree not in self.leaves:
-            self.leaves[tree] = len(self.code)
-            self._emit(tree, 1)
-            self.code.append((OPERATION_CODES["_return"], 0.0))
-        return -1 - self.leaves[tree]
-
-    def _emit(self, node: Node, depth: int) -> None:
-        if depth > STACK_SIZE:
-            raise FormulaError("is nested too deeply")
-        kind = node[0]
-        if kind == "number":
-            self.code.append((PUSH_CONSTANT, node[1]))
-        elif kind == "variable":
-            self.code.append((PUSH_VARIABLE, float(self.names.index(node[1]))))
-        elif kind == "below":
-            self._emit(node[1], depth)
-            self._emit(("number", node[2][0]), depth + 1)
-            self.code.append((OPERATION_CODES["<=" if node[2][1] else "<"], 0.0))
-        elif kind == "_pow" and node[2] == ("number", 2.0):
-            self._emit(node[1], depth)
-            self.code.append((SQUARE, 0.0))
-        elif len(node) == 2:
-            self._emit(node[1], depth)
-            self.code.append((OPERATION_CODES["_negate" if kind == "-" else kind], 0.0))
-        else:
-            self._emit(node[1], depth)
-            for operand in node[2:]:
-                self._emit(operand, depth + 1)
-                self.code.append((OPERATION_CODES[kind], 0.0))
+        return -1 - self.leaves.setdefault(tree, len(self.leaves))
