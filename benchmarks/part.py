@@ -5,7 +5,7 @@ The steps alternate, so that a busy machine slows both alike, and the best of ea
 the time is that of the process, not of the wall.
 
 weaver is not a dependency of the project: `pip install --no-deps weaver-core==0.5.3`, best in a
-copy of the environment. Run as `python benchmarks/part.py [--device cuda] [--json FILE]`.
+copy of the environment. Run as `python -m benchmarks.part [--device cuda] [--json FILE]`.
 """
 
 import argparse
