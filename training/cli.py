@@ -26,6 +26,11 @@ def main(arguments: list[str] | None = None) -> None:
     evaluate.add_argument("--output", type=Path, required=True, help="folder for the results")
     evaluate.set_defaults(call=_evaluate)
 
+    weights = commands.add_parser("weights", help="compute the sampling weights of a dataset")
+    weights.add_argument("--manifest", type=Path, required=True)
+    weights.add_argument("--output", type=Path, required=True, help="weights.json")
+    weights.set_defaults(call=_weights)
+
     summary = commands.add_parser("summary", help="print a network's layers and parameters")
     summary.add_argument("--task", choices=("sophon",), required=True)
     summary.set_defaults(call=_summary)
@@ -46,6 +51,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     from training.evaluate.evaluate import evaluate
 
     evaluate(options.checkpoint, options.manifest, options.split, options.output)
+
+
+def _weights(options: argparse.Namespace) -> None:
+    from training.config import Selection
+    from training.reweight import write_weights
+
+    write_weights(options.manifest, options.output, Selection())
 
 
 def _summary(options: argparse.Namespace) -> None:

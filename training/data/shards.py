@@ -109,12 +109,29 @@ def read_row_groups(groups: Iterable[RowGroup]) -> Jets:
 
 def selected(jets: Jets, selection: Selection) -> np.ndarray:
     """Return which jets pass, (n_jets,) bool."""
+    return passes(jets.pt, jets.sdmass, selection)
+
+
+def passes(pt: np.ndarray, sdmass: np.ndarray, selection: Selection) -> np.ndarray:
+    """Return which jets of these pT and soft-drop mass (GeV) pass."""
     return (
-        (jets.pt > selection.jet_pt[0])
-        & (jets.pt < selection.jet_pt[1])
-        & (jets.sdmass > selection.jet_sdmass[0])
-        & (jets.sdmass < selection.jet_sdmass[1])
+        (pt > selection.jet_pt[0])
+        & (pt < selection.jet_pt[1])
+        & (sdmass > selection.jet_sdmass[0])
+        & (sdmass < selection.jet_sdmass[1])
     )
+
+
+def read_jet_columns(group: RowGroup) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Read pT, soft-drop mass (GeV) and label of a row group's jets, and nothing else.
+
+    Raises
+    ------
+    UserError
+        When a page is damaged; names the file.
+    """
+    table = _read_table(group, ("jet_pt", "jet_sdmass", LABEL))
+    return tuple(column.to_numpy() for column in table.columns)
 
 
 def _open(path: Path) -> pq.ParquetFile:
@@ -138,14 +155,19 @@ def _row_groups(shard: tuple[Path, str]) -> list[RowGroup]:
         ]
 
 
-def _read(group: RowGroup) -> Jets:
+def _read_table(group: RowGroup, columns: tuple[str, ...]) -> pa.Table:
     with _open(group.path) as file:
         try:
-            table = file.read_row_group(group.index, columns=list(COLUMNS), use_threads=False)
+            table = file.read_row_group(group.index, columns=list(columns), use_threads=False)
         except (pa.ArrowInvalid, OSError) as error:
             raise UserError(
                 f"{group.path}: row group {group.index} cannot be read ({error})"
             ) from None
+    return table.select(columns)
+
+
+def _read(group: RowGroup) -> Jets:
+    table = _read_table(group, COLUMNS)
     lists = table[PARTICLE_FLOATS[0]].combine_chunks()
     begin = lists.offsets.to_numpy().astype(np.int64)
     jets = Jets(

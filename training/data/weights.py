@@ -18,6 +18,8 @@ from training.data.shards import Jets
 PT_EDGES = (200, 240, 287, 344, 412, 493, 590, 707, 847, 1014, 1215, 1455, 1743, 2087, 2500)
 # fmt: on
 SDMASS_EDGES = tuple(range(20, 501, 10))
+# A group is flattened to the content of its bins at this percentile.
+REFERENCE_PERCENTILE = 10
 
 # Q is any quark, l an electron or muon.
 GROUP_SHARES = {
@@ -131,3 +133,39 @@ class SamplingWeights:
         acceptance = self.acceptance[group, pt_bin, sdmass_bin] * inside
         scale = min(float(max_resample), 1 / self.mean_acceptance)
         return (acceptance * scale + rng.random(len(chosen))).astype(np.int64)
+
+
+def acceptance_of(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Turn counts into acceptances that flatten each group and set the groups' shares.
+
+    Parameters
+    ----------
+    counts
+        (n_groups, n_pt, n_sdmass) jets.
+    shares
+        (n_groups,) relative share of each group among the drawn jets.
+
+    Returns
+    -------
+    numpy.ndarray
+        Like `counts`, in [0, 1]. Within a group bins fuller than the `REFERENCE_PERCENTILE` of its
+        bins come down to that one; emptier bins are kept whole, as nothing can fill them. A group
+        without jets is left out.
+    """
+    acceptance = np.zeros(counts.shape)
+    expected = np.zeros(len(counts))
+    for i, count in enumerate(counts):
+        filled = count[count > 0]
+        if len(filled):
+            # Bins that are empty by accident must not set the scale.
+            typical = filled[filled > 0.01 * np.median(filled)]
+            reference = np.percentile(typical, REFERENCE_PERCENTILE)
+            np.divide(reference, count, out=acceptance[i], where=count > 0)
+            acceptance[i] = np.minimum(acceptance[i], 1)
+            expected[i] = (acceptance[i] * count).sum() / shares[i]
+    if expected.any():
+        scarcest = expected[expected > 0].min()
+        acceptance *= np.divide(
+            scarcest, expected, out=np.zeros_like(expected), where=expected > 0
+        )[:, None, None]
+    return acceptance

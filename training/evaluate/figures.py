@@ -9,6 +9,7 @@ import mplhep
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from provenance.files import atomic_output
 
@@ -16,16 +17,28 @@ from provenance.files import atomic_output
 @contextmanager
 def figure(path: Path, size: tuple[float, float] = (8, 7)) -> Iterator[Axes]:
     """Give axes in the style of the field and save them as `path` with .png and .pdf."""
+    with style():
+        canvas, axes = plt.subplots(figsize=size, layout="constrained")
+        yield axes
+        save(canvas, path)
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in the style of the field, without a display, and close what was drawn."""
     mpl.use("Agg")
     with plt.style.context([mplhep.style.CMS, {"font.size": 18, "pdf.fonttype": 42}]):
-        canvas, axes = plt.subplots(figsize=size, layout="constrained")
         try:
-            yield axes
-            for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
-                with atomic_output(path.with_suffix(suffix)) as temporary:
-                    canvas.savefig(temporary, dpi=120, metadata=metadata)
+            yield
         finally:
-            plt.close(canvas)
+            plt.close("all")
+
+
+def save(canvas: Figure, path: Path) -> None:
+    """Save a figure as `path` with .png and .pdf."""
+    for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
+        with atomic_output(path.with_suffix(suffix)) as temporary:
+            canvas.savefig(temporary, dpi=120, metadata=metadata)
 
 
 def draw_loss(path: Path, history: list[dict[str, float]]) -> None:
@@ -117,3 +130,42 @@ def draw_sculpting(path: Path, edges: np.ndarray, results: dict[str, dict], kept
             axes.legend()
         else:
             axes.text(0.5, 0.5, "too few QCD jets", ha="center", transform=axes.transAxes)
+
+
+def draw_spectra(
+    path: Path,
+    edges: dict[str, tuple[float, ...]],
+    names: list[str],
+    counts: np.ndarray,
+    drawn: np.ndarray,
+) -> None:
+    """Draw what sampling weights do to the largest groups.
+
+    Parameters
+    ----------
+    path
+        Of the figure, without suffix.
+    edges
+        Axis label → bin edges, for the last two axes of the counts.
+    names
+        Of the groups.
+    counts, drawn
+        (n_groups, n_pt, n_sdmass) jets before and after.
+    """
+    with style():
+        canvas, axes = plt.subplots(2, 2, figsize=(14, 11), layout="constrained")
+        largest = np.argsort(-counts.sum(axis=(1, 2)))[:6]
+        for row, (title, content) in enumerate((("as stored", counts), ("as drawn", drawn))):
+            for column, (label, steps) in enumerate(edges.items()):
+                panel = axes[row, column]
+                for group in largest:
+                    jets = content[group].sum(axis=1 - column)
+                    if jets.sum():
+                        density = jets / jets.sum() / np.diff(steps)
+                        mplhep.histplot(density, steps, ax=panel, label=names[group])
+                panel.set(xlabel=label, ylabel="Share of jets per GeV", title=title)
+                panel.set(xlim=(steps[0], steps[-1]), yscale="log")
+                if column == 0:
+                    panel.set_xscale("log")
+        axes[0, 1].legend(fontsize=14)
+        save(canvas, path)
