@@ -1,0 +1,1 @@
+"""From a process card to Delphes events: hard process, shower, pile-up, detector."""

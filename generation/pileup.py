@@ -88,7 +88,7 @@ class PileupLibrary:
             raise UserError(f"{path}: no such file") from None
         except (pa.ArrowInvalid, OSError, KeyError, IndexError):
             raise UserError(
-                f"{path}: not a whole minimum-bias library as `python -m generation pileup` makes it"
+                f"{path}: not a whole library of `python -m generation pileup`"
             ) from None
         if metadata["format"] != FORMAT:
             raise UserError(
@@ -137,7 +137,7 @@ def build_library(path: str | Path, events: int, seed: int) -> None:
             "seed": seed,
             "first_pythia_seed": first_seed,
             "process": PROCESS,
-            "settings": process.pythia_settings({}),
+            "settings": [*process.hard_process, *process.pythia_settings({})],
             "versions": versions(),
         }
         _write(temporary, records, metadata)

@@ -89,6 +89,35 @@ class Channel(_Model):
     products: list[int] = Field(min_length=2, max_length=8)
 
 
+class LheValue(_Model):
+    """A parameter of events that come from MadGraph: a mass or width of its card, or a pT cut."""
+
+    mass_of: int | None = None
+    width_of: int | None = None
+    pt_min_of: int | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "LheValue":
+        if len(self.model_fields_set) != 1:
+            raise ValueError("give one of mass_of, width_of and pt_min_of")
+        return self
+
+
+class LheInterface(_Model):
+    """How the process looks in a Les Houches event file.
+
+    Attributes
+    ----------
+    final_state
+        PDG codes of the outgoing particles.
+    point
+        Where each parameter comes from.
+    """
+
+    final_state: list[int]
+    point: dict[str, LheValue] = {}
+
+
 class Process(_Model):
     """A process as its process.yaml describes it.
 
@@ -101,27 +130,30 @@ class Process(_Model):
     seed_code
         Its own number in the seed map.
     hard_process
-        A hard process of this package (`generation.pythia.HARD_PROCESSES`) beyond what `settings`
-        switches on.
+        The Pythia settings that switch the hard process on, or the name of one that this package
+        adds (`generation.pythia.HARD_PROCESSES`). Left out when events come from MadGraph.
     higgs_widths
         Whether the widths of the Higgs bosons are those of `settings` and `decays` or calculated by
         Pythia from their couplings.
     point
         How each parameter is drawn, once per batch and in this order.
     settings
-        Pythia settings; `$name` stands for a parameter.
+        Further Pythia settings; `$name` stands for a parameter.
     decays
         Decay tables by PDG code; they replace Pythia's.
+    lhe
+        What events of MadGraph look like; None where Pythia alone makes the process.
     """
 
     name: str
     description: str
     seed_code: int = Field(ge=0, lt=PROCESS_CODES)
-    hard_process: Literal["gg2XX"] | None = None
+    hard_process: Literal["gg2XX"] | list[str]
     higgs_widths: Literal["table", "calculated"] = "table"
     point: dict[str, Range | Geometric | Fraction | Choice] = {}
-    settings: list[str]
+    settings: list[str] = []
     decays: dict[int, list[Channel]] = {}
+    lhe: LheInterface | None = None
 
     @model_validator(mode="after")
     def _fractions_add_up(self) -> "Process":
@@ -142,7 +174,7 @@ class Process(_Model):
         return drawn
 
     def pythia_settings(self, point: Point) -> list[str]:
-        """Return the Pythia settings of this process at a parameter point, decays included."""
+        """Return the Pythia settings at a parameter point, without the hard process."""
         lines = [*_common_settings(), *self.settings]
         lines = [Template(line).substitute(point) for line in lines]
         for pdg, channels in self.decays.items():

@@ -1,7 +1,7 @@
 """Pythia 8: whole batches of events, each from a start of its own, as generator records."""
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,13 +86,14 @@ class GeneratedBatch:
     failed
         How many more events Pythia gave up; they are not in the record.
     cross_section
-        Pythia's estimate for the hard process, in mb. That of `PairProduction` means nothing.
+        Pythia's estimate for the hard process, in mb; None for the hard processes of this module,
+        which have no normalisation.
     """
 
     record: GeneratorRecord
     event: dict[str, NDArray]
     failed: int
-    cross_section: float
+    cross_section: float | None
 
 
 class EventGenerator:
@@ -133,61 +134,106 @@ class EventGenerator:
         RuntimeError
             When Pythia does not start, or fails 50 times as often as it is asked for events.
         """
-        pythia = self._configured(point, seed)
-        pythia.settings.mode("MultipartonInteractions:reuseInit", READ_FROM_FILE)
-        pythia.setPDFPtr(*self._densities)
-        # The hard set is among them; the flag would make Pythia read it from file once more.
-        pythia.settings.flag("PDF:useHard", False)
-        _kept = self._start(pythia)
+        pythia, _kept = self._start(point, seed, self._densities, self._switch_on)
         parts, made, failed = [], 0, 0
         while made < n_events:
             events = pythia.nextBatch(n_events - made, "none")
             parts.append(_successful(events))
             made += len(parts[-1])
-            failed = failed + len(events) - len(parts[-1])
+            failed += len(events) - len(parts[-1])
             if failed > MOST_FAILURES * n_events:
                 raise RuntimeError(f"Pythia fails to generate {self.process.name} at {point}")
+        normalised = not isinstance(self.process.hard_process, str)
+        cross_section = pythia.infoPython().sigmaGen() if normalised else None
         events = parts[0] if len(parts) == 1 else ak.concatenate(parts)
-        return GeneratedBatch(
-            record=to_record(events.prt, self.particles),
-            event=_event_properties(events.info),
-            failed=failed,
-            cross_section=pythia.infoPython().sigmaGen(),
-        )
+        return self._batch(events, failed, cross_section)
+
+    def shower(
+        self, lhe: Path, point: Point, seed: int, n_events: int, events_per_batch: int
+    ) -> Iterator[GeneratedBatch]:
+        """Shower the first events of a Les Houches event file.
+
+        Parameters
+        ----------
+        lhe
+            The file, uncompressed and checked.
+        point
+            The parameter point at which its events were made.
+        seed
+            1 to 900,000,000.
+        n_events, events_per_batch
+            How many events of the file, and how many of them at a time.
+
+        Yields
+        ------
+        GeneratedBatch
+            With fewer events than were read where Pythia gave some up.
+        """
+
+        def read(pythia: pythia8mc.Pythia) -> list[pythia8mc.PhysicsBase]:
+            # The masses and widths of the file's parameter card are in the point already.
+            _apply(pythia, ("Beams:frameType = 4", "SLHA:readFrom = 0"))
+            pythia.settings.word("Beams:LHEF", str(lhe))
+            return []
+
+        pythia, _kept = self._start(point, seed, self._densities, read)
+        for start in range(0, n_events, events_per_batch):
+            wanted = min(events_per_batch, n_events - start)
+            events = _successful(pythia.nextBatch(wanted, "none"))
+            yield self._batch(events, wanted - len(events), pythia.infoPython().sigmaGen())
+
+    def _batch(self, events: ak.Array, failed: int, cross_section: float | None) -> GeneratedBatch:
+        record = to_record(events.prt, self.particles)
+        return GeneratedBatch(record, _event_properties(events.info), failed, cross_section)
 
     def _prepare(self) -> tuple[pythia8mc.PDF, ...]:
         """Save the integrated multiparton interactions; return the parton densities."""
         point = self.process.draw_point(stream(Stage.PARAMETER_POINT, PREPARATION_POINT_SEED))
-        pythia = self._configured(point, PREPARATION_SEED)
-        pythia.settings.mode("MultipartonInteractions:reuseInit", SAVE_TO_FILE)
-        # Soft (1) and hard (2) processes, each with a set for either beam.
-        densities = tuple(pythia.getPDFPtr(2212, use, beam) for use in (1, 2) for beam in "AB")
-        pythia.setPDFPtr(*densities)
-        _kept = self._start(pythia)
+        _apply(self._template, self.process.pythia_settings(point))
+        # For soft (1) and hard (2) processes, one for either beam.
+        densities = tuple(
+            self._template.getPDFPtr(2212, use, beam) for use in (1, 2) for beam in "AB"
+        )
+        self._start(point, PREPARATION_SEED, densities, self._switch_on)
         return densities
 
-    def _configured(self, point: Point, seed: int) -> pythia8mc.Pythia:
+    def _start(
+        self,
+        point: Point,
+        seed: int,
+        densities: tuple[pythia8mc.PDF, ...],
+        switch_on: Callable[[pythia8mc.Pythia], list[pythia8mc.PhysicsBase]],
+    ) -> tuple[pythia8mc.Pythia, list[pythia8mc.PhysicsBase]]:
+        """Start a Pythia; return it and what must live as long, for it does not own its parts."""
         pythia = pythia8mc.Pythia(self._template.settings, self._template.particleData, False)
         _apply(pythia, self.process.pythia_settings(point))
         _apply(pythia, ("Random:setSeed = on", f"Random:seed = {seed}"))
-        file = Path(self._folder.name, "multiparton.dat")
-        pythia.settings.word("MultipartonInteractions:initFile", str(file))
-        return pythia
-
-    def _start(self, pythia: pythia8mc.Pythia) -> list[pythia8mc.PhysicsBase]:
-        """Initialise; return what must live as long as `pythia`, which does not own it."""
-        kept: list[pythia8mc.PhysicsBase] = []
+        kept = switch_on(pythia)
+        pythia.setPDFPtr(*densities)
+        # The hard set is among them; the flag would make Pythia read it from file once more.
+        pythia.settings.flag("PDF:useHard", False)
+        multiparton = Path(self._folder.name, "multiparton.dat")
+        reuse = READ_FROM_FILE if multiparton.exists() else SAVE_TO_FILE
+        pythia.settings.mode("MultipartonInteractions:reuseInit", reuse)
+        pythia.settings.word("MultipartonInteractions:initFile", str(multiparton))
         if self.process.higgs_widths == "table":
-            # Pythia's own resonances integrate widths, half a start's time; ours are given.
+            # Pythia's own Higgs bosons integrate widths, most of a start's time; ours are given.
             for pdg in HIGGS_BOSONS:
                 kept.append(pythia8mc.ResonanceGeneric(pdg))
                 pythia.addResonancePtr(kept[-1])
-        if self.process.hard_process is not None:
-            kept.append(HARD_PROCESSES[self.process.hard_process]())
-            pythia.setSigmaPtr(kept[-1])
         if not pythia.init():
-            raise RuntimeError(f"Pythia does not start for {self.process.name}")
-        return kept
+            raise RuntimeError(f"Pythia does not start for {self.process.name} at {point}")
+        return pythia, kept
+
+    def _switch_on(self, pythia: pythia8mc.Pythia) -> list[pythia8mc.PhysicsBase]:
+        """Switch the hard process on; return what it consists of."""
+        hard_process = self.process.hard_process
+        if not isinstance(hard_process, str):
+            _apply(pythia, hard_process)
+            return []
+        cross_section = HARD_PROCESSES[hard_process]()
+        pythia.setSigmaPtr(cross_section)
+        return [cross_section]
 
 
 def _apply(pythia: pythia8mc.Pythia, settings: Iterable[str]) -> None:

@@ -1,0 +1,137 @@
+"""Command line: `python -m generation simulate|resimulate|pileup|card|processes`."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from generation.process import load_process, process_names
+from provenance.errors import UserError
+
+CARDS = Path(__file__).parents[1] / "delphes_cards"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line and run one command.
+
+    Raises
+    ------
+    UserError
+        When an input or an option is wrong.
+    """
+    parser = argparse.ArgumentParser(prog="python -m generation", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    _add_simulate(commands)
+    _add_resimulate(commands)
+    _add_pileup(commands)
+    _add_card(commands)
+    _add_processes(commands)
+    options = parser.parse_args(arguments)
+    options.run(options)
+
+
+def _add_simulate(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("simulate", help="generate events and simulate the detector")
+    parser.add_argument("--process", required=True, help="see `python -m generation processes`")
+    parser.add_argument("--events", type=int, help="how many; all of the file with --lhe")
+    parser.add_argument("--lhe", type=Path, help="shower the events of this MadGraph file instead")
+    parser.add_argument("--first-batch", type=int, default=0, help="number of the first batch (0)")
+    parser.add_argument(
+        "--events-per-batch", type=int, default=100, help="events at each parameter point (100)"
+    )
+    _add_detector(parser)
+    parser.set_defaults(run=_run_simulate)
+
+
+def _add_resimulate(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "resimulate", help="simulate the detector again for the generator record of a file"
+    )
+    parser.add_argument("events", type=Path, help="Delphes event file, real or embedded")
+    _add_detector(parser)
+    parser.set_defaults(run=_run_resimulate)
+
+
+def _add_detector(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=int, required=True, help="dataset seed, 0 to 49")
+    parser.add_argument("--output", type=Path, required=True, help="ROOT file to write")
+    parser.add_argument(
+        "--card",
+        type=Path,
+        default=CARDS / "jetclass2_fatjet.tcl",
+        help="Delphes card (%(default)s)",
+    )
+    parser.add_argument("--pileup", type=Path, help="minimum-bias library, if the card adds any")
+
+
+def _add_pileup(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("pileup", help="generate a library of minimum-bias events")
+    parser.add_argument("--events", type=int, required=True, help="how many")
+    parser.add_argument("--seed", type=int, required=True, help="dataset seed, 0 to 49")
+    parser.add_argument("--output", type=Path, required=True, help="Arrow file to write")
+    parser.set_defaults(run=_run_pileup)
+
+
+def _add_card(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("card", help="show what a Delphes card says")
+    parser.add_argument("card", type=Path, help="Tcl file")
+    parser.add_argument("--json", action="store_true", help="all parameters, as JSON")
+    parser.set_defaults(run=_run_card)
+
+
+def _add_processes(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("processes", help="list what can be generated")
+    parser.set_defaults(run=_run_processes)
+
+
+def _run_simulate(options: argparse.Namespace) -> None:
+    from generation.simulate import simulate, simulate_lhe
+
+    shared = {
+        "process": options.process,
+        "events": options.events,
+        "seed": options.seed,
+        "output": options.output,
+        "card": options.card,
+        "pileup": options.pileup,
+        "first_batch": options.first_batch,
+        "events_per_batch": options.events_per_batch,
+    }
+    if options.lhe is not None:
+        simulate_lhe(lhe=options.lhe, **shared)
+    elif options.events is None:
+        raise UserError("say how many events with --events, or give a file of them with --lhe")
+    else:
+        simulate(**shared)
+
+
+def _run_resimulate(options: argparse.Namespace) -> None:
+    from generation.simulate import resimulate
+
+    resimulate(options.events, options.seed, options.output, options.card, options.pileup)
+
+
+def _run_pileup(options: argparse.Namespace) -> None:
+    from generation.pileup import build_library
+
+    build_library(options.output, options.events, options.seed)
+
+
+def _run_card(options: argparse.Namespace) -> None:
+    from generation.fastsim.card import describe, read_card
+    from generation.fastsim.modules import MODULE_FILES
+
+    description = describe(read_card(options.card), MODULE_FILES)
+    if options.json:
+        print(json.dumps(description, indent=1))
+        return
+    modules = description["modules"]
+    for name in description["execution_path"]:
+        print(f"{name:32s} {modules[name]['class'] if name in modules else '(not configured)'}")
+    missing = description["not_implemented"]
+    print(f"not implemented: {', '.join(missing) if missing else 'none'}")
+
+
+def _run_processes(_: argparse.Namespace) -> None:
+    for name in process_names():
+        print(f"{name:16s} {load_process(name).description}")

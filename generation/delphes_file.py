@@ -1,0 +1,158 @@
+"""Delphes event files: written with uproot, read back as generator records."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import awkward as ak
+import cramjam
+import numpy as np
+import uproot
+
+from generation.fastsim.branches import Branch
+from generation.record import GeneratorRecord
+from provenance.errors import UserError
+
+TREE = "Delphes"
+# Delphes writes times in seconds and holds them in mm/c.
+MM_PER_SECOND = 2.99792458e11
+# Leaf of `Particle`: attribute of the record.
+RECORD_LEAVES = {
+    "PID": "pid", "Status": "status", "M1": "m1", "M2": "m2", "D1": "d1", "D2": "d2",
+    "Charge": "charge", "Mass": "mass", "E": "e", "Px": "px", "Py": "py", "Pz": "pz",
+    "X": "x", "Y": "y", "Z": "z", "T": "t",
+}  # fmt: skip
+
+
+class FastZLIB(uproot.ZLIB):
+    """ZLIB, whose checksum notices damage, thrice as fast as with Python's own library."""
+
+    @property
+    def code_pair(self) -> tuple[int, int]:
+        """ROOT's code of the algorithm, and the level; uproot looks them up by class."""
+        return uproot.const.kZLIB, self.level
+
+    def compress(self, data: bytes) -> bytes:
+        """Compress one basket."""
+        return bytes(cramjam.zlib.compress(data, level=self.level))
+
+
+def write_delphes_file(path: str | Path, batches: Iterable[dict[str, Branch]]) -> int:
+    """Write batches of events as a tree `Delphes`, one after the other as they come.
+
+    Branches and leaves are named as in Delphes' own files (`Particle.PT`, `Particle_size`); each
+    leaf is a branch of its own. Two files of the same batches differ in ROOT's time stamps alone.
+
+    Parameters
+    ----------
+    path
+        ROOT file to write; replaced when it exists. Use a temporary path: see `atomic_output`.
+    batches
+        Branches by name, the same in every batch.
+
+    Returns
+    -------
+    int
+        How many events were written.
+    """
+    events = 0
+    tree = None
+    with uproot.recreate(path, compression=FastZLIB(1)) as file:
+        for branches in batches:
+            if tree is None:
+                tree = file.mktree(
+                    TREE,
+                    {name: _record_type(branch) for name, branch in branches.items()},
+                    counter_name=_size_name,
+                    field_name=lambda name, leaf: f"{name}.{leaf}",
+                )
+            sizes = {_size_name(name): np.diff(b.offsets) for name, b in branches.items()}
+            tree.extend(sizes | {name: _leaves(branch) for name, branch in branches.items()})
+            events += len(next(iter(sizes.values())))
+    return events
+
+
+def _size_name(branch_name: str) -> str:
+    return f"{branch_name}_size"
+
+
+def _record_type(branch: Branch) -> ak.types.ListType:
+    """Return the awkward type of the items of a branch."""
+    types = []
+    for values in branch.columns.values():
+        item = ak.types.NumpyType(values.dtype.name)
+        types.append(ak.types.RegularType(item, values.shape[1]) if values.ndim > 1 else item)
+    return ak.types.ListType(ak.types.RecordType(types, list(branch.columns)))
+
+
+def _leaves(branch: Branch) -> dict[str, ak.Array]:
+    """Return the leaves of a branch as uproot takes them: one list per event."""
+    leaves = {}
+    for leaf, values in branch.columns.items():
+        items = ak.contents.NumpyArray(np.ascontiguousarray(values).reshape(-1))
+        offsets = branch.offsets
+        if values.ndim > 1:
+            # uproot 5.7 takes the offsets of lists of arrays to count numbers, not arrays.
+            items = ak.contents.RegularArray(items, values.shape[1])
+            offsets = offsets * values.shape[1]
+        lists = ak.contents.ListOffsetArray(ak.index.Index64(offsets), items)
+        leaves[leaf] = ak.Array(lists)
+    return leaves
+
+
+def read_generator_records(path: str | Path, events_per_batch: int) -> Iterator[GeneratorRecord]:
+    """Read the generator record out of a Delphes event file, a batch of events at a time.
+
+    Parameters
+    ----------
+    path
+        Delphes event file, real or embedded.
+    events_per_batch
+        Events in each record; the last one may hold fewer.
+
+    Raises
+    ------
+    UserError
+        When the file is missing or damaged, or lacks the tree or a branch.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    branches = {f"Particle.{leaf}": name for leaf, name in RECORD_LEAVES.items()}
+    with _damage_of(path), uproot.open(path) as file:
+        try:
+            tree = file[TREE]
+        except uproot.KeyInFileError:
+            raise UserError(f"{path}: holds no tree named {TREE}") from None
+        for branch in branches:
+            if branch not in tree:
+                raise UserError(f"{path}: the tree {TREE} has no branch {branch}")
+        for arrays in tree.iterate(list(branches), step_size=events_per_batch):
+            columns = {name: arrays[branch] for branch, name in branches.items()}
+            yield _record(columns)
+
+
+def count_events(path: str | Path) -> int:
+    """Return how many events a Delphes event file holds; raise as `read_generator_records`."""
+    with _damage_of(Path(path)), uproot.open(path) as file:
+        return int(file[TREE].num_entries)
+
+
+def _record(columns: dict[str, ak.Array]) -> GeneratorRecord:
+    layouts = {name: ak.to_packed(column).layout for name, column in columns.items()}
+    flat = {name: np.asarray(layout.content.data) for name, layout in layouts.items()}
+    flat["t"] = flat["t"].astype(np.float64) * MM_PER_SECOND
+    return GeneratorRecord(offsets=np.asarray(layouts["pid"].offsets.data), **flat)
+
+
+@contextmanager
+def _damage_of(path: Path) -> Iterator[None]:
+    """Say in one sentence that a file is damaged, whichever of its many ways uproot has to tell."""
+    try:
+        yield
+    except (UserError, GeneratorExit):
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{path}: not a whole ROOT file ({type(error).__name__} while reading)"
+        ) from None

@@ -1,0 +1,366 @@
+"""From a process to a Delphes event file: Pythia, then the detector, batch by batch."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from generation.delphes_file import count_events, read_generator_records, write_delphes_file
+from generation.fastsim.branches import Branch
+from generation.fastsim.card import read_card
+from generation.fastsim.engine import Detector
+from generation.madgraph import check_lhe, uncompressed
+from generation.pileup import PileupLibrary
+from generation.process import Point, load_process
+from generation.pythia import EventGenerator, GeneratedBatch
+from generation.seeds import Stage, batch_seed, stream
+from provenance.errors import UserError
+from provenance.files import atomic_output, sha256
+from provenance.ledger import write_ledger
+
+T = TypeVar("T")
+
+EVENTS_PER_BATCH = 100
+# Seeds of a resimulation; times as many batches fit into a stream's 64-bit key.
+RESIMULATION_SEEDS = 1 << 31
+DEFAULT_CARD = Path(__file__).parents[1] / "delphes_cards" / "jetclass2_fatjet.tcl"
+
+# Of MadGraph's events: what a shower may lose.
+LARGEST_LOSS = 0.05
+
+# Leaves of Delphes' `Event` and their types; those that nobody fills stay 0.
+EVENT_LEAVES = {
+    "fUniqueID": "u4", "fBits": "u4", "Number": "i8", "ReadTime": "f4", "ProcTime": "f4",
+    "ProcessID": "i4", "MPI": "i4", "Weight": "f4", "CrossSection": "f4",
+    "CrossSectionError": "f4", "Scale": "f4", "AlphaQED": "f4", "AlphaQCD": "f4",
+    "ID1": "i4", "ID2": "i4", "X1": "f4", "X2": "f4", "ScalePDF": "f4", "PDF1": "f4",
+    "PDF2": "f4",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BatchInfo:
+    """How a batch was made, for the ledger; the cross section is in mb."""
+
+    process: str
+    batch: int
+    seed: int
+    point: Point
+    events: int
+    failed: int
+    cross_section: float | None
+
+
+class Simulator:
+    """Generation and detector, started once and ready to simulate any batch of any process.
+
+    Parameters
+    ----------
+    card
+        Delphes card.
+    pileup
+        Minimum-bias library; needed by a card with pile-up.
+    seed
+        Dataset seed, 0 to 49.
+    events_per_batch
+        Events at each parameter point.
+
+    Raises
+    ------
+    UserError
+        When a file or a number is wrong.
+    """
+
+    def __init__(
+        self,
+        card: str | Path,
+        pileup: str | Path | None,
+        seed: int,
+        events_per_batch: int = EVENTS_PER_BATCH,
+    ) -> None:
+        if events_per_batch < 1:
+            raise UserError(f"{events_per_batch} events per batch asked for; at least 1 is needed")
+        batch_seed(seed, 0, 0)
+        self.seed = seed
+        self.events_per_batch = events_per_batch
+        self.card = read_card(card)
+        self.pileup = None if pileup is None else Path(pileup)
+        library = None if pileup is None else PileupLibrary.open(pileup)
+        self.detector = Detector(self.card, library)
+        self._generators: dict[str, EventGenerator] = {}
+
+    def batches(
+        self, process: str, first_batch: int, n_batches: int
+    ) -> Iterator[tuple[dict[str, Branch], BatchInfo]]:
+        """Simulate consecutive batches of a process.
+
+        Yields
+        ------
+        tuple
+            The branches of the batch by name, and how it was made.
+        """
+        for batch in range(first_batch, first_batch + n_batches):
+            yield self.batch(process, batch, self.events_per_batch)
+
+    def batch(self, process: str, batch: int, n_events: int) -> tuple[dict[str, Branch], BatchInfo]:
+        """Simulate one batch; the result depends on the arguments and the seed alone."""
+        if process not in self._generators:
+            self._generators[process] = EventGenerator(load_process(process))
+        generator = self._generators[process]
+        seed = batch_seed(self.seed, generator.process.seed_code, batch)
+        point = generator.process.draw_point(stream(Stage.PARAMETER_POINT, seed))
+        generated = generator.batch(point, seed, n_events)
+        rng = stream(Stage.DETECTOR, seed)
+        branches = _simulated(self.detector, generated, batch * self.events_per_batch, rng)
+        return branches, _info(process, batch, seed, point, generated)
+
+    def inputs(self) -> dict[str, str | None]:
+        """Return what the ledger says of the detector: card, pile-up and their digests."""
+        return {
+            "card": self.card.path.name,
+            "card_sha256": self.card.sha256,
+            "pileup": None if self.pileup is None else self.pileup.name,
+            "pileup_sha256": None if self.pileup is None else sha256(self.pileup),
+        }
+
+
+def simulate(
+    process: str,
+    events: int,
+    seed: int,
+    output: str | Path,
+    card: str | Path = DEFAULT_CARD,
+    pileup: str | Path | None = None,
+    first_batch: int = 0,
+    events_per_batch: int = EVENTS_PER_BATCH,
+) -> None:
+    """Simulate events of a process and write them as a Delphes event file with its ledger.
+
+    Parameters
+    ----------
+    process
+        Name of the process, a folder of `generation/processes`.
+    events
+        How many; a last batch may be smaller than the others.
+    seed
+        Dataset seed, 0 to 49.
+    output
+        ROOT file to write.
+    card, pileup, first_batch, events_per_batch
+        Detector card, minimum-bias library, number of the first batch, events per batch.
+
+    Raises
+    ------
+    UserError
+        When an argument is wrong.
+    """
+    started = time.perf_counter()
+    if events < 1:
+        raise UserError(f"{events} events asked for; at least 1 is needed")
+    seed_code = load_process(process).seed_code
+    n_batches = -(-events // max(events_per_batch, 1))
+    batch_seed(seed, seed_code, first_batch)
+    batch_seed(seed, seed_code, first_batch + n_batches - 1)
+    infos: list[BatchInfo] = []
+    with atomic_output(output) as temporary:
+        simulator = Simulator(card, pileup, seed, events_per_batch)
+
+        def branches() -> Iterator[dict[str, Branch]]:
+            for index in progress(range(n_batches), n_batches, process):
+                n_events = min(events_per_batch, events - index * events_per_batch)
+                batch, info = simulator.batch(process, first_batch + index, n_events)
+                infos.append(info)
+                yield batch
+
+        written = write_delphes_file(temporary, branches())
+    write_ledger(
+        output,
+        started,
+        process=process,
+        seed=seed,
+        events_asked=events,
+        events=written,
+        events_failed=sum(info.failed for info in infos),
+        **simulator.inputs(),
+        batches=[asdict(info) for info in infos],
+    )
+
+
+def simulate_lhe(
+    process: str,
+    lhe: str | Path,
+    events: int | None,
+    seed: int,
+    output: str | Path,
+    card: str | Path = DEFAULT_CARD,
+    pileup: str | Path | None = None,
+    first_batch: int = 0,
+    events_per_batch: int = EVENTS_PER_BATCH,
+) -> None:
+    """Shower MadGraph's events and simulate the detector.
+
+    Parameters
+    ----------
+    process
+        The process that the events are meant to be.
+    lhe
+        `.lhe` or `.lhe.gz` file, all at one parameter point.
+    events
+        How many events of the file; None for all.
+    seed, first_batch
+        Dataset seed, 0 to 49, and a number that no other file of this process has: that of the
+        first batch.
+    output, card, pileup, events_per_batch
+        As for `simulate`.
+
+    Raises
+    ------
+    UserError
+        When an argument or an event is wrong, before any shower; or when Pythia gives up more than
+        one event in twenty.
+    """
+    started = time.perf_counter()
+    description = load_process(process)
+    file = check_lhe(lhe, description)
+    events = file.events if events is None else events
+    if not 0 < events <= file.events:
+        raise UserError(f"{events} events asked for; {lhe} holds {file.events}")
+    infos: list[BatchInfo] = []
+    with atomic_output(output) as temporary, uncompressed(file.path) as plain:
+        simulator = Simulator(card, pileup, seed, events_per_batch)
+        pythia_seed = batch_seed(seed, description.seed_code, first_batch)
+        generator = EventGenerator(description)
+        showered = generator.shower(plain, file.point, pythia_seed, events, events_per_batch)
+        n_batches = -(-events // events_per_batch)
+
+        def branches() -> Iterator[dict[str, Branch]]:
+            for index, batch in enumerate(progress(showered, n_batches, process)):
+                number = first_batch + index
+                rng = stream(Stage.DETECTOR, batch_seed(seed, description.seed_code, number))
+                infos.append(_info(process, number, pythia_seed, file.point, batch))
+                yield _simulated(simulator.detector, batch, number * events_per_batch, rng)
+
+        written = write_delphes_file(temporary, branches())
+        if written < (1 - LARGEST_LOSS) * events:
+            raise UserError(f"{lhe}: Pythia gave up {events - written} of {events} events")
+    write_ledger(
+        output,
+        started,
+        process=process,
+        lhe=file.path.name,
+        lhe_sha256=sha256(lhe),
+        seed=seed,
+        events_asked=events,
+        events=written,
+        events_failed=events - written,
+        **simulator.inputs(),
+        batches=[asdict(info) for info in infos],
+    )
+
+
+def resimulate(
+    events_file: str | Path,
+    seed: int,
+    output: str | Path,
+    card: str | Path = DEFAULT_CARD,
+    pileup: str | Path | None = None,
+) -> None:
+    """Run the detector on the generator record of an event file, real or embedded.
+
+    Parameters
+    ----------
+    events_file
+        Delphes event file.
+    seed
+        Any non-negative number; another seed is another pass through the detector.
+    output
+        ROOT file to write.
+    card, pileup
+        Detector card and minimum-bias library.
+
+    Raises
+    ------
+    UserError
+        When an argument is wrong, or the file damaged or without a generator record.
+    """
+    started = time.perf_counter()
+    if not 0 <= seed < RESIMULATION_SEEDS:
+        raise UserError(f"seed {seed} is out of range: 0 to {RESIMULATION_SEEDS - 1} are possible")
+    events = count_events(events_file)
+    with atomic_output(output) as temporary:
+        simulator = Simulator(card, pileup, 0)
+        records = read_generator_records(events_file, EVENTS_PER_BATCH)
+        n_batches = -(-events // EVENTS_PER_BATCH)
+
+        def branches() -> Iterator[dict[str, Branch]]:
+            for index, record in enumerate(progress(records, n_batches, Path(events_file).name)):
+                rng = stream(Stage.RESIMULATION, seed * RESIMULATION_SEEDS + index)
+                event = event_branches({}, record.n_events, index * EVENTS_PER_BATCH)
+                yield event | simulator.detector.simulate(record, rng)
+
+        written = write_delphes_file(temporary, branches())
+    write_ledger(
+        output,
+        started,
+        source=Path(events_file).name,
+        source_sha256=sha256(events_file),
+        seed=seed,
+        events_asked=events,
+        events=written,
+        **simulator.inputs(),
+    )
+
+
+def _simulated(
+    detector: Detector, generated: GeneratedBatch, first_number: int, rng: np.random.Generator
+) -> dict[str, Branch]:
+    record = generated.record
+    event = event_branches(generated.event, record.n_events, first_number)
+    return event | detector.simulate(record, rng)
+
+
+def _info(
+    process: str, batch: int, seed: int, point: Point, generated: GeneratedBatch
+) -> BatchInfo:
+    return BatchInfo(
+        process=process,
+        batch=batch,
+        seed=seed,
+        point=point,
+        events=generated.record.n_events,
+        failed=generated.failed,
+        cross_section=generated.cross_section,
+    )
+
+
+def event_branches(
+    properties: dict[str, NDArray], n_events: int, first_number: int
+) -> dict[str, Branch]:
+    """Return the branches `Event` and `Weight`, one entry per event.
+
+    Times that Delphes measures while it runs are left 0, so that equal events are equal files.
+    """
+    columns = {leaf: np.zeros(n_events, kind) for leaf, kind in EVENT_LEAVES.items()}
+    columns["Number"] = np.arange(first_number, first_number + n_events)
+    columns["MPI"] = np.ones(n_events, np.int32)
+    columns["Weight"] = np.ones(n_events, np.float32)
+    columns |= properties
+    offsets = np.arange(n_events + 1)
+    weight = {name: columns[name] for name in ("fUniqueID", "fBits", "Weight")}
+    return {
+        "Event": Branch("HepMCEvent", offsets, columns),
+        "Weight": Branch("Weight", offsets, weight),
+    }
+
+
+def progress(items: Iterable[T], total: int, title: str) -> Iterator[T]:
+    """Show how far a loop has come, on the standard error."""
+    shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*shown, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        yield from bar.track(items, total=total, description=title)
