@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from generation.fastsim.kinematics import azimuth, invariant_mass, pseudorapidity
+from generation.fastsim.kinematics import azimuth, invariant_mass, magnitude, pseudorapidity
 
 # Properties of a Delphes Candidate that start at something else than zero.
 DEFAULTS: dict[str, float] = {
@@ -33,13 +33,14 @@ DEFAULTS: dict[str, float] = {
 # Columns computed from others of the same collection when nobody gave them.
 # name: (columns needed, function of them)
 DERIVED: dict[str, tuple[tuple[str, ...], Callable[..., NDArray]]] = {
-    "pt": (("px", "py"), np.hypot),
+    "pt": (("px", "py"), magnitude),
     "phi": (("px", "py"), azimuth),
+    "track_phi": (("px", "py"), azimuth),
     "eta": (("px", "py", "pz"), pseudorapidity),
     "m": (("px", "py", "pz", "e"), invariant_mass),
     "position_phi": (("x", "y"), azimuth),
     "position_eta": (("x", "y", "z"), pseudorapidity),
-    "position_r": (("x", "y"), np.hypot),
+    "position_r": (("x", "y"), magnitude),
 }
 
 
@@ -61,8 +62,7 @@ class Candidates:
     - whatever a module adds for those that follow.
 
     A name that no collection of the chain holds is zero (or its Delphes default), as a property
-    that no module has set is in Delphes. `particle.NAME` reads the column of the candidate at the
-    start of the chain (Delphes: `GetCandidates()->At(0)`).
+    that no module has set is in Delphes.
 
     Parameters
     ----------
@@ -113,10 +113,6 @@ class Candidates:
     def __getitem__(self, name: str) -> NDArray:
         if name in self.columns:
             return self.columns[name]
-        if name.startswith("particle."):
-            name = name.removeprefix("particle.")
-            origins = [part for part in self._lineage if not part.collection.parents]
-            return self._assemble(origins, name)
         providers = [part for part in self._lineage if part.collection._provides(name)]
         if name in DERIVED and not any(name in part.collection.columns for part in providers):
             # What the providers derive it from is what this collection sees of them.
@@ -133,31 +129,32 @@ class Candidates:
         needed, function = DERIVED[name]
         return function(*(self[column] for column in needed))
 
-    def _provided(self, name: str) -> NDArray:
-        if name in self.columns:
-            return self.columns[name]
-        return self._derived(name) if name in DERIVED else self[name]
+    def _at(self, name: str, rows: NDArray[np.int64]) -> NDArray:
+        """Return the collection's own values of `name`, given or derived, at `rows`."""
+        if name in self.columns or name not in DERIVED:
+            return self[name][rows]
+        needed, function = DERIVED[name]
+        return function(*(self[column][rows] for column in needed))
 
     def _assemble(self, providers: "list[Ancestor]", name: str) -> NDArray:
         """Return a column, each row from the first of the `providers` that knows the row."""
-        if not providers:
-            return np.full(len(self), DEFAULTS.get(name, 0.0))
-        first = providers[0]
-        if first.complete:
-            return first.collection._provided(name)[first.rows]
+        if providers and providers[0].complete:
+            return providers[0].collection._at(name, providers[0].rows)
         parts = []
         missing = np.full(len(self), True)
+        n_missing = len(self)
         for provider in providers:
-            here = missing & (provider.rows >= 0)
-            if here.any():
-                parts.append((here, provider.collection._provided(name)[provider.rows[here]]))
-                missing &= ~here
-        types = [values.dtype for _, values in parts]
-        if missing.any():
-            types.append(np.float64)
+            new = provider.targets[missing[provider.targets]]
+            if len(new):
+                parts.append((new, provider.collection._at(name, provider.rows[new])))
+                missing[new] = False
+                n_missing -= len(new)
+            if n_missing == 0:
+                break
+        types = [values.dtype for _, values in parts] + [np.dtype(np.float64)] * (n_missing > 0)
         result = np.full(len(self), DEFAULTS.get(name, 0.0), np.result_type(*types))
-        for here, values in parts:
-            result[here] = values
+        for rows, values in parts:
+            result[rows] = values
         return result
 
     @cached_property
@@ -183,7 +180,9 @@ class Candidates:
 
     def select(self, mask: NDArray[np.bool_]) -> "Candidates":
         """Return the candidates where `mask` is true, the same objects."""
-        return self.at(np.flatnonzero(mask))
+        rows = np.flatnonzero(mask)
+        offsets = np.searchsorted(rows, self.offsets)
+        return Candidates(offsets, {}, (self,), rows, same_objects=True)
 
     def at(self, rows: NDArray[np.int64]) -> "Candidates":
         """Return the candidates at ascending-by-event `rows`, the same objects."""
@@ -199,13 +198,27 @@ class Candidates:
         chosen = np.bincount(rows, minlength=len(self))
         return np.concatenate(([0], np.cumsum(chosen)))[self.offsets]
 
+    @cached_property
+    def origin(self) -> "Candidates":
+        """The candidates that these come from first (Delphes: `GetCandidates()->At(0)`)."""
+        roots = [part for part in self._lineage if not part.collection.parents]
+        if len(roots) == 1:
+            return Candidates(self.offsets, {}, (roots[0].collection,), roots[0].rows)
+        index = np.zeros(len(self), np.int64)
+        start = 0
+        for root in roots:
+            here = root.rows >= 0
+            index[here] = root.rows[here] + start
+            start += len(root.collection)
+        return Candidates(self.offsets, {}, [root.collection for root in roots], index)
+
     def event_of_row(self) -> NDArray[np.int64]:
         """Return the event number of each candidate."""
         return np.repeat(np.arange(self.n_events), self.counts)
 
     def sum_by_event(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sum of `values` over the candidates of each event."""
-        return np.bincount(self.event_of_row(), weights=values, minlength=self.n_events)
+        return reduce_by_event(np.add, values, self.offsets)
 
     def mark(self, name: str, values: NDArray) -> None:
         """Set a column on the candidates themselves: whoever holds the same objects sees it."""
@@ -238,13 +251,20 @@ class Ancestor:
     rows: NDArray[np.int64]
 
     @cached_property
+    def targets(self) -> NDArray[np.int64]:
+        """The candidates that come from here."""
+        return np.flatnonzero(self.rows >= 0)
+
+    @cached_property
     def complete(self) -> bool:
         """Whether every candidate of the descendant comes from here."""
-        return not len(self.rows) or bool(self.rows.min() >= 0)
+        return len(self.targets) == len(self.rows)
 
 
 def merge(collections: Sequence[Candidates]) -> Candidates:
     """Return all candidates of `collections` event by event, in the order given."""
+    if len(collections) == 1:
+        return collections[0]
     counts = np.stack([collection.counts for collection in collections])
     starts = np.cumsum([0, *(len(collection) for collection in collections)])[:-1]
     firsts = np.stack([collection.offsets[:-1] for collection in collections]) + starts[:, None]
@@ -252,6 +272,17 @@ def merge(collections: Sequence[Candidates]) -> Candidates:
     index = consecutive_runs(firsts.T.ravel(), counts.T.ravel())
     offsets = np.concatenate(([0], np.cumsum(counts.sum(axis=0)))).astype(np.int64)
     return Candidates(offsets, {}, collections, index, same_objects=True)
+
+
+def reduce_by_event(
+    function: np.ufunc, values: NDArray, offsets: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the sum (or largest, ...) of `values` in each event; 0 in an empty one."""
+    filled = np.flatnonzero(np.diff(offsets))
+    result = np.zeros(len(offsets) - 1)
+    if len(filled):
+        result[filled] = function.reduceat(values, offsets[filled])
+    return result
 
 
 def consecutive_runs(firsts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from generation.fastsim.candidates import Candidates
 from generation.fastsim.card import ModuleConfig
@@ -44,6 +45,29 @@ class EventStore:
     def n_events(self) -> int:
         """Number of events in the batch."""
         return next(iter(self.arrays.values())).n_events
+
+
+# Variable of a formula: column of the candidates. The angles depend on the module.
+FORMULA_COLUMNS = {"pt": "pt", "energy": "e", "d0": "d0", "dz": "dz", "ctgTheta": "ctg_theta"}
+
+
+def evaluate(
+    formula: Formula, candidates: Candidates, eta: str = "eta", phi: str = "phi"
+) -> NDArray[np.float64]:
+    """Return the value of a formula for each candidate.
+
+    Parameters
+    ----------
+    formula
+        The formula.
+    candidates
+        What it is evaluated for.
+    eta, phi
+        The columns that are its angles.
+    """
+    columns = FORMULA_COLUMNS | {"eta": eta, "phi": phi}
+    values = {name: candidates[columns[name]] for name in formula.names}
+    return np.broadcast_to(formula(**values), len(candidates))
 
 
 class Module:

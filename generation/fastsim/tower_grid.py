@@ -1,5 +1,7 @@
 """The segmentation of a calorimeter: rings in η, each with its own edges in φ."""
 
+import math
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +25,8 @@ class TowerGrid:
     ----------
     n_towers
         Number of towers; they are numbered ring by ring with rising η, then with rising φ.
-    eta_low, eta_high, phi_low, phi_high
-        (n_towers,) float64 edges of each tower.
+    eta_low, eta_high, phi_low, phi_high, eta_centre
+        (n_towers,) float64 edges of each tower, and the middle of its edges in η.
     """
 
     def __init__(self, edges: dict[float, set[float]]) -> None:
@@ -42,39 +44,69 @@ class TowerGrid:
         self.phi_low = np.concatenate([ring[:-1] for ring in rings[1:]])
         self.phi_high = np.concatenate([ring[1:] for ring in rings[1:]])
 
+        self.eta_centre = 0.5 * (self.eta_low + self.eta_high)
+
         self.guess_scale = GUESSES / (self.eta_edges[-1] - self.eta_edges[0])
         starts = self.eta_edges[0] + np.arange(GUESSES) / self.guess_scale
         self.guess = np.searchsorted(self.eta_edges, starts)
 
-    def find(self, eta: NDArray[np.float64], phi: NDArray[np.float64]) -> NDArray[np.int32]:
-        """Return the tower number of each direction; -1 outside."""
+    def find(
+        self,
+        x: NDArray[np.float64],
+        y: NDArray[np.float64],
+        z: NDArray[np.float64],
+        wanted: NDArray[np.bool_],
+    ) -> NDArray[np.int32]:
+        """Return the number of the tower that each point lies in.
+
+        Parameters
+        ----------
+        x, y, z
+            (n,) points.
+        wanted
+            (n,) which of them matter.
+
+        Returns
+        -------
+        numpy.ndarray
+            (n,) int32; -1 outside and for points that do not matter.
+        """
         return _find(
-            eta, phi, self.eta_edges, self.guess, self.guess_scale,
+            x, y, z, wanted, self.eta_edges, self.guess, self.guess_scale,
             self.phi_start, self.phi_edges, self.first_tower,
         )  # fmt: skip
 
 
 @numba.njit(cache=True)
-def _find(eta, phi, eta_edges, guess, guess_scale, phi_start, phi_edges, first_tower):
-    towers = np.full(len(eta), -1, np.int32)
+def _find(x, y, z, wanted, eta_edges, guess, guess_scale, phi_start, phi_edges, first_tower):
+    towers = np.full(len(x), -1, np.int32)
     lowest, highest = eta_edges[0], eta_edges[-1]
-    for i in range(len(eta)):
-        if not (lowest < eta[i] <= highest):
+    # Most particles of a hadron collision are outside: sort them out without a logarithm.
+    steepest, flattest = math.sinh(lowest) - 1e-9, math.sinh(highest) + 1e-9
+    for i in range(len(x)):
+        if not wanted[i]:
             continue
-        ring = guess[min(int((eta[i] - lowest) * guess_scale), len(guess) - 1)]
-        while eta_edges[ring] < eta[i]:
+        r = math.sqrt(x[i] * x[i] + y[i] * y[i])
+        if not (r > 0.0 and steepest * r <= z[i] <= flattest * r):
+            continue
+        eta = math.asinh(z[i] / r)
+        if not (lowest < eta <= highest):
+            continue
+        ring = guess[min(int((eta - lowest) * guess_scale), len(guess) - 1)]
+        while eta_edges[ring] < eta:
             ring += 1
-        while eta_edges[ring - 1] >= eta[i]:
+        while eta_edges[ring - 1] >= eta:
             ring -= 1
+        phi = math.atan2(y[i], x[i])
         first, last = phi_start[ring], phi_start[ring + 1] - 1
-        if not (phi_edges[first] < phi[i] <= phi_edges[last]):
+        if not (phi_edges[first] < phi <= phi_edges[last]):
             continue
         # Edges are usually equidistant: the guess is right or next to right.
         scale = (last - first) / (phi_edges[last] - phi_edges[first])
-        edge = first + min(int((phi[i] - phi_edges[first]) * scale) + 1, last - first)
-        while phi_edges[edge] < phi[i]:
+        edge = first + min(int((phi - phi_edges[first]) * scale) + 1, last - first)
+        while phi_edges[edge] < phi:
             edge += 1
-        while phi_edges[edge - 1] >= phi[i]:
+        while phi_edges[edge - 1] >= phi:
             edge -= 1
         towers[i] = first_tower[ring] + edge - first - 1
     return towers

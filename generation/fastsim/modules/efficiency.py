@@ -1,7 +1,7 @@
 """Loses candidates at random (Delphes: Efficiency)."""
 
 from generation.fastsim.card import ModuleConfig
-from generation.fastsim.module import EventStore, Module
+from generation.fastsim.module import EventStore, Module, evaluate
 
 
 class Efficiency(Module):
@@ -21,11 +21,8 @@ class Efficiency(Module):
     def run(self, store: EventStore) -> None:
         """Write the surviving candidates."""
         candidates = self.array(store, self.input)
-        probability = self.probability(
-            pt=candidates["pt"],
-            eta=candidates[f"{self.angles}eta"],
-            phi=candidates[f"{self.angles}phi"],
-            energy=candidates["e"],
+        probability = evaluate(
+            self.probability, candidates, f"{self.angles}eta", f"{self.angles}phi"
         )
         kept = store.rng.random(len(candidates)) <= probability
         self.export(store, self.output, candidates.select(kept))

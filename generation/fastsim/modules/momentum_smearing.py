@@ -3,7 +3,7 @@
 import numpy as np
 
 from generation.fastsim.card import ModuleConfig
-from generation.fastsim.module import EventStore, Module
+from generation.fastsim.module import EventStore, Module, evaluate
 from generation.fastsim.random import log_normal
 
 
@@ -25,13 +25,9 @@ class MomentumSmearing(Module):
         """Write clones with the smeared momentum."""
         candidates = self.array(store, self.input)
         pt = candidates["pt"]
-        resolution = self.resolution(
-            pt=pt,
-            eta=candidates[f"{self.angles}eta"],
-            phi=candidates[f"{self.angles}phi"],
-            energy=candidates["e"],
+        resolution = np.minimum(
+            evaluate(self.resolution, candidates, f"{self.angles}eta", f"{self.angles}phi"), 1.0
         )
-        resolution = np.minimum(resolution, 1.0)
         smeared = log_normal(pt, resolution * pt, store.rng)
         scale = np.divide(smeared, pt, out=np.zeros_like(pt), where=pt > 0.0)
         pz, mass = candidates["pz"] * scale, candidates["m"]

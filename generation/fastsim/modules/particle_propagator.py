@@ -15,10 +15,11 @@ PT2_MIN = 1e-9
 
 LOST, NEUTRAL, CHARGED, OUTSIDE = 0, 1, 2, 3
 
-# What the kernel computes for each propagated particle, by row.
+# What the kernel computes for each propagated particle, by row; the last ones for charged ones.
 COLUMNS = (
-    "px", "py", "x", "y", "z", "t", "path_length", "position_eta", "position_phi",
-    "d0", "dz", "p", "ctg_theta", "track_phi", "xd", "yd", "zd",
+    "px", "py", "x", "y", "z", "t", "path_length", "pt",
+    "initial_x", "initial_y", "initial_z", "initial_t",
+    "d0", "dz", "p", "ctg_theta", "xd", "yd", "zd",
 )  # fmt: skip
 
 
@@ -108,16 +109,7 @@ def propagate(
         particles["x"], particles["y"], particles["z"], particles["t"],
         radius, half_length, field, radius_max, half_length_max,
     )  # fmt: skip
-    columns = dict(zip(COLUMNS, values, strict=True))
-    for axis in "xyzt":
-        columns[f"initial_{axis}"] = particles[axis][kept]
-    clones = particles.clone(
-        kept,
-        **columns,
-        pz=particles["pz"][kept],
-        e=particles["e"][kept],
-        pt=particles["pt"][kept],
-    )
+    clones = particles.clone(kept, **dict(zip(COLUMNS, values, strict=True)))
     return clones, fate
 
 
@@ -129,7 +121,7 @@ def _propagate(
     n = len(all_px)
     fate = np.empty(n, np.uint8)
     kept = np.empty(n, np.int64)
-    out = np.zeros((17, n))
+    out = np.zeros((19, n))
     k = 0
     for i in range(n):
         x, y, z = all_x[i] * 1e-3, all_y[i] * 1e-3, all_z[i] * 1e-3
@@ -186,16 +178,14 @@ def _propagate(
             length = flight * math.sqrt(v_z * v_z + (r * omega) ** 2)
             time = flight * SPEED_OF_LIGHT
             px, py = pt * cos_d, pt * sin_d
-            out[9, k] = (x_d * sin_d - y_d * cos_d) * 1e3
-            out[10, k] = z_d * 1e3
-            out[11, k] = math.sqrt(pt2 + pz * pz)
-            out[12, k] = pz / pt
-            out[13, k] = math.atan2(sin_d, cos_d)
-            out[14, k] = x_d * 1e3
-            out[15, k] = y_d * 1e3
-            out[16, k] = z_d * 1e3
-        r_end = math.sqrt(x_end * x_end + y_end * y_end)
-        if not r_end > 0.0:
+            out[12, k] = (x_d * sin_d - y_d * cos_d) * 1e3
+            out[13, k] = z_d * 1e3
+            out[14, k] = math.sqrt(pt2 + pz * pz)
+            out[15, k] = pz / pt
+            out[16, k] = x_d * 1e3
+            out[17, k] = y_d * 1e3
+            out[18, k] = z_d * 1e3
+        if x_end == 0.0 and y_end == 0.0:
             continue
         out[0, k] = px
         out[1, k] = py
@@ -204,8 +194,11 @@ def _propagate(
         out[4, k] = z_end * 1e3
         out[5, k] = all_t[i] + time * 1e3
         out[6, k] = length * 1e3
-        out[7, k] = math.asinh(z_end / r_end)
-        out[8, k] = math.atan2(y_end, x_end)
+        out[7, k] = math.sqrt(pt2)
+        out[8, k] = all_x[i]
+        out[9, k] = all_y[i]
+        out[10, k] = all_z[i]
+        out[11, k] = all_t[i]
         kept[k] = i
         k += 1
     return fate[:k], kept[:k], out[:, :k]

@@ -174,7 +174,6 @@ def _collect(
             integers, reals, sums,
         )  # fmt: skip
     columns = dict(zip(INTEGERS, integers, strict=True)) | dict(zip(REALS, reals, strict=True))
-    columns["pt"] = np.hypot(columns["px"], columns["py"])
     return Candidates(offsets, columns), sums
 
 

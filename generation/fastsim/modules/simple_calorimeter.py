@@ -6,7 +6,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from generation.fastsim.candidates import Candidates
+from generation.fastsim.candidates import Candidates, reduce_by_event
 from generation.fastsim.card import ModuleConfig
 from generation.fastsim.module import EventStore, Module
 from generation.fastsim.random import log_normal
@@ -14,6 +14,9 @@ from generation.fastsim.tower_grid import TowerGrid
 
 # Smallest energy fraction that counts as a deposit.
 FRACTION_MIN = 1e-9
+
+# How close to the largest radius of the event a particle is that has reached the barrel, in mm.
+BARREL_TOLERANCE = 1e-6
 
 ELECTRON, PHOTON = 11, 22
 
@@ -66,180 +69,186 @@ class SimpleCalorimeter(Module):
         codes = sorted(fractions)
         return np.array(codes), np.array([fractions[code] for code in codes])
 
-    def _fraction(self, pid: NDArray) -> NDArray[np.float64]:
-        """Return the fraction of its energy that each particle leaves here."""
-        code = np.abs(pid)
-        place = np.minimum(np.searchsorted(self.codes, code), len(self.codes) - 1)
-        other = self.fractions[np.searchsorted(self.codes, 0)]
-        return np.where(self.codes[place] == code, self.fractions[place], other)
-
     def run(self, store: EventStore) -> None:
         """Write towers, energy-flow tracks and energy-flow towers."""
         particles = self.array(store, self.particles)
         tracks = self.array(store, self.tracks)
-        towers = self._fill(particles, tracks)
-        energy, sigma = self._measure(towers, store.rng)
-        centres = self._centres(towers, store.rng)
-        position = self._position(towers, particles, *centres)
+        hits = self._fill(particles, tracks)
+        energy, sigma = self._measure(hits, store.rng)
+        track_energy, track_sigma2 = self._track_sums(hits, tracks)
 
-        track_energy, track_sigma2 = self._track_sums(towers, tracks)
         neutral = np.maximum(energy - track_energy, 0.0)
         spread = np.sqrt(track_sigma2 + sigma**2)
         excess = (neutral > self.energy_min) & (neutral > self.significance_min * spread)
-        scale = np.where(excess, 1.0, _combined_scale(energy, sigma, track_energy, track_sigma2))
+        combined = _combined_scale(energy, sigma, track_energy, track_sigma2)
 
-        hard = towers.hard_fraction
+        seen = np.flatnonzero(energy > 0.0)
+        towers = self._towers(hits, seen, energy[seen], track_energy[seen], particles, store.rng)
+        rows = np.flatnonzero(excess[seen])
+        self.export(store, self.tower_output, towers)
         self.export(
-            store,
-            self.tower_output,
-            self._candidates(towers, energy > 0.0, energy, *centres, position, track_energy, hard),
+            store, self.neutral_output, self._neutral(towers, rows, neutral[seen][rows], hits, seen)
         )
-        self.export(
-            store,
-            self.neutral_output,
-            self._candidates(
-                towers, excess, neutral, *centres, position, track_energy,
-                towers.neutral_hard_fraction, pid=PHOTON if self.is_ecal else 0,
-            ),
-        )  # fmt: skip
-        self.export(store, self.track_output, _scaled_tracks(towers, tracks, scale))
+        scale = np.where(excess, 1.0, combined)
+        self.export(store, self.track_output, _scaled_tracks(hits, tracks, scale))
 
-    def _fill(self, particles: Candidates, tracks: Candidates) -> "Towers":
-        fraction = self._fraction(particles["pid"])
-        cell = self.grid.find(particles["position_eta"], particles["position_phi"])
-        cell[fraction < FRACTION_MIN] = -1
+    def _fill(self, particles: Candidates, tracks: Candidates) -> "Hits":
+        fraction = _fraction(particles["pid"], self.codes, self.fractions)
+        cell = self.grid.find(*(particles[axis] for axis in "xyz"), wanted=fraction >= FRACTION_MIN)
         code = np.abs(particles["pid"])
-        track_fraction = self._fraction(tracks["pid"])
-        return Towers(
+        track_fraction = _fraction(tracks["pid"], self.codes, self.fractions)
+        return Hits(
             *_fill(
                 self.grid.n_towers,
                 particles.offsets, cell, particles["e"] * fraction, particles["t"],
                 particles["is_pu"] != 0, particles["charge"] == 0,
                 (code == ELECTRON) | (code == PHOTON),
                 tracks.offsets,
-                self.grid.find(tracks["position_eta"], tracks["position_phi"]),
+                self.grid.find(*(tracks[axis] for axis in "xyz"), wanted=tracks["pid"] != 0),
                 track_fraction > FRACTION_MIN,
             ),
             track_fraction=track_fraction,
         )  # fmt: skip
 
     def _measure(
-        self, towers: "Towers", rng: np.random.Generator
+        self, hits: "Hits", rng: np.random.Generator
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the measured energy of each tower and its resolution."""
-        eta = 0.5 * (self.grid.eta_low + self.grid.eta_high)[towers.cell]
-        sigma = self._sigma(eta, towers.energy)
-        energy = log_normal(towers.energy, sigma, rng)
-        sigma = self._sigma(eta, energy)
-        energy[(energy < self.energy_min) | (energy < self.significance_min * sigma)] = 0.0
+        energy, sigma = np.zeros(len(hits.cell)), np.zeros(len(hits.cell))
+        # A tower that only tracks have crossed measures nothing, and nothing is its resolution.
+        hit = np.flatnonzero(hits.energy > 0.0)
+        eta, true = self.grid.eta_centre[hits.cell[hit]], hits.energy[hit]
+        drawn = log_normal(true, self._sigma(eta, true), rng)
+        resolution = self._sigma(eta, drawn)
+        below = (drawn < self.energy_min) | (drawn < self.significance_min * resolution)
+        energy[hit] = np.where(below, 0.0, drawn)
+        sigma[hit] = resolution
         return energy, sigma
 
     def _sigma(self, eta: NDArray[np.float64], energy: NDArray[np.float64]) -> NDArray[np.float64]:
-        zero = np.zeros_like(eta)
-        return self.resolution(pt=zero, eta=eta, phi=zero, energy=energy)
+        given = {"pt": 0.0, "eta": eta, "phi": 0.0, "energy": energy}
+        values = {name: given.get(name, 0.0) for name in self.resolution.names}
+        return np.broadcast_to(self.resolution(**values), len(eta))
 
-    def _centres(
-        self, towers: "Towers", rng: np.random.Generator
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return where in its edges each tower is said to be: η and φ."""
-        grid, cell = self.grid, towers.cell
-        within = rng.random((2, len(cell))) if self.smear_centre else np.full((2, len(cell)), 0.5)
+    def _towers(
+        self,
+        hits: "Hits",
+        rows: NDArray[np.int64],
+        energy: NDArray[np.float64],
+        track_energy: NDArray[np.float64],
+        particles: Candidates,
+        rng: np.random.Generator,
+    ) -> Candidates:
+        """Return the towers `rows` with the measured `energy`."""
+        grid, cell = self.grid, hits.cell[rows]
+        within = rng.random((2, len(rows))) if self.smear_centre else np.full((2, len(rows)), 0.5)
         eta = grid.eta_low[cell] + within[0] * (grid.eta_high - grid.eta_low)[cell]
         phi = grid.phi_low[cell] + within[1] * (grid.phi_high - grid.phi_low)[cell]
-        return eta, phi
+        cosine, sine, sinh = np.cos(phi), np.sin(phi), np.sinh(eta)
+        pt = energy / np.sqrt(1.0 + sinh**2)
+        r = self._radius(hits, rows, particles, sinh)
+        weight = hits.time_weight[rows]
+        time = np.divide(hits.time[rows], weight, out=np.zeros_like(r), where=weight > FRACTION_MIN)
+        zero = np.zeros_like(energy)
+        return Candidates(
+            _offsets(hits.offsets, rows),
+            {
+                "pid": np.zeros(len(rows), np.int32),
+                "charge": np.zeros(len(rows), np.int32),
+                "px": pt * cosine,
+                "py": pt * sine,
+                "pz": pt * sinh,
+                "e": energy,
+                "pt": pt,
+                "eta": eta,
+                "phi": phi,
+                "m": zero,
+                "x": r * cosine,
+                "y": r * sine,
+                "z": r * sinh,
+                "t": time,
+                "position_eta": eta,
+                "position_phi": phi,
+                "path_length": np.abs(r) * np.sqrt(1.0 + sinh**2),
+                "e_em": energy if self.is_ecal else zero,
+                "e_had": zero if self.is_ecal else energy,
+                "e_trk": track_energy,
+                "hard_energy_fraction": hits.hard_fraction[rows],
+                "edge_eta_min": grid.eta_low[cell],
+                "edge_eta_max": grid.eta_high[cell],
+                "edge_phi_min": grid.phi_low[cell],
+                "edge_phi_max": grid.phi_high[cell],
+            },
+        )
 
-    def _position(
+    def _radius(
         self,
-        towers: "Towers",
+        hits: "Hits",
+        rows: NDArray[np.int64],
         particles: Candidates,
-        eta: NDArray[np.float64],
-        phi: NDArray[np.float64],
-    ) -> dict[str, NDArray[np.float64]]:
-        """Return the columns that place each tower on the surface its last particle has hit."""
-        hit = towers.last_particle >= 0
-        last = towers.last_particle[hit]
-        r, z = np.zeros_like(eta), np.zeros_like(eta)
+        sinh: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Return how far from the beam each tower is: on the surface its last particle has hit."""
         radius = particles["position_r"]
-        r[hit], z[hit] = radius[last], particles["z"][last]
-        outer = _largest_by_event(radius, particles.offsets)
-        barrel = np.abs(r - np.repeat(outer, np.diff(towers.offsets))) <= 1e-6
-        sinh = np.sinh(eta)
-        end_cap = ~barrel & (sinh != 0.0)
-        r[end_cap] = z[end_cap] / sinh[end_cap]
-        weight = towers.time_weight
-        time = np.divide(towers.time, weight, out=np.zeros_like(eta), where=weight > FRACTION_MIN)
-        return {"x": r * np.cos(phi), "y": r * np.sin(phi), "z": r * sinh, "t": time}
+        last = hits.last_particle[rows]
+        outer = reduce_by_event(np.maximum, radius, particles.offsets)
+        event = np.searchsorted(hits.offsets, rows, side="right") - 1
+        r = radius[last]
+        end_cap = (np.abs(r - outer[event]) > BARREL_TOLERANCE) & (sinh != 0.0)
+        r[end_cap] = particles["z"][last[end_cap]] / sinh[end_cap]
+        return r
+
+    def _neutral(
+        self,
+        towers: Candidates,
+        rows: NDArray[np.int64],
+        energy: NDArray[np.float64],
+        hits: "Hits",
+        seen: NDArray[np.int64],
+    ) -> Candidates:
+        """Return clones of the towers in `rows` with the energy that no track explains."""
+        share = energy / towers["e"][rows]
+        hard_fraction = hits.neutral_hard_fraction[seen][rows]
+        momentum = {name: towers[name][rows] * share for name in ("px", "py", "pz", "pt")}
+        zero = np.zeros_like(energy)
+        return towers.clone(
+            rows,
+            **momentum,
+            e=energy,
+            m=zero,
+            eta=towers["eta"][rows],
+            phi=towers["phi"][rows],
+            pid=np.full(len(rows), PHOTON if self.is_ecal else 0, np.int32),
+            e_em=energy if self.is_ecal else zero,
+            e_had=zero if self.is_ecal else energy,
+            hard_energy_fraction=hard_fraction,
+            is_pu=(hard_fraction < 0.5).astype(np.int32),
+        )
 
     def _track_sums(
-        self, towers: "Towers", tracks: Candidates
+        self, hits: "Hits", tracks: Candidates
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the energy of the showering tracks in each tower, and its variance."""
-        rows, tower = towers.track[towers.track_showers], towers.track_tower[towers.track_showers]
+        rows, tower = hits.track[hits.track_showers], hits.track_tower[hits.track_showers]
         full = tracks["e"][rows]
-        energy = full * towers.track_fraction[rows]
+        energy = full * hits.track_fraction[rows]
         resolution = tracks["track_resolution"][rows]
         variance = np.zeros_like(energy)
         # A track of resolution zero adds nothing; after TrackSmearing that is often all of them.
         known = np.flatnonzero(resolution > 0.0)
-        eta = 0.5 * (self.grid.eta_low + self.grid.eta_high)[towers.cell[tower[known]]]
+        eta = self.grid.eta_centre[hits.cell[tower[known]]]
         coarse = self._sigma(eta, full[known]) < resolution[known] * full[known]
         guess = np.where(coarse, energy[known], full[known])
         variance[known] = (resolution[known] * guess) ** 2
-        size = len(towers.cell)
+        size = len(hits.cell)
         return (
             np.bincount(tower, weights=energy, minlength=size),
             np.bincount(tower, weights=variance, minlength=size),
         )
 
-    def _candidates(
-        self,
-        towers: "Towers",
-        kept: NDArray[np.bool_],
-        energy: NDArray[np.float64],
-        eta: NDArray[np.float64],
-        phi: NDArray[np.float64],
-        position: dict[str, NDArray[np.float64]],
-        track_energy: NDArray[np.float64],
-        hard_fraction: NDArray[np.float64],
-        pid: int = 0,
-    ) -> Candidates:
-        """Return the towers in `kept` as candidates with `energy`."""
-        rows = np.flatnonzero(kept)
-        energy, eta, phi, cell = energy[rows], eta[rows], phi[rows], towers.cell[rows]
-        pt = energy / np.cosh(eta)
-        zero = np.zeros_like(energy)
-        columns = {name: column[rows] for name, column in position.items()}
-        columns |= {
-            "pid": np.full(len(rows), pid, np.int32),
-            "charge": np.zeros(len(rows), np.int32),
-            "px": pt * np.cos(phi),
-            "py": pt * np.sin(phi),
-            "pz": pt * np.sinh(eta),
-            "e": energy,
-            "pt": pt,
-            "eta": eta,
-            "phi": phi,
-            "m": zero,
-            "position_eta": eta,
-            "position_phi": phi,
-            "path_length": np.sqrt(sum(columns[axis] ** 2 for axis in "xyz")),
-            "e_em": energy if self.is_ecal else zero,
-            "e_had": zero if self.is_ecal else energy,
-            "e_trk": track_energy[rows],
-            "hard_energy_fraction": hard_fraction[rows],
-            "is_pu": (hard_fraction[rows] < 0.5).astype(np.int32),
-            "edge_eta_min": self.grid.eta_low[cell],
-            "edge_eta_max": self.grid.eta_high[cell],
-            "edge_phi_min": self.grid.phi_low[cell],
-            "edge_phi_max": self.grid.phi_high[cell],
-        }
-        events = np.searchsorted(towers.offsets, rows, side="right") - 1
-        counts = np.bincount(events, minlength=len(towers.offsets) - 1)
-        return Candidates(np.concatenate(([0], np.cumsum(counts))), columns)
-
 
 @dataclass(frozen=True)
-class Towers:
+class Hits:
     """The hit towers of a batch: event by event, ring by ring, with rising φ.
 
     Attributes
@@ -274,14 +283,9 @@ class Towers:
     track_fraction: NDArray[np.float64]
 
 
-def _largest_by_event(
-    values: NDArray[np.float64], offsets: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return the largest of the non-negative `values` in each event; 0 in an empty one."""
-    filled = np.flatnonzero(np.diff(offsets))
-    largest = np.zeros(len(offsets) - 1)
-    largest[filled] = np.maximum.reduceat(values, offsets[filled]) if len(filled) else 0.0
-    return largest
+def _offsets(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the offsets of the events when only ascending `rows` are kept."""
+    return np.searchsorted(rows, offsets)
 
 
 def _numbers(value: object) -> list[float]:
@@ -307,10 +311,10 @@ def _combined_scale(
     return np.divide(best, total, out=np.zeros_like(sigma), where=total > 0.0)
 
 
-def _scaled_tracks(towers: Towers, tracks: Candidates, scale: NDArray[np.float64]) -> Candidates:
+def _scaled_tracks(hits: Hits, tracks: Candidates, scale: NDArray[np.float64]) -> Candidates:
     """Return the tracks in the order of the towers, the showering ones scaled."""
-    rows = towers.track
-    factor = np.where(towers.track_showers, scale[towers.track_tower], 1.0)
+    rows = hits.track
+    factor = np.where(hits.track_showers, scale[hits.track_tower], 1.0)
     px, py, pz, e = (tracks[name][rows] for name in ("px", "py", "pz", "e"))
     mass = tracks["m"][rows]
     changed = factor != 1.0
@@ -321,13 +325,27 @@ def _scaled_tracks(towers: Towers, tracks: Candidates, scale: NDArray[np.float64
 
 
 @numba.njit(cache=True)
+def _fraction(pid, codes, fractions):
+    """Return the fraction of its energy that each particle leaves; the first code is all others."""
+    result = np.full(len(pid), fractions[0])
+    for i in range(len(pid)):
+        code = abs(pid[i])
+        for k in range(1, len(codes)):
+            if codes[k] >= code:
+                if codes[k] == code:
+                    result[i] = fractions[k]
+                break
+    return result
+
+
+@numba.njit(cache=True)
 def _fill(
     n_cells, particle_offsets, particle_cell, deposit, time, is_pu, is_neutral, is_em,
     track_offsets, track_cell, track_showers,
 ):  # fmt: skip
     """Sum particles and sort tracks into the towers of each event."""
     n_events = len(particle_offsets) - 1
-    n_hits = len(particle_cell) + len(track_cell)
+    n_hits = np.sum(particle_cell >= 0) + np.sum(track_cell >= 0)
     hit = np.zeros(n_cells, np.bool_)
     tower_of_cell = np.empty(n_cells, np.int64)
     offsets = np.zeros(n_events + 1, np.int64)

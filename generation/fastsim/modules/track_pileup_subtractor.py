@@ -4,7 +4,7 @@ import numpy as np
 
 from generation.fastsim.candidates import Candidates
 from generation.fastsim.card import ModuleConfig
-from generation.fastsim.module import EventStore, Module
+from generation.fastsim.module import EventStore, Module, evaluate
 
 
 class TrackPileUpSubtractor(Module):
@@ -29,14 +29,9 @@ class TrackPileUpSubtractor(Module):
         vertex_z = _hard_vertex_z(self.array(store, self.vertices))
         for input_name, output_name in self.arrays:
             candidates = self.array(store, input_name)
-            distance = np.abs(candidates["particle.z"] - np.repeat(vertex_z, candidates.counts))
-            # The formula is in metres.
-            resolution = 1e3 * self.resolution(
-                pt=candidates["particle.pt"],
-                eta=candidates["particle.eta"],
-                phi=candidates["particle.phi"],
-                energy=candidates["particle.e"],
-            )
+            distance = np.abs(candidates.origin["z"] - np.repeat(vertex_z, candidates.counts))
+            # The formula, of the particle's momentum, is in metres.
+            resolution = 1e3 * evaluate(self.resolution, candidates.origin)
             charged_pileup = (candidates["charge"] != 0) & (candidates["is_pu"] != 0)
             marked = charged_pileup & (distance > resolution)
             candidates.mark("is_reco_pu", marked.astype(np.int32))

@@ -5,7 +5,7 @@ import numpy as np
 
 from generation.fastsim.card import ModuleConfig
 from generation.fastsim.kinematics import SPEED_OF_LIGHT
-from generation.fastsim.module import EventStore, Module
+from generation.fastsim.module import EventStore, Module, evaluate
 
 # Smeared parameter: its column, the column of its error.
 PARAMETERS = {
@@ -45,18 +45,12 @@ class TrackSmearing(Module):
     def run(self, store: EventStore) -> None:
         """Write clones with smeared track parameters."""
         tracks = self.array(store, self.input)
-        kinematics = {
-            "pt": tracks["pt"],
-            "eta": tracks["eta"],
-            "phi": tracks["track_phi"],
-            "energy": tracks["e"],
-        }
         smeared, errors = {}, {}
         touched = np.full(len(tracks), True) if self.apply_to_pileup else tracks["is_pu"] == 0
         kept = np.full(len(tracks), True)
         for name, (column, _) in PARAMETERS.items():
             true = tracks[column]
-            error = self.resolutions[name](**kinematics)
+            error = evaluate(self.resolutions[name], tracks, phi="track_phi")
             if name == "P":
                 error = error * true
             kept &= ~(error < 0.0)

@@ -17,10 +17,11 @@ from generation.fastsim.tcl.syntax import (
 from generation.fastsim.tcl.values import Literal, TclError, Value, as_text, as_truth
 from provenance.errors import UserError
 
-# The largest public card takes some 20,000 commands.
-MAX_COMMANDS = 2_000_000
+# Public cards take up to some 20,000 commands.
+MAX_COMMANDS = 500_000
 MAX_DEPTH = 50
-# So many characters or list elements cost as much as a command.
+# Characters of a text, or elements of a list; so many cost as much as a command.
+MAX_SIZE = 2_000_000
 CHUNK = 256
 
 GLOBAL = ""
@@ -123,6 +124,8 @@ class Interpreter:
 
     def spend(self, size: int) -> None:
         """Count work on a value of `size` characters or elements against the limit of a card."""
+        if size > MAX_SIZE:
+            raise TclError("a value is longer than a card may make it")
         self._spent += 1 + size // CHUNK
         if self._spent > MAX_COMMANDS:
             raise TclError(
@@ -271,7 +274,10 @@ class Interpreter:
         function = self.commands.get(as_text(name).removeprefix("::"))
         if function is None:
             raise TclError(f"'{as_text(name)[:60]}' is not a command that a card may use")
-        return function(self, arguments)
+        result = function(self, arguments)
+        if isinstance(result, str | tuple):
+            self.spend(len(result))
+        return result
 
     @contextmanager
     def _place(self, path: str, line: int) -> Iterator[None]:
