@@ -45,12 +45,14 @@ def timed(function: Callable, seconds: Counter, step: str) -> Callable:
     return call
 
 
-def batches(paths: list[Path], n_events: int, seconds: Counter) -> Iterator[delphes.Batch]:
+def batches(
+    paths: list[Path], branches: dict, n_events: int, seconds: Counter
+) -> Iterator[delphes.Batch]:
     """Yield batches until `n_events` have passed; the time goes to `seconds["read"]`."""
     seen = 0
     while seen < n_events:
         for path in paths:
-            stream = delphes.read_events(path, jets.BRANCHES)
+            stream = delphes.read_events(path, branches, jets.OPTIONAL_BRANCHES)
             following = timed(lambda stream=stream: next(stream, None), seconds, "read")
             while (batch := following()) is not None:
                 seen += len(batch["Particle"].offsets) - 1
@@ -81,7 +83,7 @@ def main() -> None:
             Path(folder) / "jets.parquet",
             (
                 jets.jets_of_batch(batch, selection, counts)
-                for batch in batches(options.events, options.n_events, seconds)
+                for batch in batches(options.events, selection.branches, options.n_events, seconds)
             ),
             JET_SCHEMA,
             counts.as_dict,

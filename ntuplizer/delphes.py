@@ -30,6 +30,13 @@ class Collection:
     offsets: np.ndarray
     columns: dict[str, np.ndarray]
 
+    @staticmethod
+    def empty(n_events: int, leaves: Sequence[str]) -> "Collection":
+        """Return a collection without objects."""
+        return Collection(
+            np.zeros(n_events + 1, np.int64), {leaf: np.zeros(0, np.float32) for leaf in leaves}
+        )
+
     def __getitem__(self, leaf: str) -> np.ndarray:
         return self.columns[leaf]
 
@@ -149,9 +156,9 @@ def _read_collection(
             offsets = np.asarray(layout.offsets, np.int64)
         if len(array) != stop - start or not np.array_equal(offsets, layout.offsets):
             raise ValueError(f"{branch}.{leaf} has a wrong number of entries")
-        columns[leaf] = np.asarray(layout.content.data)
-        if columns[leaf].dtype.kind not in "iuf" or columns[leaf].ndim != 1:
-            raise ValueError(f"{branch}.{leaf} does not hold one number per object")
+        columns[leaf] = ak.to_numpy(layout.content)
+        if columns[leaf].dtype.kind not in "iuf":
+            raise ValueError(f"{branch}.{leaf} does not hold numbers")
     return Collection(offsets, columns)
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -25,8 +25,8 @@ def build_manifest(
     Parameters
     ----------
     shards
-        The shard files, each with its ledger (`….parquet.json`) beside it; their order is kept.
-        Part, index and split come from their metadata.
+        The shard files, each with its ledger (`….parquet.json`) beside it, in order; a folder
+        stands for its `*.parquet` files by name. Part, index and split come from their metadata.
     name, seed, config_sha256
         Of the dataset.
     output
@@ -44,12 +44,13 @@ def build_manifest(
         made with another seed; when two shards have the same part and index.
     """
     folder = Path(output).absolute().parent
-    files = [_entry(Path(shard), seed, folder) for shard in shards]
-    (key, count), *_ = Counter((entry["part"], entry["index"]) for entry in files).most_common(
-        1
-    ) or [(None, 0)]
+    files = [_entry(shard, seed, folder) for shard in _expand(shards)]
+    if not files:
+        raise UserError(f"{', '.join(map(str, shards))}: no shard to list in a manifest")
+    names = Counter((entry["part"], entry["index"]) for entry in files)
+    (part, index), count = names.most_common(1)[0]
     if count > 1:
-        raise UserError(f"{key[0]}_{key[1]:04d}: {count} shards have this part and index")
+        raise UserError(f"{part}_{index:04d}: {count} shards have this part and index")
     manifest = {
         "format": FORMAT,
         "name": name,
@@ -62,6 +63,14 @@ def build_manifest(
     }
     write_json(output, manifest)
     return manifest
+
+
+def _expand(shards: Sequence[str | Path]) -> Iterator[Path]:
+    for shard in map(Path, shards):
+        if shard.is_dir():
+            yield from sorted(shard.glob("*.parquet"))
+        else:
+            yield shard
 
 
 def read_manifest(path: str | Path) -> dict:

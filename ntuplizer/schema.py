@@ -1,7 +1,12 @@
-"""The 54 columns of a jet file (contract 2): names, types, units and meaning, in order."""
+"""The columns of the files: names, types, units and meaning, in order.
 
-from dataclasses import dataclass
+A jet file (contract 2) has the 54 columns of the published JetClass-II. Event-object files
+(contract 3) and files of jets for energy regression have schemas of their own.
+"""
 
+from dataclasses import dataclass, replace
+
+import numpy as np
 import pyarrow as pa
 
 
@@ -121,3 +126,108 @@ COLUMNS: tuple[Column, ...] = (
     *TRUTH_COLUMNS,
 )
 JET_SCHEMA: pa.Schema = pa.schema([column.field for column in COLUMNS])
+
+# Added to a jet file on request, for energy regression.
+FLAVOUR_COLUMN = Column(
+    "jet_flavour",
+    _INT,
+    "",
+    "PDG code of the heaviest parton within ΔR ≤ 0.5: 5, 4, 3, 2, 1, else 21; 0 without partons",
+    per_particle=False,
+)
+FLAVOUR_FIELD: pa.Field = FLAVOUR_COLUMN.field
+
+# The objects of an event, each in a slot of its own, and the number that tells its type.
+EVENT_SLOTS = {
+    "lepton": (1, "leading electron or muon"),
+    "met": (4, "missing transverse momentum"),
+    "bjet1": (2, "leading b-tagged jet"),
+    "bjet2": (2, "second b-tagged jet"),
+    "jet1": (3, "leading jet without b-tag"),
+    "jet2": (3, "second jet without b-tag"),
+}
+_SLOT_COLUMNS = (
+    ("pt", _FLOAT, "GeV", "transverse momentum of the {}"),
+    ("eta", _FLOAT, "", "pseudorapidity of the {}"),
+    ("phi", _FLOAT, "rad", "azimuth of the {}"),
+    ("mass", _FLOAT, "GeV", "mass of the {}"),
+    ("type", _INT, "", "always {1}: type of the {0}"),
+)
+EVENT_COLUMNS: tuple[Column, ...] = tuple(
+    Column(f"{slot}_{name}", kind, unit, meaning.format(words, code), per_particle=False)
+    for slot, (code, words) in EVENT_SLOTS.items()
+    for name, kind, unit, meaning in _SLOT_COLUMNS
+)
+EVENT_SCHEMA: pa.Schema = pa.schema([column.field for column in EVENT_COLUMNS])
+
+_CHARGED_ONLY = ("isElectron", "isMuon", "isChargedHadron")
+_NEUTRAL_ONLY = ("isPhoton", "isNeutralHadron")
+_KINEMATICS = ("px", "py", "pz", "energy", "deta", "dphi")
+_TRACK = ("d0val", "d0err", "dzval", "dzerr", "charge")
+
+
+def _some_constituents(prefix: str, names: tuple[str, ...]) -> tuple[Column, ...]:
+    chosen = {column.name.removeprefix("part_"): column for column in CONSTITUENT_COLUMNS}
+    return tuple(replace(chosen[name], name=prefix + name) for name in names)
+
+
+REGRESSION_COLUMNS: tuple[Column, ...] = (
+    *_scalars(
+        "jet_",
+        ("pt", _FLOAT, "GeV", "transverse momentum of the jet, as clustered"),
+        ("eta", _FLOAT, "", "pseudorapidity"),
+        ("phi", _FLOAT, "rad", "azimuth in [−π, π]"),
+        ("mass", _FLOAT, "GeV", "mass"),
+        ("energy", _FLOAT, "GeV", "energy"),
+    ),
+    FLAVOUR_COLUMN,
+    *_scalars(
+        "event_",
+        (
+            "rho",
+            _FLOAT,
+            "GeV",
+            "pT density of the event in the jet's region of η; 0 when the file has none",
+        ),
+        ("nvertices", _INT, "", "interactions of the event, the hard one included"),
+    ),
+    *_some_constituents("charged_", (*_KINEMATICS, *_TRACK, *_CHARGED_ONLY)),
+    *_some_constituents("neutral_", (*_KINEMATICS, *_NEUTRAL_ONLY)),
+    *_scalars(
+        "genjet_",
+        ("pt", _FLOAT, "GeV", "transverse momentum of the matched GEN-jet: the target"),
+        ("eta", _FLOAT, "", "pseudorapidity of the GEN-jet"),
+        ("phi", _FLOAT, "rad", "azimuth of the GEN-jet"),
+        ("mass", _FLOAT, "GeV", "mass of the GEN-jet"),
+        ("energy", _FLOAT, "GeV", "energy of the GEN-jet"),
+    ),
+)
+REGRESSION_SCHEMA: pa.Schema = pa.schema([column.field for column in REGRESSION_COLUMNS])
+
+
+def tabulate(columns: dict, schema: pa.Schema) -> pa.Table:
+    """Build a table from arrays.
+
+    Parameters
+    ----------
+    columns
+        Column name → array, or (offsets, values) for a list column; numbers of any type.
+    schema
+        Order, types and nullability of the result.
+    """
+    arrays = []
+    for column in schema:
+        values = columns[column.name]
+        if pa.types.is_list(column.type):
+            offsets, items = values
+            numpy_type = column.type.value_type.to_pandas_dtype()
+            arrays.append(
+                pa.ListArray.from_arrays(
+                    pa.array(offsets, pa.int32()),
+                    pa.array(np.asarray(items).astype(numpy_type)),
+                    type=column.type,
+                )
+            )
+        else:
+            arrays.append(pa.array(np.asarray(values).astype(column.type.to_pandas_dtype())))
+    return pa.Table.from_arrays(arrays, schema=schema)
