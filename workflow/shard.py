@@ -23,7 +23,7 @@ from ntuplizer.jets import Counts, JetSelection, ntuplize
 from ntuplizer.shards import ShardKey, class_counts, write_shard
 from provenance.errors import UserError
 from provenance.ledger import write_ledger
-from workflow.config_model import BATCHES_PER_SHARD
+from workflow.batches import parse_shares, shard_batches
 
 # Of the events that seem to be missing, so many are simulated before the estimate is made anew.
 STEP_FRACTION = 0.8
@@ -147,36 +147,6 @@ def simulate_step(
         branches, info = simulator.batch(process, number, simulator.events_per_batch)
         made.batches.append(info)
         yield branches
-
-
-def parse_shares(processes: Sequence[str]) -> dict[str, int]:
-    """Read `res2p=4 res2p_charged=3` as shares by process.
-
-    Raises
-    ------
-    UserError
-        When an entry is not a name and a positive integer.
-    """
-    shares = {}
-    for entry in processes:
-        name, _, share = entry.partition("=")
-        if not (name and share.isdigit() and int(share) > 0):
-            raise UserError(f"--processes {entry}: expected NAME=SHARE with a positive integer")
-        shares[name] = int(share)
-    return shares
-
-
-def shard_batches(index: int, shares: dict[str, int]) -> Iterator[tuple[str, int]]:
-    """Yield the batches that a shard may use: process and batch number.
-
-    Processes alternate in proportion to their shares, always the one that lags most, so that any
-    number of batches is mixed as evenly as possible. A number is used by one process only.
-    """
-    drawn = dict.fromkeys(shares, 0)
-    for number in range(BATCHES_PER_SHARD):
-        process = min(shares, key=lambda name: ((drawn[name] + 1) / shares[name], name))
-        drawn[process] += 1
-        yield process, index * BATCHES_PER_SHARD + number
 
 
 def batches_in_step(job: ShardJob, events: int, jets: int) -> int:

@@ -1,0 +1,36 @@
+"""Which batches a shard is made of, the same for either backend."""
+
+from collections.abc import Iterator, Sequence
+
+from provenance.errors import UserError
+from workflow.config_model import BATCHES_PER_SHARD
+
+
+def parse_shares(processes: Sequence[str]) -> dict[str, int]:
+    """Read `res2p=4 res2p_charged=3` as shares by process.
+
+    Raises
+    ------
+    UserError
+        When an entry is not a name and a positive integer.
+    """
+    shares = {}
+    for entry in processes:
+        name, _, share = entry.partition("=")
+        if not (name and share.isdigit() and int(share) > 0):
+            raise UserError(f"--processes {entry}: expected NAME=SHARE with a positive integer")
+        shares[name] = int(share)
+    return shares
+
+
+def shard_batches(index: int, shares: dict[str, int]) -> Iterator[tuple[str, int]]:
+    """Yield the batches that a shard may use: process and batch number.
+
+    Processes alternate in proportion to their shares, always the one that lags most, so that any
+    number of batches is mixed as evenly as possible. A number is used by one process only.
+    """
+    drawn = dict.fromkeys(shares, 0)
+    for number in range(BATCHES_PER_SHARD):
+        process = min(shares, key=lambda name: ((drawn[name] + 1) / shares[name], name))
+        drawn[process] += 1
+        yield process, index * BATCHES_PER_SHARD + number
