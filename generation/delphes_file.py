@@ -41,7 +41,9 @@ def write_delphes_file(path: str | Path, batches: Iterable[dict[str, Branch]]) -
     """Write batches of events as a tree `Delphes`, one after the other as they come.
 
     Branches and leaves are named as in Delphes' own files (`Particle.PT`, `Particle_size`); each
-    leaf is a branch of its own. Two files of the same batches differ in ROOT's time stamps alone.
+    leaf is a branch of its own. Leaves that are arrays (`Tau[5]`) lose the brackets of their names,
+    which readers would take for another dimension; ROOT's own reader calls them so in any case.
+    Two files of the same batches differ in ROOT's time stamps alone.
 
     Parameters
     ----------
@@ -64,7 +66,7 @@ def write_delphes_file(path: str | Path, batches: Iterable[dict[str, Branch]]) -
                     TREE,
                     {name: _record_type(branch) for name, branch in branches.items()},
                     counter_name=_size_name,
-                    field_name=lambda name, leaf: f"{name}.{leaf}",
+                    field_name=lambda name, leaf: f"{name}.{leaf.partition('[')[0]}",
                 )
             sizes = {_size_name(name): np.diff(b.offsets) for name, b in branches.items()}
             tree.extend(sizes | {name: _leaves(branch) for name, branch in branches.items()})
