@@ -1,0 +1,95 @@
+"""Command line: `python -m generation.external process-directory|hard-process|library|pileup`."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line and run one command.
+
+    Raises
+    ------
+    UserError
+        When an input is wrong or a program fails.
+    """
+    parser = argparse.ArgumentParser(prog="python -m generation.external", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    _add_process_directory(commands)
+    _add_hard_process(commands)
+    _add_library(commands)
+    _add_pileup(commands)
+    options = parser.parse_args(arguments)
+    options.run(options)
+
+
+def _add_process_directory(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("process-directory", help="MadGraph's code of a process")
+    parser.add_argument("--process", required=True)
+    parser.add_argument(
+        "--model", action="append", default=[], metavar="NAME=ARCHIVE", help="UFO model to use"
+    )
+    parser.add_argument("--scratch", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.set_defaults(run=_run_process_directory)
+
+
+def _run_process_directory(options: argparse.Namespace) -> None:
+    from generation.external.madgraph import make_process_directory
+
+    models = {
+        name: Path(path).resolve() for name, _, path in (m.partition("=") for m in options.model)
+    }
+    make_process_directory(options.process, models, options.scratch, options.output)
+
+
+def _add_hard_process(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("hard-process", help="events at the points of one block")
+    parser.add_argument("--plan", type=Path, required=True)
+    parser.add_argument("--directory", type=Path, required=True, help="from process-directory")
+    parser.add_argument("--block", type=int, required=True)
+    parser.add_argument("--blocks", type=int, required=True)
+    parser.add_argument("--events-per-run", type=int, default=50_000)
+    parser.add_argument("--version", default="", help="MadGraph's version; any without it")
+    parser.add_argument("--scratch", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.set_defaults(run=_run_hard_process)
+
+
+def _run_hard_process(options: argparse.Namespace) -> None:
+    from generation.external.madgraph import make_hard_process
+    from generation.external.points import PointPlan
+
+    make_hard_process(
+        PointPlan.open(options.plan), options.directory, options.block, options.blocks,
+        options.events_per_run, options.version, options.scratch, options.output,
+    )  # fmt: skip
+
+
+def _add_library(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("library", help="check all blocks and write their index")
+    parser.add_argument("archives", type=Path, nargs="+", help="from hard-process, in order")
+    parser.add_argument("--plan", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.set_defaults(run=_run_library)
+
+
+def _run_library(options: argparse.Namespace) -> None:
+    from generation.external.library import write_library
+
+    write_library(options.plan, options.archives, options.output)
+
+
+def _add_pileup(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("pileup", help="Delphes' pile-up file")
+    parser.add_argument("--events", type=int, required=True)
+    parser.add_argument("--seed", type=int, required=True, help="dataset seed")
+    parser.add_argument("--scratch", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.set_defaults(run=_run_pileup)
+
+
+def _run_pileup(options: argparse.Namespace) -> None:
+    from generation.external.delphes import make_pileup
+
+    make_pileup(options.events, options.seed, options.scratch, options.output)

@@ -1,0 +1,180 @@
+"""Which events of the hard process a batch takes.
+
+MadGraph integrates a parameter point for minutes and then makes events in milliseconds, so it runs
+once for each point and its events serve all batches that draw this point. Batches of a point are
+ranked by their number: rank r takes the r-th slice of the point's events, so that no event is used
+twice and every batch finds the same events whichever job simulates it.
+"""
+
+import io
+import itertools
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from string import Template
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generation.process import FOLDER, Geometric, Process, Range, load_process
+from generation.seeds import BATCHES, Stage, batch_seed, stream
+from provenance.errors import UserError
+from provenance.files import atomic_output
+
+PROCESS_CARD = "madgraph_process.dat"
+RUN_CARD = "madgraph_run.dat"
+# What the run card takes beside parameters of the process.
+RUN_PARAMETERS = {"events", "seed"}
+
+
+def has_hard_process(process: str) -> bool:
+    """Say whether MadGraph makes the hard process; otherwise Pythia does."""
+    return (FOLDER / process / PROCESS_CARD).is_file()
+
+
+@cache
+def point_grid(name: str) -> list[dict[str, float]]:
+    """Return all parameter points of the hard process, in a fixed order.
+
+    Its parameters are those that the run card names; what only the decays depend on, a point of
+    `process.yaml` has in addition.
+
+    Raises
+    ------
+    UserError
+        When the run card names a parameter that does not lie on a grid.
+    """
+    process = load_process(name)
+    card = _run_card_template(name)
+    keys = [key for key in card.get_identifiers() if key not in RUN_PARAMETERS]
+    for key in keys:
+        if not isinstance(process.point.get(key), Range | Geometric):
+            raise UserError(f"{process.name}/{RUN_CARD}: ${key} is not on a grid in process.yaml")
+    keys.sort(key=list(process.point).index)
+    values = [process.point[key].values() for key in keys]
+    return [dict(zip(keys, point, strict=True)) for point in itertools.product(*values)]
+
+
+def run_seed(process: Process, dataset_seed: int, point: int, run: int) -> int:
+    """Return the seed of a MadGraph run, an injective map of its arguments into 1 to 900,000,000.
+
+    Raises
+    ------
+    UserError
+        When a point has more runs than there are seeds for.
+    """
+    runs = BATCHES // len(point_grid(process.name))
+    if not 0 <= run < runs:
+        raise UserError(f"{process.name}: run {run} of a point; at most {runs} runs have a seed")
+    return batch_seed(dataset_seed, process.seed_code, point * runs + run)
+
+
+@dataclass(frozen=True)
+class PointPlan:
+    """The slice of hard-process events that belongs to each batch of a dataset.
+
+    Attributes
+    ----------
+    process, seed, events_per_batch
+        What the plan is for.
+    batch
+        (n,) int64, ascending.
+    point
+        (n,) int32, index into `point_grid`.
+    rank
+        (n,) int32, number of the batch among those with this point.
+    """
+
+    process: str
+    seed: int
+    events_per_batch: int
+    batch: NDArray[np.int64]
+    point: NDArray[np.int32]
+    rank: NDArray[np.int32]
+
+    @classmethod
+    def of_batches(
+        cls, name: str, seed: int, events_per_batch: int, batches: Iterable[int]
+    ) -> "PointPlan":
+        """Draw the point of each batch and rank the batches of each point."""
+        process = load_process(name)
+        grid = point_grid(name)
+        index = {tuple(point.values()): i for i, point in enumerate(grid)}
+        batch = np.unique(np.fromiter(batches, np.int64))
+        point = np.empty(len(batch), np.int32)
+        for i, number in enumerate(batch.tolist()):
+            rng = stream(Stage.PARAMETER_POINT, batch_seed(seed, process.seed_code, number))
+            drawn = process.draw_point(rng)
+            point[i] = index[tuple(drawn[key] for key in grid[0])]
+        return cls(name, seed, events_per_batch, batch, point, _ranks(point))
+
+    @property
+    def demand(self) -> NDArray[np.int64]:
+        """Return how many batches each point serves, (n_points,)."""
+        return np.bincount(self.point, minlength=len(point_grid(self.process)))
+
+    def slice_of(self, batch: int) -> tuple[int, int]:
+        """Return the point and the rank of a batch.
+
+        Raises
+        ------
+        UserError
+            When the batch is not in the plan.
+        """
+        i = int(np.searchsorted(self.batch, batch))
+        if i == len(self.batch) or self.batch[i] != batch:
+            raise UserError(f"batch {batch} of {self.process} is not in the plan of hard processes")
+        return int(self.point[i]), int(self.rank[i])
+
+    def write(self, path: Path) -> None:
+        """Write the plan as a NumPy archive whose bytes depend on its content alone."""
+        settings = {"process": self.process, "seed": self.seed, "events": self.events_per_batch}
+        arrays = {key: np.asarray(value) for key, value in settings.items()} | {
+            "batch": self.batch, "point": self.point, "rank": self.rank,
+        }  # fmt: skip
+        with atomic_output(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    @classmethod
+    def open(cls, path: Path) -> "PointPlan":
+        """Read a plan.
+
+        Raises
+        ------
+        UserError
+            When the file is missing or is not a plan.
+        """
+        try:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+                return cls(
+                    str(arrays["process"]), int(arrays["seed"]), int(arrays["events"]),
+                    arrays["batch"], arrays["point"], arrays["rank"],
+                )  # fmt: skip
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file") from None
+        except (KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise UserError(f"{path}: not a plan of hard processes ({error})") from None
+
+
+def _ranks(point: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return how many earlier entries have the same value, for each entry."""
+    order = np.argsort(point, kind="stable")
+    starts = np.r_[0, np.flatnonzero(np.diff(point[order])) + 1] if len(point) else []
+    first = np.repeat(starts, np.diff(np.r_[starts, len(point)]).astype(int))
+    ranks = np.empty(len(point), np.int32)
+    ranks[order] = np.arange(len(point)) - first
+    return ranks
+
+
+def run_card(process: Process, point: Mapping[str, float], events: int, seed: int) -> str:
+    """Return MadGraph's commands that set up one run."""
+    numbers = {name: f"{value:g}" for name, value in point.items()}
+    return _run_card_template(process.name).substitute(numbers, events=events, seed=seed)
+
+
+def _run_card_template(name: str) -> Template:
+    """Return the run card of a process without its comments."""
+    lines = (FOLDER / name / RUN_CARD).read_text(encoding="utf-8").splitlines()
+    return Template("".join(f"{line}\n" for line in lines if not line.startswith("#")))
