@@ -9,11 +9,14 @@ import cramjam
 import numpy as np
 import uproot
 
-from generation.fastsim.branches import Branch
+from generation.fastsim.branches import Branch, concatenate
 from generation.record import GeneratorRecord
 from provenance.errors import UserError
 
 TREE = "Delphes"
+# Each of the 300 leaves starts a basket with every write, at a cost of its own; 200 events of the
+# fat-jet card are some 60 MB in memory.
+EVENTS_PER_BASKET = 200
 # Delphes writes times in seconds and holds them in mm/c.
 MM_PER_SECOND = 2.99792458e11
 # Leaf of `Particle`: attribute of the record.
@@ -60,7 +63,7 @@ def write_delphes_file(path: str | Path, batches: Iterable[dict[str, Branch]]) -
     events = 0
     tree = None
     with uproot.recreate(path, compression=FastZLIB(1)) as file:
-        for branches in batches:
+        for branches in _joined(batches):
             if tree is None:
                 tree = file.mktree(
                     TREE,
@@ -70,8 +73,28 @@ def write_delphes_file(path: str | Path, batches: Iterable[dict[str, Branch]]) -
                 )
             sizes = {_size_name(name): np.diff(b.offsets) for name, b in branches.items()}
             tree.extend(sizes | {name: _leaves(branch) for name, branch in branches.items()})
-            events += len(next(iter(sizes.values())))
+            events += _n_events(branches)
     return events
+
+
+def _joined(batches: Iterable[dict[str, Branch]]) -> Iterator[dict[str, Branch]]:
+    """Join batches until they are large enough to be written at a time."""
+    waiting: list[dict[str, Branch]] = []
+    for branches in batches:
+        waiting.append(branches)
+        if sum(map(_n_events, waiting)) >= EVENTS_PER_BASKET:
+            yield _join(waiting)
+            waiting = []
+    if waiting:
+        yield _join(waiting)
+
+
+def _join(batches: list[dict[str, Branch]]) -> dict[str, Branch]:
+    return {name: concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def _n_events(branches: dict[str, Branch]) -> int:
+    return len(next(iter(branches.values())).offsets) - 1
 
 
 def _size_name(branch_name: str) -> str:
