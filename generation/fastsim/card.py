@@ -29,7 +29,7 @@ from provenance.errors import UserError
 
 MAX_FILE_BYTES = 10_000_000
 # Elements that a parameter's nested lists may hold in all.
-MAX_ELEMENTS = 5_000_000
+MAX_ELEMENTS = 2_000_000
 
 Plain = Any  # str, int, float, or lists of them
 
@@ -256,7 +256,9 @@ class _Reader:
             raise UserError(f"{self.path}: ExecutionPath is not a list: {error}") from None
         for module in self.modules.values():
             module.params.update(self._variables(module.name))
-            module._values.update(self.tcl.namespaces[module.name])
+            variables = self.tcl.namespaces[module.name].items()
+            # An array of Tcl's is a card's own aid, never a parameter.
+            module._values |= {name: v for name, v in variables if not isinstance(v, dict)}
             module._places.update(self._by_name(self.tcl.written, module.name))
             module._helpers = frozenset(
                 key for namespace, key in self.tcl.read if namespace == module.name

@@ -206,13 +206,13 @@ def _finite(function: Callable[..., Any], *arguments: int | float) -> int | floa
         raise TclError("a number in an expression is too large") from None
     except (ValueError, TypeError):
         raise TclError("a function in an expression has no value for its argument") from None
-    if isinstance(result, complex) or math.isnan(result):
-        raise TclError("an expression has no real value")
-    if isinstance(result, bool):
-        return int(result)
-    if isinstance(result, int) and result.bit_length() > MAX_BITS:
+    if isinstance(result, float):
+        if math.isnan(result):
+            raise TclError("an expression has no value")
+        return result
+    if result.bit_length() > MAX_BITS:
         raise TclError("a number in an expression is too large")
-    return result
+    return int(result)
 
 
 def _arithmetic(function: Callable[[Any, Any], Any]) -> Callable[[Value, Value], Value]:

@@ -10,6 +10,7 @@ from generation.fastsim.tcl.values import Literal, TclError, closing_brace, unes
 _NAME = re.compile(r"(?:[A-Za-z0-9_]|::+)+")
 _PLAIN = re.compile(r"[^\s;\\$\[\]\"{}]+")
 _BLANK = " \t\r\v\f"
+MAX_DEPTH = 50
 
 
 class IncompleteError(TclError):
@@ -74,6 +75,7 @@ class Reader:
         self.source = source
         self.path = path
         self.position = 0
+        self._depth = 0
         self._first_line = line
         self._line_ends = [match.start() for match in re.finditer("\n", source)]
 
@@ -196,6 +198,9 @@ class Reader:
 
     def _parts(self, stop: str) -> Word:
         """Read text, variables and substitutions up to one of the characters `stop`."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise self.fail(f"brackets are nested more than {MAX_DEPTH} deep")
         parts: list[Part] = []
         text: list[str] = []
         while (character := self.peek()) and character not in stop:
@@ -221,6 +226,7 @@ class Reader:
             end = plain.end() if plain and ")" not in stop else self.position + 1
             text.append(self.source[self.position : end])
             self.position = end
+        self._depth -= 1
         if not parts:
             return "".join(text)
         if text:

@@ -50,10 +50,7 @@ def as_text(value: Value) -> str:
     if isinstance(value, float):
         return _float_text(value)
     if isinstance(value, tuple):
-        text = " ".join(_quoted(as_text(item), index == 0) for index, item in enumerate(value))
-        if len(text) > MAX_TEXT:
-            raise TclError("a value is longer than a card may make it")
-        return text
+        return _list_text(value, {})
     return str(value)
 
 
@@ -167,6 +164,25 @@ def _list_item(source: str, position: int) -> tuple[str, int]:
     if quoted:
         raise TclError("an opening quote is never closed")
     return "".join(parts), position
+
+
+def _list_text(elements: tuple, known: dict[int, str]) -> str:
+    """Return the text of a list; lists that it holds many times are written once."""
+    if id(elements) not in known:
+        words = []
+        length = 0
+        for element in elements:
+            if isinstance(element, tuple) and len(element) > 1:
+                # Its braces pair: nothing to look for.
+                word = "{" + _list_text(element, known) + "}"
+            else:
+                word = _quoted(as_text(element), not words)
+            words.append(word)
+            length += len(word) + 1
+            if length > MAX_TEXT:
+                raise TclError("a value is longer than a card may make it")
+        known[id(elements)] = " ".join(words)
+    return known[id(elements)]
 
 
 def _parse_number(text: str) -> int | float | None:

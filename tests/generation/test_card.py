@@ -1,0 +1,633 @@
+"""Cards against a real Tcl, and what a card must not be able to do."""
+
+import json
+import math
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from generation.fastsim.card import describe, read_card
+from generation.fastsim.tcl.control import CONTROL_COMMANDS
+from generation.fastsim.tcl.interpreter import Interpreter
+from generation.fastsim.tcl.lists import LIST_COMMANDS
+from generation.fastsim.tcl.values import as_list, as_text
+from provenance.errors import UserError
+
+CARDS = Path(__file__).parents[2] / "delphes_cards"
+
+needs_tclsh = pytest.mark.skipif(shutil.which("tclsh") is None, reason="no tclsh on the PATH")
+
+# Delphes' own commands for tclsh, and a listing of all variables, hexadecimal so that any text
+# survives.
+HARNESS = r"""
+set ::top [file dirname [lindex $argv 0]]
+rename source tcl_source
+proc source {name} { uplevel 1 [list tcl_source [file join $::top $name]] }
+interp alias {} add {} lappend
+set ::moduleNames {}
+proc module {class name {body {}}} {
+  if {[lsearch -exact $::moduleNames $name] < 0} {
+    lappend ::moduleNames $name
+    set ::moduleClasses($name) $class
+  }
+  namespace eval ::$name $body
+}
+proc hex {text} { binary encode hex [encoding convertto utf-8 $text] }
+tcl_source [lindex $argv 0]
+foreach word $ExecutionPath { puts "path [hex $word] -" }
+foreach name $::moduleNames {
+  puts "module [hex $name] [hex $::moduleClasses($name)]"
+  foreach variable [info vars ::${name}::*] {
+    if {[info exists $variable] && ![array exists $variable]} {
+      puts "[hex $name] [hex [namespace tail $variable]] [hex [set $variable]]"
+    }
+  }
+}
+"""
+
+
+@pytest.fixture
+def card(tmp_path):
+    """Return a function that reads a card from its text."""
+
+    def read(text, **others):
+        for name, content in others.items():
+            (tmp_path / name.replace("__", ".")).write_text(content)
+        path = tmp_path / "card.tcl"
+        path.write_text(text)
+        return read_card(path)
+
+    return read
+
+
+def by_tclsh(path, tmp_path):
+    """Return execution path, classes and variables of a card as tclsh evaluates it."""
+    harness = tmp_path / "harness.tcl"
+    harness.write_text(HARNESS)
+    run = subprocess.run(
+        ["tclsh", harness, path], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert run.returncode == 0, run.stderr
+    execution_path, classes, variables = [], {}, {}
+    for line in run.stdout.splitlines():
+        first, *rest = line.split(" ")
+        words = [bytes.fromhex(word).decode() if word != "-" else "" for word in rest]
+        if first == "path":
+            execution_path.append(words[0])
+        elif first == "module":
+            classes[words[0]] = words[1]
+        else:
+            variables[bytes.fromhex(first).decode(), words[0]] = words[1]
+    return execution_path, classes, variables
+
+
+def assert_equals_tclsh(path, tmp_path):
+    execution_path, classes, variables = by_tclsh(path, tmp_path)
+    card = read_card(path)
+    assert card.execution_path == execution_path
+    assert {name: module.type for name, module in card.modules.items()} == classes
+    ours = {
+        (name, parameter): as_text(value)
+        for name, module in card.modules.items()
+        for parameter, value in module._values.items()
+    }
+    assert ours == variables
+
+
+@needs_tclsh
+@pytest.mark.parametrize("path", sorted(CARDS.glob("*.tcl")), ids=lambda path: path.stem)
+def test_the_project_s_cards_equal_tclsh(path, tmp_path):
+    assert_equals_tclsh(path, tmp_path)
+
+
+# One card for each thing that public cards do.
+CONSTRUCTS = {
+    "loops": """
+        set ExecutionPath {A B}
+        module Calorimeter A {
+          set pi [expr {acos(-1)}]
+          set PhiBins {}
+          for {set i -18} {$i <= 18} {incr i} { add PhiBins [expr {$i * $pi/18.0}] }
+          for {set i -5} {$i < 5} {incr i 2} {
+            set eta [expr {$i * 0.087}]
+            add EtaPhiBins $eta $PhiBins
+          }
+          foreach eta {-5 -4.7 -4.525} {add EtaPhiBins $eta $PhiBins}
+          set n 3
+          while {$n > 0} { incr n -1; if {$n == 1} continue; add Kept $n }
+          foreach {a b} {1 2 3 4 5} c {x y} { add Triples $a-$b-$c }
+          foreach x {1 2 3} { if {$x == 2} { break } }
+        }
+    """,
+    "globals_seen_in_modules": """
+        set B 2.0
+        set CommonEfficiency {
+            (abs(eta) > 2.56) * (0.000) +
+            (pt < 0.1)        * (0.000)
+        }
+        set ExecutionPath {P}
+        module ParticlePropagator P { set Bz $B ; set Twice [expr $B*2]; set F $CommonEfficiency }
+    """,
+    "a_global_of_the_same_name_wins": """
+        set Radius 3
+        set ExecutionPath {P}
+        module ParticlePropagator P { set Radius 4; set Other $Radius }
+    """,
+    "second_configuration": """
+        set ExecutionPath {J W X}
+        set ExecutionPath [lreplace $ExecutionPath end end]
+        add ExecutionPath New
+        module FastJetFinder J { set JetPTMin 20.0; set InputArray A/b }
+        module FastJetFinder J { set JetPTMin 1.0 }
+        module TreeWriter W { add Branch a b C }
+        module Other W { add Branch d e F }
+    """,
+    "conditions": """
+        set ExecutionPath {A}
+        set mode 2
+        if {$mode == 1} { set name one } elseif {$mode == 2} then { set name two } else {set name 0}
+        module Merger A {
+          set Name $::name
+          if {$::mode > 5 || [llength {a b}] == 2 && !0} { set Yes 1 } else { set Yes 0 }
+          set Choice [expr {$::mode > 1 ? "big" : "small"}]
+          if 0 {set Never 1}
+        }
+    """,
+    "quotes_braces_and_continuation": """
+        set ExecutionPath { A  B\\
+           C }
+        # a comment with a \\
+          continuation, and "quotes" and [brackets
+        module Efficiency A { ;# a comment after a command
+          set x 1.5 ; set EfficiencyFormula "(pt <= $x) * (0.0) + \\
+             (pt > ${x})*(1.0)"
+          set Braced {a {b c} {d {e f}}}
+          set Escapes "tab\\there \\$x \\[x\\] \\x41 \\101"
+          set Empty {}
+          set Money $
+          add EnergyFraction {0} {0.0} {11} {1.0 0.0}
+          add InputArray Calorimeter/towers   towers
+          set SpacedFormula { 0.0 }
+        }
+    """,
+    "expressions": """
+        set ExecutionPath {A}
+        module M A {
+          set a [expr 7/2] ; set b [expr {-7/2}] ; set c [expr {-7 % 3}] ; set d [expr 7/2.0]
+          set e [expr {2**10 + 2**-1}] ; set f [expr {pow(2,3)}] ; set g [expr {1e16*10}]
+          set h [expr {0x1F + 010}] ; set i [expr {1e-5/3}] ; set j [expr {int(3.9)+round(-2.5)}]
+          set k [expr {sqrt(2)*exp(1)*log(3)*log10(5)}] ; set l [expr {atan2(1,2)+hypot(3,4)}]
+          set m [expr {1 < 2 && 2 < 3 || 0}] ; set n [expr {"a" eq "a"}] ; set o [expr {5 & 3 | 8}]
+          set p [expr {~5 ^ 3}] ; set q [expr {1 << 4 >> 2}] ; set r [expr {abs(-3)+max(1,2.5)}]
+          set s [expr {"3" in {1 2 3}}] ; set t [expr {fmod(7,3)+floor(2.7)+ceil(2.1)}]
+          set u [expr {double(3)}] ; set v [expr {-2**2}] ; set w [expr {2**3**2}]
+          set x [expr {1 ? 2 ? 3 : 4 : 5}] ; set y [expr {"10" == "1e1"}] ; set z [expr {1.0}]
+          set big [expr {1e300*1e10}] ; set small [expr {1.0e-300*1e-5}] ; set t1 [expr {10.0}]
+        }
+    """,
+    "lists_and_texts": """
+        set ExecutionPath {A}
+        module M A {
+          set l [list a {b c} "d e" {} \\{ {x;y}]
+          set n [llength $l] ; set i [lindex $l 1] ; set r [lrange $l 1 end-1]
+          set j [join {a b c} -] ; set s [split a/b/c /] ; set c [concat {a b} c {d e}]
+          set f [format "%.3f|%5d|%-5s|%e|%g|%05.1f|%x|%%" 3.14159 42 ab 12345.678 1e-5 2.5 255]
+          set ins [linsert {a b} 1 x y] ; set rep [lreplace {a b c d} 1 2 z]
+          set so [lsort -integer {3 1 2}] ; set sd [lsort -decreasing {b a c}]
+          set se [lsearch {a b c} b] ; set sg [lsearch -exact {a b} q] ; set lr [lrepeat 2 a b]
+          set sl [string length hello] ; set su [string toupper abc]
+          set sx [string range abcdef 1 3] ; set sq [string repeat ab 3]
+          set st [string trim "  a b "] ; set sm [string map {a 1 b 2} aabbc]
+          append text a b ; append text c$n
+          set nested [lindex {{a b} {c d}} 1 0]
+          set k(one) 1 ; set k(two) [expr {$k(one)+1}] ; set fromArray $k(two)
+          unset text
+        }
+    """,
+    "procedures": """
+        proc square {x {power 2}} { return [expr {pow($x, $power)}] }
+        proc bins {n args} { global width; set r {}; for {set i 0} {$i < $n} {incr i} {
+            lappend r [expr {$i*$width}] }; return [concat $r $args] }
+        set width 0.5
+        set ExecutionPath {A}
+        module M A { set S [square 3] ; set C [square 2 3] ; set B [bins 3 x y] }
+    """,
+    "namespaces": """
+        set ExecutionPath {A}
+        module M A { variable v 3; set w $v; namespace eval inner { set z 1 } ; set q $inner::z }
+        set A::Late 5
+        set ::A::Later $A::Late
+    """,
+}  # fmt: skip
+
+
+@needs_tclsh
+@pytest.mark.parametrize("name", CONSTRUCTS)
+def test_constructs_equal_tclsh(name, tmp_path):
+    path = tmp_path / "card.tcl"
+    path.write_text(CONSTRUCTS[name])
+    assert_equals_tclsh(path, tmp_path)
+
+
+@needs_tclsh
+def test_sourced_files_equal_tclsh(tmp_path):
+    (tmp_path / "detector").mkdir()
+    (tmp_path / "detector" / "bins.tcl").write_text("set PhiBins {1 2}\nsource formula.tcl\n")
+    (tmp_path / "formula.tcl").write_text("set F {pt > 1}\nreturn\nset Never 1\n")
+    path = tmp_path / "card.tcl"
+    path.write_text("set ExecutionPath {A}\nmodule M A {\n source detector/bins.tcl\n set Z 1\n}\n")
+    assert_equals_tclsh(path, tmp_path)
+    assert read_card(path).modules["A"].params == {"PhiBins": [1, 2], "F": "pt > 1", "Z": 1}
+
+
+# --- values
+
+
+def test_numbers_are_numbers_and_lists_are_lists(card):
+    module = card("""
+        set ExecutionPath A
+        set RandomSeed 42
+        module M A {
+          set Int 5
+          set Float 800E-12
+          set Text A/b
+          set Formula {(pt > 1) * 2}
+          set Flag true
+          set Numbers {1 2.5 -3}
+          add Pairs 0 {pt > 1} 5 {1 2}
+          add One {0.0}
+        }
+    """).modules["A"]
+    assert module.params == {
+        "Int": 5,
+        "Float": 8e-10,
+        "Text": "A/b",
+        "Formula": "(pt > 1) * 2",
+        "Flag": "true",
+        "Numbers": [1, 2.5, -3],
+        "Pairs": [0, "pt > 1", 5, [1, 2]],
+        "One": [0.0],
+    }
+    assert isinstance(module.params["Int"], int)
+    assert module.number("Int", 0) == 5
+    assert module.text("Float", "") == "800E-12"
+    assert module.flag("Flag", False) is True
+    assert module.array("Text") == ["A/b"]
+    assert module.array("Absent", (1,)) == [1]
+    assert module.texts("Pairs") == ["0", "pt > 1", "5", "1 2"]
+
+
+def test_description_is_json(card):
+    description = describe(
+        card("""
+            set ExecutionPath {A B}
+            set MaxEvents 3
+            set table(x) 1
+            module Known A { set X 1 }
+            module Unknown B
+            module Unused C
+        """),
+        {"Known"},
+    )
+    assert json.loads(json.dumps(description, allow_nan=False)) == description
+    assert description["execution_path"] == ["A", "B"]
+    assert description["modules"]["A"] == {"class": "Known", "parameters": {"X": 1}}
+    assert description["not_implemented"] == ["Unknown"]
+    assert description["settings"] == {"MaxEvents": 3, "table": {"x": 1}}
+
+
+def test_the_digest_covers_sourced_files(card):
+    text = "set ExecutionPath A\nmodule M A { source other.tcl }\n"
+    first = card(text, other__tcl="set X 1\n")
+    second = card(text, other__tcl="set X 2\n")
+    assert first.sha256 != second.sha256
+
+
+def test_windows_line_ends_and_other_encodings_are_read(tmp_path):
+    path = tmp_path / "card.tcl"
+    text = b"# caf\xe9\nset ExecutionPath {A \\\n B}\nmodule M A {\n set X 1\n}\n"
+    path.write_bytes(text.replace(b"\n", b"\r\n"))
+    assert read_card(path).execution_path == ["A", "B"]
+    assert read_card(path).modules["A"].params == {"X": 1}
+
+
+# --- parameters that no one knows
+
+
+def test_an_unknown_parameter_is_named_with_its_line(card):
+    module = card("""set ExecutionPath A
+        module M A {
+          set i 0
+          set Twice [expr {$i*2}]
+          set Typo 3
+        }
+    """).modules["A"]
+    module.number("Twice", 0)
+    with pytest.raises(UserError, match=r"card.tcl:5: 'Typo' of module 'A' is not a parameter"):
+        module.reject_unknown()
+    module.ignore("Typo")
+    module.reject_unknown()
+
+
+@pytest.mark.parametrize(
+    ("getter", "value", "complaint"),
+    [
+        ("number", "abc", "is not a number"),
+        ("integer", "2.5", "is not an integer"),
+        ("flag", "perhaps", "is not true or false"),
+        ("array", "{a b} {", "is not a list"),
+    ],
+)
+def test_a_parameter_of_the_wrong_kind_is_named(card, getter, value, complaint):
+    word = value.replace("{", "\\{").replace("}", "\\}")
+    module = card(f'set ExecutionPath A\nmodule M A {{\n set P "{word}"\n}}\n').modules["A"]
+    with pytest.raises(UserError, match=rf"card.tcl:3: 'P' .*{complaint}"):
+        getattr(module, getter)("P", () if getter == "array" else 0)
+
+
+def test_a_path_to_a_module_that_is_not_there_is_named(card):
+    with pytest.raises(UserError, match="'B'"):
+        card("set ExecutionPath {A B}\nmodule M A {}\n").sequence()
+
+
+# --- errors: file, line, word
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("set ExecutionPath A\n\nexec touch here\n", r":3: 'exec' is not a command"),
+        ("set ExecutionPath A\nmodule M A {\n  set x 1\n\n  open file w\n}\n", r":5: 'open'"),
+        ("set x [socket localhost 80]\n", r":1: 'socket'"),
+        ("set x [file delete y]\n", r":1: 'file'"),
+        ("eval {exec ls}\n", r":1: 'eval'"),
+        ("set c exec\n$c ls\n", r":2: 'exec'"),
+        ("proc exec {} {}\nproc set {a b} {}\n", r":2: 'set' is a command"),
+        ("for {set i 0} {$i < 3} {incr i} {\n  set y 1\n  glob *\n}\n", r":3: 'glob'"),
+        ("if {1} {\n  if {1} {\n    cd /\n  }\n}\n", r":3: 'cd'"),
+        ("set x \\\n  1\nfoo\n", r":3: 'foo'"),
+        ("proc f {} {\n  bar\n}\n\nf\n", r":2: 'bar'"),
+        ("set x $y\n", r":1: variable 'y' is not set"),
+        ("set x {a b\n", r":1: an opening brace"),
+        ("set y 1\nset x [list a\n", r"an opening bracket"),
+        ('set x "abc\n', r"an opening quote"),
+        ("set x {a}b\n", r":1: a closing brace or quote is followed by 'b'"),
+        ("set x [expr {1/0}]\n", r":1: an expression divides by zero"),
+        ("set x [expr {1 +}]\n", r":1: an operand is missing"),
+        ("set x [expr {foo(1)}]\n", r":1: 'foo' is not a function"),
+        ("set x [expr {rand()}]\n", r":1: 'rand' is not a function"),
+        ("set x [expr {1 @ 2}]\n", r":1: '@ 2'"),
+        ("set x [expr {abc + 1}]\n", r":1: 'abc'"),
+        ("set x [expr {sqrt(-1)}]\n", r":1: "),
+        ("incr\n", r":1: wrong number of words"),
+        ("set x abc\nincr x\n", r":2: 'abc' is not a number"),
+        ("lindex {a {b} 0\n", r":1: an opening brace"),
+        ("break\n", r"outside a loop"),
+        ("error {my own words}\n", r":1: my own words"),
+        ("module M\n", r":1: wrong number of words"),
+        ("set MaxEvents 3\n", r"sets no ExecutionPath"),
+        ('set ExecutionPath "{a"\n', r"ExecutionPath is not a list"),
+        ("string reverse abc\n", r":1: 'string reverse'"),
+        ("format %q 1\n", r":1: "),
+    ],
+)
+def test_errors_name_file_line_and_word(card, text, complaint):
+    with pytest.raises(UserError, match=complaint) as error:
+        card(text)
+    assert "card.tcl" in str(error.value)
+
+
+def test_an_error_in_a_sourced_file_names_that_file(card):
+    with pytest.raises(UserError, match=r"other\.tcl:2: 'exec'"):
+        card("set ExecutionPath A\nmodule M A {\nsource other.tcl\n}\n", other__tcl="\nexec ls\n")
+
+
+@pytest.mark.parametrize(
+    "name", ["../outside.tcl", "/etc/hostname", "link.tcl", "sub/../../outside.tcl", "."]
+)
+def test_source_stays_in_the_folder_of_the_card(tmp_path, name):
+    folder = tmp_path / "cards"
+    (folder / "sub").mkdir(parents=True)
+    (tmp_path / "outside.tcl").write_text("set X 1\n")
+    (folder / "link.tcl").symlink_to(tmp_path / "outside.tcl")
+    path = folder / "card.tcl"
+    path.write_text(f"set ExecutionPath A\nsource {name}\n")
+    with pytest.raises(UserError, match=r"card.tcl:2: .*(outside the folder|not a file)"):
+        read_card(path)
+
+
+def test_a_missing_card_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"absent\.tcl"):
+        read_card(tmp_path / "absent.tcl")
+
+
+# --- a card cannot take time or memory
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "while 1 {}",
+        "for {} {1} {} {set x 1}",
+        "proc f {} { f }\nf",
+        "source card.tcl",
+        "set x a\nwhile 1 {append x $x}",
+        "set x a\nwhile 1 {set x $x$x}",
+        "set x {a b}\nwhile 1 {set x [concat $x $x]}",
+        "set x {}\nwhile 1 {add x 1}",
+        "set x [list a]\nfor {set i 0} {$i < 100} {incr i} {set x [list $x $x]}\nset y $x.",
+        "set x [list a]\nfor {set i 0} {$i < 45} {incr i} {set x [list $x $x]}",
+        "string repeat abc 1000000000",
+        "lrepeat 1000000000 a",
+        "format %1000000000d 1",
+        "expr {10**10**10}",
+        "expr {1 << 1000000000}",
+        "set x 2\nwhile 1 {set x [expr {$x*$x}]}",
+        "set x " + "[list " * 500 + "]" * 500,
+        "expr " + "(" * 500 + "1" + ")" * 500,
+        "expr {" + "-" * 5000 + "1}",
+        "expr {" + "1?" * 3000 + "1" + ":1" * 3000 + "}",
+        "set x " + "{" * 5000 + "}" * 5000 + "\nlindex $x 0",
+        "set n 0\nwhile 1 {incr n; set x$n [string repeat a 900000]}",
+        "set x [string repeat {a } 400000]\nforeach a $x {foreach b $x {}}",
+    ],
+)
+def test_endless_cards_end(card, text):
+    """None of these hangs, crashes or fills the memory."""
+    try:
+        description = describe(card(f"set ExecutionPath A\nmodule M A {{}}\n{text}\n"), set())
+    except UserError:
+        return
+    json.dumps(description)
+
+
+# --- property tests against tclsh
+
+
+def _ours(command):
+    tcl = Interpreter({**CONTROL_COMMANDS, **LIST_COMMANDS})
+    try:
+        return as_text(tcl.run(command))
+    except UserError:
+        return None
+
+
+class Tclsh:
+    """One tclsh that evaluates commands."""
+
+    def __init__(self):
+        self.process = subprocess.Popen(
+            ["tclsh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __call__(self, command):
+        code = f"[encoding convertfrom utf-8 [binary decode hex {command.encode().hex()}]]"
+        self.process.stdin.write(
+            f"set failed [catch {{uplevel #0 {code}}} v]\n"
+            'puts "$failed [binary encode hex [encoding convertto utf-8 $v]]"\nflush stdout\n'
+        )
+        self.process.stdin.flush()
+        failed, _, value = self.process.stdout.readline().strip().partition(" ")
+        return None if failed == "1" else bytes.fromhex(value).decode()
+
+
+@pytest.fixture(scope="module")
+def tclsh():
+    shell = Tclsh()
+    yield shell
+    shell.process.stdin.close()
+    shell.process.wait(timeout=10)
+
+
+_numbers = st.one_of(
+    st.integers(-1000, 1000).map(str),
+    st.sampled_from(["0.5", "1e3", "2.5e-7", "1.0", "100000000000", "0.1", "1e12", "3."]),
+    st.floats(-1e6, 1e6, allow_nan=False).map(repr),
+)
+_operators = st.sampled_from(
+    ["+", "-", "*", "/", "%", "<", "<=", ">", ">=", "==", "!=", "&&", "||", "**", "eq", "ne"]
+)
+_functions = st.sampled_from(["abs", "int", "round", "double", "sqrt", "floor", "ceil", "exp"])
+_expressions = st.recursive(
+    _numbers,
+    lambda inner: st.one_of(
+        st.tuples(inner, _operators, inner).map(" ".join),
+        st.tuples(inner, inner, inner).map(lambda three: "({} ? {} : {})".format(*three)),
+        inner.map("({})".format),
+        inner.map("-{}".format),
+        inner.map("!{}".format),
+        st.tuples(_functions, inner).map(lambda pair: f"{pair[0]}({pair[1]})"),
+        st.tuples(st.sampled_from(["max", "min", "pow", "hypot"]), inner, inner).map(
+            lambda three: f"{three[0]}({three[1]}, {three[2]})"
+        ),
+    ),
+    max_leaves=8,
+)
+
+
+@needs_tclsh
+@settings(max_examples=400, deadline=None)
+@given(text=_expressions)
+def test_random_expressions_equal_tclsh(tclsh, text):
+    ours = _ours(f"expr {{{text}}}")
+    if ours is None:
+        # Tcl computes with infinities and with any number of digits; a card may not.
+        theirs = tclsh(f"expr {{{text}}}")
+        assert theirs is None or "Inf" in theirs or len(theirs) > 300 or _overflows(text)
+        return
+    theirs = tclsh(f"expr {{{text}}}")
+    assert theirs is not None
+    if ours != theirs:  # libm may round the last digit another way
+        assert math.isclose(float(ours), float(theirs), rel_tol=1e-14)
+
+
+def _overflows(text):
+    """Tell whether some part of the expression is beyond what a card may compute."""
+    return any(word in text for word in ("**", "exp", "pow"))
+
+
+_texts = st.text(st.sampled_from('ab1 \t\n{}[]"$;#\\'), max_size=8)
+
+
+@needs_tclsh
+@settings(max_examples=300, deadline=None)
+@given(words=st.lists(_texts, max_size=4))
+def test_lists_of_any_text_survive(tclsh, words):
+    """What is made a list here is the same list when read back here and in tclsh."""
+    text = as_text(tuple(words))
+    assert list(as_list(text)) == words
+    command = "list " + " ".join(f"[lindex {{{text}}} {i}]" for i in range(len(words)))
+    if text.count("{") == text.count("}") and "\\" not in text:
+        assert tclsh(command) == tclsh("list " + " ".join(map(_escaped, words)))
+
+
+def _escaped(word):
+    return '"' + "".join(f"\\x{ord(character):02x}" for character in word) + '"'
+
+
+_list_commands = st.one_of(
+    st.tuples(st.sampled_from(["llength", "join", "lsort"]), _texts),
+    st.tuples(st.just("lindex"), _texts, st.sampled_from(["0", "1", "end", "end-1", "-1", "7"])),
+    st.tuples(
+        st.just("lrange"), _texts, st.sampled_from(["0", "1", "end"]), st.sampled_from(["1", "end"])
+    ),
+    st.tuples(st.just("split"), _texts, st.sampled_from(["", "a", "1 "])),
+    st.tuples(st.sampled_from(["string length", "string toupper", "string trim"]), _texts),
+    st.tuples(st.just("linsert"), _texts, st.sampled_from(["0", "1", "end"]), _texts),
+)
+
+
+@needs_tclsh
+@settings(max_examples=400, deadline=None)
+@given(parts=_list_commands)
+def test_random_list_commands_equal_tclsh(tclsh, parts):
+    command = " ".join([parts[0], *map(_escaped, parts[1:])])
+    ours, theirs = _ours(command), tclsh(command)
+    if ours != theirs:
+        # The same list may be written in several ways: {]} or \\].
+        assert parts[0] in ("split", "lrange", "linsert", "lsort")
+        assert as_list(ours) == as_list(theirs)
+
+
+# --- the project's own cards
+
+
+def test_the_fat_jet_card_holds_the_published_resolutions(reference):
+    table = np.genfromtxt(reference("track_resolution_mm.csv"), delimiter=",", names=True)
+    from generation.fastsim.formula import Formula
+
+    module = read_card(CARDS / "jetclass2_fatjet.tcl").modules["TrackSmearing"]
+    for parameter, column in (("D0ResolutionFormula", "d0"), ("DZResolutionFormula", "dz")):
+        formula = Formula(module.text(parameter, ""))
+        for row in table:
+            for pt in (np.nextafter(row["pt_min_gev"], np.inf), min(row["pt_max_gev"], 1e6)):
+                for eta in (row["abs_eta_max"], -row["abs_eta_max"]):
+                    assert formula(pt=pt, eta=eta) == row[f"sigma_{column}_mm"]
+        assert formula(pt=0.1, eta=1.0) == 0
+        assert formula(pt=10.0, eta=2.6) == 0
+
+
+def test_the_fat_jet_card_has_the_granularity_of_the_detector():
+    modules = read_card(CARDS / "jetclass2_fatjet.tcl").modules
+    bins = modules["ECal"].array("EtaPhiBins")
+    edges = dict(zip(bins[::2], bins[1::2], strict=True))
+    central = sorted(edge for edge in edges if abs(edge) < 2.95)
+    np.testing.assert_allclose(np.diff(central), 0.0174, atol=1e-12)
+    assert {len(edges[edge]) for edge in central} == {361}
+    assert min(edges) == -5
+    assert max(edges) == 5
+    assert {len(edges[edge]) for edge in edges if abs(edge) > 3} == {37}
+    bins = modules["HCal"].array("EtaPhiBins")
+    counts = {len(phi): [] for phi in bins[1::2]}
+    for eta, phi in zip(bins[::2], bins[1::2], strict=True):
+        counts[len(phi)].append(abs(eta))
+    assert set(counts) == {73, 37, 19}
+    assert max(counts[73]) == 1.653
+    assert min(counts[19]) == 4.525
+    fractions = modules["HCal"].array("EnergyFraction")
+    assert dict(zip(fractions[::2], fractions[1::2], strict=True))[310] == 0.7
