@@ -8,8 +8,10 @@ from pydantic import ValidationError
 
 from ntuplizer.labels import LABELS
 from provenance.errors import UserError
+from provenance.files import atomic_output
 from training.config import FitConfig
 from training.data.features import FEATURES, VECTORS
+from training.models.weaver import convert_weaver
 from training.tasks.sophon import Sophon
 
 
@@ -39,6 +41,34 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
                 f"than this version's ({len(expected)})"
             )
     return checkpoint
+
+
+def import_weaver(weights: Path, output: Path) -> None:
+    """Make a checkpoint of a weaver-trained Sophon, such as the released one.
+
+    It serves `evaluate`, `predict` and `export`; a training cannot be resumed from it.
+
+    Raises
+    ------
+    UserError
+        When the file holds no weights of weaver's Particle Transformer at Sophon's sizes.
+    """
+    if not weights.is_file():
+        raise UserError(f"{weights}: no such file")
+    task = Sophon(FitConfig(), LABELS)
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+        task.network.load_state_dict(convert_weaver(state))
+    except Exception as error:  # torch raises half a dozen unrelated types here
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{weights}: not weaver's weights of a Sophon ({reason})") from None
+    checkpoint: dict[str, Any] = {
+        "state_dict": task.state_dict(),
+        "callbacks": {"History": {"rows": []}},
+    }
+    task.on_save_checkpoint(checkpoint)
+    with atomic_output(output) as temporary:
+        torch.save(checkpoint, temporary)
 
 
 def load_task(path: str | Path) -> Sophon:

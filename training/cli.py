@@ -26,6 +26,25 @@ def main(arguments: list[str] | None = None) -> None:
     evaluate.add_argument("--output", type=Path, required=True, help="folder for the results")
     evaluate.set_defaults(call=_evaluate)
 
+    predict = commands.add_parser("predict", help="score every jet of a file")
+    predict.add_argument("--checkpoint", type=Path, required=True)
+    predict.add_argument(
+        "--input", type=Path, required=True, help="jets (Parquet) or Delphes events (ROOT)"
+    )
+    predict.add_argument("--output", type=Path, required=True, help="Parquet file")
+    predict.set_defaults(call=_predict)
+
+    export = commands.add_parser("export", help="write a trained network in another format")
+    export.add_argument("--checkpoint", type=Path, required=True)
+    export.add_argument("--format", choices=("onnx",), default="onnx")
+    export.add_argument("--output", type=Path, required=True, help="network.onnx")
+    export.set_defaults(call=_export)
+
+    convert = commands.add_parser("convert", help="make a checkpoint of weaver's Sophon weights")
+    convert.add_argument("--weights", type=Path, required=True, help="model.pt of weaver")
+    convert.add_argument("--output", type=Path, required=True, help="checkpoint.ckpt")
+    convert.set_defaults(call=_convert)
+
     weights = commands.add_parser("weights", help="compute the sampling weights of a dataset")
     weights.add_argument("--manifest", type=Path, required=True)
     weights.add_argument("--output", type=Path, required=True, help="weights.json")
@@ -51,6 +70,24 @@ def _evaluate(options: argparse.Namespace) -> None:
     from training.evaluate.evaluate import evaluate
 
     evaluate(options.checkpoint, options.manifest, options.split, options.output)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from training.predict import predict
+
+    predict(options.checkpoint, options.input, options.output)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from training.export import export_onnx
+
+    export_onnx(options.checkpoint, options.output)
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from training.checkpoint import import_weaver
+
+    import_weaver(options.weights, options.output)
 
 
 def _weights(options: argparse.Namespace) -> None:

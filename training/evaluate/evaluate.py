@@ -71,7 +71,8 @@ def evaluate(
     )
     results = measure(probabilities, label, jet_pt, jet_sdmass)
     history = read_checkpoint(checkpoint)["callbacks"]["History"]["rows"]
-    figures.draw_loss(output / "loss", history)
+    if history:
+        figures.draw_loss(output / "loss", history)
     figures.draw_roc(output / "roc", roc_curves(probabilities, label))
     figures.draw_confusion(
         output / "confusion", np.array(results["confusion"]["counts"]), list(GROUPS)
