@@ -11,6 +11,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m workflow", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_shard(commands)
+    _add_plan(commands)
+    _add_delphes(commands)
+    _add_merge(commands)
     _add_report(commands)
     _add_schema(commands)
     arguments = vars(parser.parse_args())
@@ -41,6 +44,71 @@ def _shard(**arguments: object) -> None:
     from workflow.shard import ShardJob, fill_shard
 
     fill_shard(ShardJob(**arguments))
+
+
+def _add_plan(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("plan", help="which hard-process events each batch takes")
+    parser.add_argument("--process", required=True)
+    parser.add_argument("--processes", nargs="+", required=True, metavar="NAME=SHARE")
+    parser.add_argument("--shards", type=int, required=True)
+    parser.add_argument("--batches", type=int, required=True, help="batches of a shard")
+    parser.add_argument("--seed", type=int, required=True, help="dataset seed")
+    parser.add_argument("--events-per-batch", type=int, default=100)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.set_defaults(function=_plan)
+
+
+def _plan(**arguments: object) -> None:
+    from workflow.chain import plan_hard_process
+
+    plan_hard_process(**arguments)
+
+
+def _add_delphes(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("delphes", help="simulate some of a shard's batches with Delphes")
+    parser.add_argument("--index", type=int, required=True, help="number of the shard in its part")
+    parser.add_argument("--processes", nargs="+", required=True, metavar="NAME=SHARE")
+    parser.add_argument("--batches", type=int, required=True, help="batches of the shard")
+    parser.add_argument("--job", type=int, required=True, help="which of the shard's jobs this is")
+    parser.add_argument("--jobs", type=int, required=True, help="jobs that share the shard")
+    parser.add_argument("--seed", type=int, required=True, help="dataset seed")
+    parser.add_argument("--events-per-batch", type=int, default=100)
+    parser.add_argument("--card", type=Path, required=True)
+    parser.add_argument("--pileup", type=Path, required=True, help="pile-up file of Delphes")
+    parser.add_argument(
+        "--library", type=Path, nargs="*", default=[], help="indices of hard-process libraries"
+    )
+    parser.add_argument("--scratch", type=Path, required=True, help="folder for event files")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.set_defaults(function=_delphes)
+
+
+def _delphes(**arguments: object) -> None:
+    from workflow.chain import simulate_batches
+
+    simulate_batches(**arguments)
+
+
+def _add_merge(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("merge", help="make a shard of jet files, with its ledger")
+    parser.add_argument("--part", required=True)
+    parser.add_argument("--index", type=int, required=True)
+    parser.add_argument("--split", required=True, choices=("train", "val", "test"))
+    parser.add_argument("--seed", type=int, required=True, help="dataset seed")
+    parser.add_argument("--jets", type=int, required=True, help="jets in the shard")
+    parser.add_argument("--files", type=Path, nargs="+", required=True, help="jet files, in order")
+    parser.add_argument(
+        "--event-ledgers", type=Path, nargs="+", required=True, help="of their event files"
+    )
+    parser.add_argument("--fingerprint", required=True, help="hash kept in the file's metadata")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.set_defaults(function=_merge)
+
+
+def _merge(**arguments: object) -> None:
+    from workflow.chain import merge_shard
+
+    merge_shard(**arguments)
 
 
 def _add_report(commands: argparse._SubParsersAction) -> None:

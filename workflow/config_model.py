@@ -35,12 +35,52 @@ def _existing_file(path: str) -> str:
     return str(resolved)
 
 
+class UfoModel(_Section):
+    """A model archive that MadGraph does not bring with it."""
+
+    url: str = Field(pattern=r"^(https?|file)://", description="Where the archive is fetched.")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Checksum that it must have.")
+
+
+class Containers(_Section):
+    """MadGraph, Pythia and Delphes as programs; used by `backend: containers` only."""
+
+    image: str = Field(
+        "workflow/containers/generation.sif",
+        description="Image for `--sdm apptainer`, a file or an address.",
+    )
+    madgraph: str = Field(
+        "3.5.7",
+        pattern=r"^\d+\.\d+\.\d+$",
+        description="MadGraph's version; events of another one are refused. The published dataset "
+        "used 2.9.18.",
+    )
+    models: dict[Annotated[str, Field(pattern=r"^\w+$")], UfoModel] = Field(
+        default_factory=dict, description="UFO models to fetch, by the name that MadGraph imports."
+    )
+    hard_process_jobs: int = Field(
+        98,
+        ge=1,
+        le=1000,
+        description="MadGraph jobs per process; each has its share of the points.",
+    )
+    events_per_run: int = Field(
+        50_000, ge=100, le=1_000_000, description="Most events of one MadGraph run."
+    )
+    jobs_per_shard: int = Field(4, ge=1, le=100, description="Delphes jobs that share a shard.")
+    events_per_shard: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict,
+        description="Events simulated for each shard, by part; too few for its jets is an error.",
+    )
+
+
 class Generation(_Section):
     """How events are made."""
 
-    backend: Literal["embedded"] = Field(
+    backend: Literal["embedded", "containers"] = Field(
         "embedded",
-        description="`embedded`: Pythia 8 from its Python wheel and fastsim, in one process.",
+        description="`embedded`: Pythia 8 from its Python wheel and fastsim, in one process. "
+        "`containers`: MadGraph and Delphes as programs.",
     )
     card: str = Field(description="Delphes card, relative to the project's root.")
     events_per_batch: int = Field(
@@ -49,6 +89,8 @@ class Generation(_Section):
     pileup_events: int = Field(
         ge=100, le=1_000_000, description="Minimum-bias events in the library shared by all jobs."
     )
+
+    containers: Containers = Containers()
 
     _card_exists = field_validator("card")(_existing_file)
 
@@ -139,6 +181,33 @@ class Config(_Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _parts_are_disjoint(self) -> "Config":
+        owner: dict[str, str] = {}
+        for name, part in self.dataset.parts.items():
+            for process in part.processes:
+                if process in owner:
+                    raise ValueError(
+                        f"parts {owner[process]} and {name} both hold {process}, and so would hold "
+                        "the same events; a process belongs to one part"
+                    )
+                owner[process] = name
+        return self
+
+    @model_validator(mode="after")
+    def _containers_know_the_parts(self) -> "Config":
+        if self.generation.backend == "containers":
+            given = self.generation.containers.events_per_shard
+            missing = [name for name in self.dataset.parts if name not in given]
+            unknown = [name for name in given if name not in self.dataset.parts]
+            limit = BATCHES_PER_SHARD * self.generation.events_per_batch
+            if missing or unknown or max(given.values()) > limit:
+                raise ValueError(
+                    "generation.containers.events_per_shard needs the parts "
+                    f"{', '.join(self.dataset.parts)}, each with at most {limit} events"
+                )
+        return self
+
 
 def load_config(raw: dict[str, Any]) -> Config:
     """Check a configuration as Snakemake read it.
@@ -175,7 +244,9 @@ def _siblings(location: tuple[str | int, ...]) -> str:
     """Name the keys that exist where an unknown one was given."""
     fields: Any = Config
     names = {"generation": Generation, "ntuplizer": Ntuplizer, "dataset": Dataset}
-    if location[0] == "training" and len(location) > 1:
+    if location[:2] == ("generation", "containers") and len(location) > 2:
+        fields = UfoModel if location[2] == "models" else Containers
+    elif location[0] == "training" and len(location) > 1:
         fields = Training
     elif location[:2] == ("dataset", "parts"):
         fields = Part

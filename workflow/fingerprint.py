@@ -20,8 +20,9 @@ def shard_fingerprint(config: Config, part: str) -> str:
     """Return the fingerprint of a part's shards: physics files, configuration, code versions."""
     processes = config.dataset.parts[part].processes
     return _digest(
-        [Path(config.generation.card), PROCESSES / "common.yaml"]
-        + [file for name in processes for file in sorted((PROCESSES / name).iterdir())],
+        card_files(Path(config.generation.card))
+        + [PROCESSES / "common.yaml"]
+        + [PROCESSES / name / "process.yaml" for name in processes],
         SIMULATION_VERSION,
         NTUPLIZER_VERSION,
         pileup_fingerprint(config),
@@ -31,6 +32,56 @@ def shard_fingerprint(config: Config, part: str) -> str:
         config.dataset.jets_per_shard,
         config.dataset.parts[part].model_dump(exclude={"shards"}),
     )
+
+
+def hard_process_fingerprint(config: Config, process: str) -> str:
+    """Return the fingerprint of MadGraph's events of a process.
+
+    They depend on how many batches the dataset draws at each point, and so on its size.
+    """
+    containers = config.generation.containers
+    parts = config.dataset.parts
+    part = next(name for name in parts if process in parts[name].processes)
+    return _digest(
+        sorted((PROCESSES / process).iterdir()),
+        SIMULATION_VERSION,
+        config.seed,
+        config.generation.events_per_batch,
+        parts[part].model_dump(exclude={"qcd_labels"}),
+        containers.events_per_shard[part],
+        containers.events_per_run,
+        containers.hard_process_jobs,
+        containers.madgraph,
+        {name: model.sha256 for name, model in containers.models.items()},
+    )
+
+
+def delphes_fingerprint(config: Config, part: str) -> str:
+    """Return the fingerprint of the events that Delphes makes for the shards of a part."""
+    containers = config.generation.containers
+    return _digest(
+        card_files(Path(config.generation.card))
+        + [PROCESSES / "common.yaml"]
+        + [PROCESSES / name / "process.yaml" for name in config.dataset.parts[part].processes],
+        SIMULATION_VERSION,
+        config.seed,
+        config.generation.events_per_batch,
+        containers.events_per_shard[part],
+        containers.jobs_per_shard,
+        config.dataset.parts[part].processes,
+    )
+
+
+def card_files(card: Path) -> list[Path]:
+    """Return a card and every file that it sources, directly or not."""
+    files = [card]
+    for file in files:
+        for line in file.read_text(encoding="utf-8").splitlines():
+            words = line.split()
+            # Relative to the first card's folder, as Delphes has it.
+            if len(words) == 2 and words[0] == "source" and card.parent / words[1] not in files:
+                files.append(card.parent / words[1])
+    return files
 
 
 def pileup_fingerprint(config: Config) -> str:

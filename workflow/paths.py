@@ -17,6 +17,14 @@ class Paths:
     def __init__(self, config: Config):
         root = self.root = PurePosixPath("results") / config.name
         self.pileup = str(root / "pileup" / "minbias.arrow")
+        self.delphes_pileup = str(root / "pileup" / "minbias.pileup")
+        self.model = str(root / "models" / "{model}.tar.gz")
+        self.process_directory = str(root / "hard_process" / "{process}" / "process.tar.gz")
+        self.plan = str(root / "hard_process" / "{process}" / "plan.npz")
+        self.hard_process = str(root / "hard_process" / "{process}" / "events_{block}.zip")
+        self.library = str(root / "hard_process" / "{process}" / "library.json")
+        self.events = str(root / "events" / "{part}_{index}_{job}.root")
+        self.jets = str(root / "jets" / "{part}_{index}_{job}.parquet")
         self.shard = str(root / "dataset" / "{part}_{index}.parquet")
         self.manifest = str(root / "dataset" / "manifest.json")
         self.training = str(root / "training" / "{task}")
