@@ -8,16 +8,21 @@ import math
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 # A neighbour closer than this (ΔR²) is the candidate itself or collinear with it.
 DR2_MIN = 1e-4
+
+# Metrics that are logarithms of a sum.
+LOGARITHMIC = (0, 3, 5)
 
 # Half the range of the grid in rapidity; whatever is beyond falls into the outermost cells.
 GRID_RAPIDITY = 6.0
 
 
-@numba.njit(cache=True)
-def algorithm_of(pt, eta, ranges, step):
+def algorithm_of(
+    pt: NDArray[np.float64], eta: NDArray[np.float64], ranges: NDArray[np.float64], step: int
+) -> NDArray[np.int64]:
     """Return the algorithm number `step` of the η range that holds each candidate.
 
     Parameters
@@ -25,8 +30,8 @@ def algorithm_of(pt, eta, ranges, step):
     pt, eta
         (n,) momentum.
     ranges
-        (4, n_ranges) float64: smallest and largest |η|, smallest pT, first algorithm; one column
-        more than there are ranges, with the number of algorithms.
+        (4, n_ranges + 1) float64: smallest and largest |η|, smallest pT, first algorithm; the
+        last column has the number of algorithms.
     step
         Which of the algorithms of a range, from 0.
 
@@ -36,18 +41,28 @@ def algorithm_of(pt, eta, ranges, step):
         (n,) int64; -1 without one.
     """
     chosen = np.full(len(pt), -1)
-    for i in range(len(pt)):
-        for r in range(ranges.shape[1] - 1):
-            if ranges[0, r] <= abs(eta[i]) <= ranges[1, r] and pt[i] >= ranges[2, r]:
-                algorithm = int(ranges[3, r]) + step
-                if algorithm < ranges[3, r + 1]:
-                    chosen[i] = algorithm
-                break
+    eta = np.abs(eta)
+    # The first range that holds a candidate counts: the last one to be written.
+    for low, high, pt_min, first, end in reversed(
+        [*zip(*ranges[:, :-1], ranges[3, 1:], strict=True)]
+    ):
+        algorithm = int(first) + step
+        inside = (low <= eta) & (eta <= high) & (pt >= pt_min)
+        chosen[inside] = algorithm if algorithm < end else -1
     return chosen
 
 
-@numba.njit(cache=True, error_model="numpy")
-def shapes(offsets, pt, y, eta, phi, is_source, algorithm, metrics, cones):
+def shapes(
+    offsets: NDArray[np.int64],
+    pt: NDArray[np.float64],
+    y: NDArray[np.float64],
+    eta: NDArray[np.float64],
+    phi: NDArray[np.float64],
+    is_source: NDArray[np.bool_],
+    algorithm: NDArray[np.int64],
+    metrics: NDArray[np.int64],
+    cones: NDArray[np.float64],
+) -> NDArray[np.float64]:
     """Return the shape of the neighbourhood of each candidate.
 
     Parameters
@@ -68,43 +83,50 @@ def shapes(offsets, pt, y, eta, phi, is_source, algorithm, metrics, cones):
     numpy.ndarray
         (n,) float64; 0 without neighbours and for skipped candidates.
     """
-    result = np.zeros(len(pt))
     cell = max(cones.max(), 0.05)
-    n_y = 2 * int(GRID_RAPIDITY / cell) + 2
-    n_phi = max(int(2.0 * math.pi / cell), 1)
+    n_y, n_phi = 2 * int(GRID_RAPIDITY / cell) + 2, int(2.0 * math.pi / cell)
     if n_phi < 3:
-        n_phi = 1
+        n_phi = 1  # neighbours on both sides would be the same cell
+    row = np.clip((y / cell + 0.5 * n_y).astype(np.int64), 0, n_y - 1)
+    column = np.minimum(((phi + math.pi) * (n_phi / (2.0 * math.pi))).astype(np.int64), n_phi - 1)
+    result = np.zeros(len(pt))
+    _shapes(
+        offsets, pt, y, eta, phi, is_source, algorithm, metrics, cones, row, column, n_y, n_phi,
+        np.zeros(n_y * n_phi + 1, np.int64), np.empty(len(pt), np.int64), result,
+    )  # fmt: skip
+    return result
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _shapes(
+    offsets, pt, y, eta, phi, is_source, algorithm, metrics, cones, row, column, n_y, n_phi,
+    start, source, result,
+):  # fmt: skip
     reach = 1 if n_phi > 1 else 0
-    phi_scale = n_phi / (2.0 * math.pi)
-    cell_of = np.empty(len(pt), np.int64)
-    start = np.zeros(n_y * n_phi + 1, np.int64)
-    source = np.empty(len(pt), np.int64)
     for event in range(len(offsets) - 1):
         first, stop = offsets[event], offsets[event + 1]
         # Sort the sources by cell.
-        start[:] = 0
+        for c in range(len(start)):
+            start[c] = 0
         for i in range(first, stop):
-            row = min(max(int(y[i] / cell + 0.5 * n_y), 0), n_y - 1)
-            column = min(int((phi[i] + math.pi) * phi_scale), n_phi - 1)
-            cell_of[i] = row * n_phi + column
             if is_source[i]:
-                start[cell_of[i] + 1] += 1
+                start[row[i] * n_phi + column[i] + 1] += 1
         for c in range(n_y * n_phi):
             start[c + 1] += start[c]
         for i in range(first, stop):
             if is_source[i]:
-                source[start[cell_of[i]]] = i
-                start[cell_of[i]] += 1
+                c = row[i] * n_phi + column[i]
+                source[start[c]] = i
+                start[c] += 1
         # start[c] is now the end of cell c, that is the start of cell c + 1.
         for i in range(first, stop):
             if algorithm[i] < 0:
                 continue
             metric, cone2 = metrics[algorithm[i]], cones[algorithm[i]] ** 2
-            row, column = cell_of[i] // n_phi, cell_of[i] % n_phi
             total = 0.0
-            for a in range(max(row - 1, 0), min(row + 2, n_y)):
-                for b in range(column - reach, column + reach + 1):
-                    c = a * n_phi + b % n_phi
+            for a in range(max(row[i] - 1, 0), min(row[i] + 2, n_y)):
+                for b in range(column[i] - reach, column[i] + reach + 1):
+                    c = a * n_phi + (b + n_phi) % n_phi
                     for k in range(start[c - 1] if c > 0 else 0, start[c]):
                         j = source[k]
                         dphi = abs(phi[i] - phi[j])
@@ -130,11 +152,16 @@ def shapes(offsets, pt, y, eta, phi, is_source, algorithm, metrics, cones):
             elif total != 0.0 and metric in (0, 3, 5):
                 total = math.log(total)
             result[i] = total
-    return result
 
 
-@numba.njit(cache=True, error_model="numpy")
-def reference_shapes(offsets, shape, algorithm, in_sample, below_median_only, scale):
+def reference_shapes(
+    offsets: NDArray[np.int64],
+    shape: NDArray[np.float64],
+    algorithm: NDArray[np.int64],
+    in_sample: NDArray[np.bool_],
+    below_median_only: NDArray[np.bool_],
+    scale: NDArray[np.float64],
+) -> NDArray[np.float64]:
     """Return the median and the spread of the sample's shapes in each event.
 
     Parameters
@@ -157,61 +184,42 @@ def reference_shapes(offsets, shape, algorithm, in_sample, below_median_only, sc
     """
     n_events, n_algorithms = len(offsets) - 1, len(scale)
     result = np.zeros((3, n_events, n_algorithms))
-    for event in range(n_events):
-        first, stop = offsets[event], offsets[event + 1]
-        values = np.empty(stop - first)
-        for a in range(n_algorithms):
-            count = 0
-            for i in range(first, stop):
-                if in_sample[i] and algorithm[i] == a:
-                    values[count] = shape[i]
-                    count += 1
-            if count == 0:
-                continue
-            ordered = np.sort(values[:count])
-            # Delphes takes the median of what follows the last shape that is exactly zero.
-            last_zero = 0
-            for i in range(count):
-                if ordered[i] == 0.0:
-                    last_zero = i
-            median = ordered[last_zero + int((count - last_zero) * 0.5)]
-            square, n = 0.0, 0
-            for i in range(count):
-                if ordered[i] != 0.0 and not (below_median_only[a] and ordered[i] > median):
-                    square += (ordered[i] - median) ** 2
-                    n += 1
-            square = square / n if n > 0 else 0.0
-            if square == 0.0:
-                square = 1e-5
-            result[0, event, a] = count
-            result[1, event, a] = median
-            result[2, event, a] = math.sqrt(square) * scale[a]
+    for a in range(n_algorithms):
+        rows = np.flatnonzero(in_sample & (algorithm == a))
+        bounds = np.searchsorted(rows, offsets)
+        values = shape[rows]
+        for event in range(n_events):
+            sample = np.sort(values[bounds[event] : bounds[event + 1]])
+            if len(sample):
+                median, spread = _median_and_spread(sample, below_median_only[a])
+                result[:, event, a] = len(sample), median, spread * scale[a]
     return result
 
 
-@numba.njit(cache=True, error_model="numpy")
-def chi2_probability(x, degrees):
-    """Return the cumulative χ² distribution for an integer number of degrees of freedom."""
-    if not x > 0.0:
-        return 0.0
-    if degrees % 2:
-        probability, k = math.erf(math.sqrt(0.5 * x)), 1
-    else:
-        probability, k = 1.0 - math.exp(-0.5 * x), 2
-    while k < degrees:
-        probability -= math.exp(0.5 * k * math.log(0.5 * x) - 0.5 * x - math.lgamma(0.5 * k + 1.0))
-        k += 2
-    return probability
+def _median_and_spread(sample: NDArray[np.float64], below_only: bool) -> tuple[float, float]:
+    """Return the median of what follows the last zero of a sorted sample, and the spread."""
+    zeros = np.flatnonzero(sample == 0.0)
+    last_zero = int(zeros[-1]) if len(zeros) else 0
+    median = sample[last_zero + (len(sample) - last_zero) // 2]
+    used = sample[(sample != 0.0) & (sample <= median)] if below_only else sample[sample != 0.0]
+    square = np.mean((used - median) ** 2) if len(used) else 0.0
+    return median, math.sqrt(square if square > 0.0 else 1e-5)
 
 
-@numba.njit(cache=True, error_model="numpy")
-def weights(offsets, shape, algorithm, reference, metrics, combinations):
+def weights(
+    event: NDArray[np.int64],
+    shape: NDArray[np.float64],
+    algorithm: NDArray[np.int64],
+    reference: NDArray[np.float64],
+    metrics: NDArray[np.int64],
+    combinations: NDArray[np.int64],
+) -> NDArray[np.float64]:
     """Return the probability of each candidate not to be pile-up.
 
     Parameters
     ----------
-    offsets
-        (n_events + 1,) rows of each event.
+    event
+        (n,) event of each candidate.
     shape, algorithm
         (n_steps, n) shape and algorithm in each step; algorithm -1 ends a candidate's steps.
     reference
@@ -225,30 +233,44 @@ def weights(offsets, shape, algorithm, reference, metrics, combinations):
     numpy.ndarray
         (n,) float64; 0 for candidates without an algorithm.
     """
-    result = np.zeros(shape.shape[1])
-    for event in range(len(offsets) - 1):
-        for i in range(offsets[event], offsets[event + 1]):
-            if algorithm[0, i] < 0:
-                continue
-            probability, chi2, degrees = 1.0, 0.0, 0
-            comparable = metrics[algorithm[0, i]] != -1
-            for step in range(shape.shape[0]):
-                a = algorithm[step, i]
-                if a < 0:
-                    break
-                if reference[0, event, a] == 0.0:
-                    comparable = False
-                if not comparable:
-                    break
-                if step > 0 and combinations[a] == 1:
-                    probability *= chi2_probability(chi2, degrees)
-                    chi2, degrees = 0.0, 0
-                median, spread = reference[1, event, a], reference[2, event, a]
-                value = shape[step, i]
-                if value == 0.0 and metrics[a] in (0, 3, 5):
-                    value = median
-                chi2 += (value - median) * abs(value - median) / spread**2
-                degrees += 1
-            # Without tracks to compare with, everything is kept.
-            result[i] = probability * chi2_probability(chi2, degrees) if comparable else 1.0
+    probability, chi2 = np.ones(shape.shape[1]), np.zeros(shape.shape[1])
+    degrees = np.zeros(shape.shape[1], np.int64)
+    comparable = metrics[algorithm[0]] != -1
+    for step, a in enumerate(algorithm):
+        count, median, spread = reference[:, event, a]
+        comparable &= (a < 0) | (count > 0.0)
+        active = comparable & (a >= 0)
+        apart = active & (combinations[a] == 1) & (step > 0)
+        probability[apart] *= chi2_probability(chi2[apart], degrees[apart])
+        chi2[apart], degrees[apart] = 0.0, 0
+        logarithm_of_nothing = (shape[step] == 0.0) & np.isin(metrics[a], LOGARITHMIC)
+        distance = np.where(logarithm_of_nothing, 0.0, shape[step] - median)
+        spread = np.where(active, spread, 1.0)
+        chi2 += np.where(active, distance * np.abs(distance) / spread**2, 0.0)
+        degrees += active
+    # Without tracks to compare with, everything is kept.
+    result = np.where(comparable, probability * chi2_probability(chi2, degrees), 1.0)
+    return np.where(algorithm[0] >= 0, result, 0.0)
+
+
+def chi2_probability(x: NDArray[np.float64], degrees: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the cumulative χ² distribution for integer numbers of degrees of freedom."""
+    result = np.zeros(len(x))
+    _chi2_probability(x, degrees, result)
     return result
+
+
+@numba.njit(cache=True)
+def _chi2_probability(x, degrees, result):
+    for i in range(len(x)):
+        half = 0.5 * x[i]
+        if not half > 0.0:
+            continue
+        if degrees[i] % 2:
+            probability, k = math.erf(math.sqrt(half)), 1
+        else:
+            probability, k = 1.0 - math.exp(-half), 2
+        while k < degrees[i]:
+            probability -= math.exp(0.5 * k * math.log(half) - half - math.lgamma(0.5 * k + 1.0))
+            k += 2
+        result[i] = probability

@@ -71,15 +71,19 @@ class TowerGrid:
         numpy.ndarray
             (n,) int32; -1 outside and for points that do not matter.
         """
-        return _find(
+        towers = np.full(len(x), -1, np.int32)
+        _find(
             x, y, z, wanted, self.eta_edges, self.guess, self.guess_scale,
-            self.phi_start, self.phi_edges, self.first_tower,
+            self.phi_start, self.phi_edges, self.first_tower, towers,
         )  # fmt: skip
+        return towers
 
 
 @numba.njit(cache=True)
-def _find(x, y, z, wanted, eta_edges, guess, guess_scale, phi_start, phi_edges, first_tower):
-    towers = np.full(len(x), -1, np.int32)
+def _find(
+    x, y, z, wanted, eta_edges, guess, guess_scale, phi_start, phi_edges, first_tower, towers
+):
+    """Fill the tower of each point that has one."""
     lowest, highest = eta_edges[0], eta_edges[-1]
     # Most particles of a hadron collision are outside: sort them out without a logarithm.
     steepest, flattest = math.sinh(lowest) - 1e-9, math.sinh(highest) + 1e-9
@@ -109,4 +113,3 @@ def _find(x, y, z, wanted, eta_edges, guess, guess_scale, phi_start, phi_edges, 
         while phi_edges[edge - 1] >= phi:
             edge -= 1
         towers[i] = first_tower[ring] + edge - first - 1
-    return towers

@@ -104,11 +104,15 @@ def propagate(
     numpy.ndarray
         (n_kept,) uint8: NEUTRAL (flew straight), CHARGED (on a helix) or OUTSIDE (stays).
     """
-    fate, kept, values = _propagate(
+    n = len(particles)
+    fate, kept = np.empty(n, np.uint8), np.empty(n, np.int64)
+    values = np.zeros((len(COLUMNS), n))
+    count = _propagate(
         particles["px"], particles["py"], particles["pz"], particles["e"], particles["charge"],
         particles["x"], particles["y"], particles["z"], particles["t"],
-        radius, half_length, field, radius_max, half_length_max,
+        radius, half_length, field, radius_max, half_length_max, fate, kept, values,
     )  # fmt: skip
+    fate, kept, values = fate[:count], kept[:count], values[:, :count]
     clones = particles.clone(kept, **dict(zip(COLUMNS, values, strict=True)))
     return clones, fate
 
@@ -116,14 +120,11 @@ def propagate(
 @numba.njit(cache=True, error_model="numpy")
 def _propagate(
     all_px, all_py, all_pz, all_e, charge, all_x, all_y, all_z, all_t,
-    radius, half_length, field, radius_max, half_length_max,
+    radius, half_length, field, radius_max, half_length_max, fate, kept, out,
 ):  # fmt: skip
-    n = len(all_px)
-    fate = np.empty(n, np.uint8)
-    kept = np.empty(n, np.int64)
-    out = np.zeros((19, n))
+    """Fill fate, row and columns of the particles that are kept; return how many they are."""
     k = 0
-    for i in range(n):
+    for i in range(len(all_px)):
         x, y, z = all_x[i] * 1e-3, all_y[i] * 1e-3, all_z[i] * 1e-3
         px, py, pz, e = all_px[i], all_py[i], all_pz[i], all_e[i]
         pt2 = px * px + py * py
@@ -201,4 +202,4 @@ def _propagate(
         out[11, k] = all_t[i]
         kept[k] = i
         k += 1
-    return fate[:k], kept[:k], out[:, :k]
+    return k

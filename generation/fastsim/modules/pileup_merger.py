@@ -161,9 +161,8 @@ def _collect(
         integers[row, _hard_rows(offsets, hard)] = hard[name]
     for row, name in enumerate(REALS):
         reals[row, _hard_rows(offsets, hard)] = hard[name]
-    n_vertices = store.n_events + len(entries)
-    sums = np.zeros((4, n_vertices))
-    _hard_sums(offsets, hard.counts, integers, reals, interactions, sums)
+    sums = np.zeros((4, store.n_events + len(entries)))
+    sums[:, interactions[:-1] + np.arange(store.n_events)] = _hard_sums(hard)
     if len(entries):
         _copy_events(
             offsets, hard.counts, interactions, entries,
@@ -222,24 +221,17 @@ def _vertices(
     )
 
 
-@numba.njit(cache=True)
-def _hard_sums(offsets, n_hard, integers, reals, interactions, sums):
-    """Fill x, y, number of charged particles and Σ pT² of each hard vertex.
+def _hard_sums(hard: Candidates) -> NDArray[np.float64]:
+    """Return x, y, number of charged particles and Σ pT² of each hard vertex.
 
     Delphes divides the summed position of the hard vertex by Σ pT², not by the number of
     particles; a vertex without charged particles is put at the origin.
     """
-    for event in range(len(n_hard)):
-        vertex = interactions[event] + event
-        for i in range(offsets[event], offsets[event] + n_hard[event]):
-            sums[0, vertex] += reals[4, i]
-            sums[1, vertex] += reals[5, i]
-            if integers[1, i] != 0:
-                sums[2, vertex] += 1.0
-                sums[3, vertex] += reals[0, i] ** 2 + reals[1, i] ** 2
-        scale = 1.0 / sums[3, vertex] if sums[3, vertex] > 0.0 else 0.0
-        sums[0, vertex] *= scale
-        sums[1, vertex] *= scale
+    charged = hard["charge"] != 0
+    sum_pt2 = hard.sum_by_event(np.where(charged, hard["pt"] ** 2, 0.0))
+    scale = np.divide(1.0, sum_pt2, out=np.zeros_like(sum_pt2), where=sum_pt2 > 0.0)
+    x, y = (hard.sum_by_event(hard[axis]) * scale for axis in "xy")
+    return np.stack([x, y, hard.sum_by_event(charged), sum_pt2])
 
 
 @numba.njit(cache=True)

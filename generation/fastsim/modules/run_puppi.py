@@ -134,7 +134,7 @@ class RunPUPPI(Module):
             [puppi.algorithm_of(pt, eta, self.ranges, step) for step in range(self.n_steps)]
         )
         weight = puppi.weights(
-            offsets, shape, algorithms, reference, self.metrics, columns["CombId"]
+            merged.event_of_row(), shape, algorithms, reference, self.metrics, columns["CombId"]
         )
         inside = algorithms[0] >= 0
         weight[inside & (kind == FROM_VERTEX)] = 1.0

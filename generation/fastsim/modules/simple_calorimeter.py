@@ -15,10 +15,14 @@ from generation.fastsim.tower_grid import TowerGrid
 # Smallest energy fraction that counts as a deposit.
 FRACTION_MIN = 1e-9
 
+# PDG codes below this one have their energy fraction in a table.
+FREQUENT_CODES = 4096
+
 # How close to the largest radius of the event a particle is that has reached the barrel, in mm.
 BARREL_TOLERANCE = 1e-6
 
-ELECTRON, PHOTON = 11, 22
+PHOTON = 22
+EM_CODES = (11, 22)
 
 
 class SimpleCalorimeter(Module):
@@ -45,6 +49,7 @@ class SimpleCalorimeter(Module):
         self.resolution = self.formula("ResolutionFormula", "0")
         self.grid = self._grid()
         self.codes, self.fractions = self._energy_fractions()
+        self.fraction_table = self._look_up(np.arange(FREQUENT_CODES))
 
     def _grid(self) -> TowerGrid:
         values = self.config.array("EtaPhiBins")
@@ -68,6 +73,11 @@ class SimpleCalorimeter(Module):
             fractions[int(code)] = float(_numbers(fraction)[0])
         codes = sorted(fractions)
         return np.array(codes), np.array([fractions[code] for code in codes])
+
+    def _look_up(self, code: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the fraction of its energy that a particle of each |PDG code| leaves here."""
+        place = np.minimum(np.searchsorted(self.codes, code), len(self.codes) - 1)
+        return self.fractions[np.where(self.codes[place] == code, place, 0)]
 
     def run(self, store: EventStore) -> None:
         """Write towers, energy-flow tracks and energy-flow towers."""
@@ -93,22 +103,51 @@ class SimpleCalorimeter(Module):
         self.export(store, self.track_output, _scaled_tracks(hits, tracks, scale))
 
     def _fill(self, particles: Candidates, tracks: Candidates) -> "Hits":
-        fraction = _fraction(particles["pid"], self.codes, self.fractions)
-        cell = self.grid.find(*(particles[axis] for axis in "xyz"), wanted=fraction >= FRACTION_MIN)
-        code = np.abs(particles["pid"])
-        track_fraction = _fraction(tracks["pid"], self.codes, self.fractions)
-        return Hits(
-            *_fill(
-                self.grid.n_towers,
-                particles.offsets, cell, particles["e"] * fraction, particles["t"],
-                particles["is_pu"] != 0, particles["charge"] == 0,
-                (code == ELECTRON) | (code == PHOTON),
-                tracks.offsets,
-                self.grid.find(*(tracks[axis] for axis in "xyz"), wanted=tracks["pid"] != 0),
-                track_fraction > FRACTION_MIN,
-            ),
-            track_fraction=track_fraction,
+        fraction, cell = self._deposits(particles)
+        track_fraction, track_cell = self._deposits(tracks, everywhere=True)
+        hit_tracks = np.flatnonzero(track_cell >= 0)
+        most = np.count_nonzero(cell >= 0) + len(hit_tracks)
+        offsets = np.zeros(particles.n_events + 1, np.int64)
+        tower_cell, last = np.empty(most, np.int64), np.full(most, -1)
+        sums, track_tower = np.zeros((6, most)), np.empty(len(tracks), np.int64)
+        n_towers = _fill(
+            particles.offsets, cell, fraction, particles["e"], particles["t"],
+            particles["pid"], particles["charge"], particles["is_pu"],
+            tracks.offsets, track_cell, np.zeros(self.grid.n_towers, np.int64),
+            offsets, tower_cell, sums, last, track_tower,
         )  # fmt: skip
+        showers = track_fraction > FRACTION_MIN
+        order = np.lexsort((showers[hit_tracks], track_tower[hit_tracks]))
+        hit_tracks = hit_tracks[order]
+        energy, time, time_weight, hard, neutral, neutral_hard = sums[:, :n_towers]
+        return Hits(
+            offsets=offsets,
+            cell=tower_cell[:n_towers],
+            energy=energy,
+            time=time,
+            time_weight=time_weight,
+            hard_fraction=_share(hard, energy),
+            neutral_hard_fraction=_share(neutral_hard, neutral),
+            last_particle=last[:n_towers],
+            track=hit_tracks,
+            track_tower=track_tower[hit_tracks],
+            track_showers=showers[hit_tracks],
+            track_fraction=track_fraction,
+        )
+
+    def _deposits(
+        self, candidates: Candidates, everywhere: bool = False
+    ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        """Return the fraction of its energy that each candidate leaves, and the tower.
+
+        The tower is that of candidates which leave something, or of all of them; -1 outside.
+        """
+        code = np.abs(candidates["pid"])
+        fraction = self.fraction_table[np.minimum(code, FREQUENT_CODES - 1)]
+        rare = np.flatnonzero(code >= FREQUENT_CODES)
+        fraction[rare] = self._look_up(code[rare])
+        wanted = fraction >= (-1.0 if everywhere else FRACTION_MIN)
+        return fraction, self.grid.find(*(candidates[axis] for axis in "xyz"), wanted)
 
     def _measure(
         self, hits: "Hits", rng: np.random.Generator
@@ -324,50 +363,35 @@ def _scaled_tracks(hits: Hits, tracks: Candidates, scale: NDArray[np.float64]) -
     return tracks.clone(rows, px=px, py=py, pz=pz, e=e, pt=pt, m=mass)
 
 
-@numba.njit(cache=True)
-def _fraction(pid, codes, fractions):
-    """Return the fraction of its energy that each particle leaves; the first code is all others."""
-    result = np.full(len(pid), fractions[0])
-    for i in range(len(pid)):
-        code = abs(pid[i])
-        for k in range(1, len(codes)):
-            if codes[k] >= code:
-                if codes[k] == code:
-                    result[i] = fractions[k]
-                break
-    return result
+def _share(part: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return part / total, 1 where there is nothing."""
+    return np.divide(part, total, out=np.ones_like(total), where=total > FRACTION_MIN)
 
 
 @numba.njit(cache=True)
 def _fill(
-    n_cells, particle_offsets, particle_cell, deposit, time, is_pu, is_neutral, is_em,
-    track_offsets, track_cell, track_showers,
+    particle_offsets, particle_cell, fraction, energy, time, pid, charge, is_pu,
+    track_offsets, track_cell, tower_of_cell, offsets, cell, sums, last, track_tower,
 ):  # fmt: skip
-    """Sum particles and sort tracks into the towers of each event."""
-    n_events = len(particle_offsets) - 1
-    n_hits = np.sum(particle_cell >= 0) + np.sum(track_cell >= 0)
-    hit = np.zeros(n_cells, np.bool_)
-    tower_of_cell = np.empty(n_cells, np.int64)
-    offsets = np.zeros(n_events + 1, np.int64)
-    cell = np.empty(n_hits, np.int64)
-    sums = np.zeros((6, n_hits))  # energy, time, time weight, hard, neutral, hard neutral
-    last = np.full(n_hits, -1)
-    # Tracks by key: twice the tower, plus one for those that shower.
-    key = np.full(len(track_cell), -1)
-    n_keys = np.zeros(2 * n_hits + 1, np.int64)
+    """Sum the particles of each event in towers and find the towers of its tracks.
+
+    Fills the arrays from `offsets` on, as `Hits` has them; the rows of `sums` are energy, time,
+    time weight, energy not from pile-up, energy of neutral particles, and that not from pile-up.
+    `tower_of_cell` is zero and working memory. Returns the number of towers.
+    """
     n_towers = 0
-    for event in range(n_events):
+    for event in range(len(offsets) - 1):
         first, stop = particle_offsets[event], particle_offsets[event + 1]
         first_track, stop_track = track_offsets[event], track_offsets[event + 1]
         for i in range(first, stop):
             if particle_cell[i] >= 0:
-                hit[particle_cell[i]] = True
+                tower_of_cell[particle_cell[i]] = -1
         for i in range(first_track, stop_track):
             if track_cell[i] >= 0:
-                hit[track_cell[i]] = True
-        for c in range(n_cells):
-            if hit[c]:
-                hit[c] = False
+                tower_of_cell[track_cell[i]] = -1
+        first_tower = n_towers
+        for c in range(len(tower_of_cell)):
+            if tower_of_cell[c] < 0:
                 tower_of_cell[c] = n_towers
                 cell[n_towers] = c
                 n_towers += 1
@@ -376,42 +400,21 @@ def _fill(
             if particle_cell[i] < 0:
                 continue
             tower = tower_of_cell[particle_cell[i]]
-            energy = deposit[i]
-            sums[0, tower] += energy
-            sums[1, tower] += energy * energy * time[i]
-            sums[2, tower] += energy * energy
-            if is_neutral[i]:
-                sums[4, tower] += energy
-            if not is_pu[i]:
-                sums[3, tower] += energy
-                if is_neutral[i]:
-                    sums[5, tower] += energy
-            if is_em[i] or last[tower] < 0 or not is_em[last[tower]]:
+            deposit = energy[i] * fraction[i]
+            sums[0, tower] += deposit
+            sums[1, tower] += deposit * deposit * time[i]
+            sums[2, tower] += deposit * deposit
+            hard = deposit if is_pu[i] == 0 else 0.0
+            sums[3, tower] += hard
+            if charge[i] == 0:
+                sums[4, tower] += deposit
+                sums[5, tower] += hard
+            electromagnetic = abs(pid[i]) in EM_CODES
+            if last[tower] < 0 or electromagnetic or abs(pid[last[tower]]) not in EM_CODES:
                 last[tower] = i
         for i in range(first_track, stop_track):
             if track_cell[i] >= 0:
-                key[i] = 2 * tower_of_cell[track_cell[i]] + track_showers[i]
-                n_keys[key[i] + 1] += 1
-    for k in range(1, 2 * n_towers + 1):
-        n_keys[k] += n_keys[k - 1]
-    n_inside = n_keys[2 * n_towers]
-    order = np.empty(n_inside, np.int64)
-    tower_of_track = np.empty(n_inside, np.int64)
-    showers = np.empty(n_inside, np.bool_)
-    for i in range(len(key)):
-        if key[i] >= 0:
-            place = n_keys[key[i]]
-            n_keys[key[i]] += 1
-            order[place] = i
-            tower_of_track[place] = key[i] >> 1
-            showers[place] = track_showers[i]
-    hard = np.ones((2, n_towers))
-    for tower in range(n_towers):
-        for k in range(2):
-            total, part = sums[4 * k, tower], sums[3 + 2 * k, tower]
-            if total > FRACTION_MIN:
-                hard[k, tower] = part / total
-    return (
-        offsets, cell[:n_towers], sums[0, :n_towers], sums[1, :n_towers], sums[2, :n_towers],
-        hard[0], hard[1], last[:n_towers], order, tower_of_track, showers,
-    )  # fmt: skip
+                track_tower[i] = tower_of_cell[track_cell[i]]
+        for k in range(first_tower, n_towers):
+            tower_of_cell[cell[k]] = 0
+    return n_towers

@@ -1,10 +1,11 @@
 """Smears the parameters of tracks (Delphes: TrackSmearing)."""
 
-import numba
 import numpy as np
+from numpy.typing import NDArray
 
+from generation.fastsim.candidates import Candidates
 from generation.fastsim.card import ModuleConfig
-from generation.fastsim.kinematics import SPEED_OF_LIGHT
+from generation.fastsim.kinematics import SPEED_OF_LIGHT, magnitude
 from generation.fastsim.module import EventStore, Module, evaluate
 
 # Smeared parameter: its column, the column of its error.
@@ -15,9 +16,6 @@ PARAMETERS = {
     "CtgTheta": ("ctg_theta", "error_ctg_theta"),
     "Phi": ("track_phi", "error_phi"),
 }
-
-# Columns of the kernel's output rows.
-COLUMNS = ("px", "py", "pz", "e", "pt", "initial_x", "initial_y", "initial_z", "xd", "yd", "zd")
 
 
 class TrackSmearing(Module):
@@ -64,22 +62,24 @@ class TrackSmearing(Module):
         rows = np.flatnonzero(kept)
         self.export(store, self.output, self._clones(tracks, rows, smeared, errors, touched))
 
-    def _clones(self, tracks, rows, smeared, errors, touched):
+    def _clones(
+        self,
+        tracks: Candidates,
+        rows: NDArray[np.int64],
+        smeared: dict[str, NDArray[np.float64]],
+        errors: dict[str, NDArray[np.float64]],
+        touched: NDArray[np.bool_],
+    ) -> Candidates:
+        """Return clones of the tracks `rows` with the smeared parameters."""
         smeared = {name: value[rows] for name, value in smeared.items()}
         errors = {name: np.where(touched[rows], value[rows], 0.0) for name, value in errors.items()}
         mass = tracks["m"][rows]
-        values = _rebuild(
-            smeared["D0"], smeared["DZ"], smeared["P"], smeared["CtgTheta"], smeared["Phi"],
-            mass, tracks["charge"][rows], tracks["initial_x"][rows], tracks["initial_y"][rows],
-            tracks["initial_z"][rows], self.field,
-        )  # fmt: skip
-        columns = dict(zip(COLUMNS, values, strict=True))
+        columns = self._rebuild(tracks, rows, smeared, mass)
         for name, (column, error_column) in PARAMETERS.items():
             columns[column] = smeared[name]
             columns[error_column] = errors[name]
         p, cotangent = smeared["P"], smeared["CtgTheta"]
         sin2 = 1.0 / (1.0 + cotangent**2)
-        columns["track_phi"] = np.arctan2(columns["py"], columns["px"])
         columns["error_pt"] = np.sqrt(
             (p * cotangent * errors["CtgTheta"]) ** 2 * sin2**3 + errors["P"] ** 2 * sin2
         )
@@ -87,34 +87,42 @@ class TrackSmearing(Module):
         resolution = np.where(touched[rows], relative, tracks["track_resolution"][rows])
         return tracks.clone(rows, m=mass, track_resolution=resolution, **columns)
 
-
-@numba.njit(cache=True, error_model="numpy")
-def _rebuild(d0, dz, p, ctg_theta, phi, mass, charge, x_0, y_0, z_0, field):
-    """Return momentum, production point and point of closest approach of each track."""
-    n = len(p)
-    out = np.zeros((11, n))
-    for i in range(n):
-        sin_theta = 1.0 / np.sqrt(1.0 + ctg_theta[i] ** 2)
-        pt = p[i] * sin_theta
-        px, py, pz = pt * np.cos(phi[i]), pt * np.sin(phi[i]), p[i] * ctg_theta[i] * sin_theta
-        out[0, i], out[1, i], out[2, i], out[4, i] = px, py, pz, pt
-        out[3, i] = np.sqrt(p[i] ** 2 + mass[i] ** 2)
-        x, y, z = x_0[i], y_0[i], z_0[i]
+    def _rebuild(
+        self,
+        tracks: Candidates,
+        rows: NDArray[np.int64],
+        smeared: dict[str, NDArray[np.float64]],
+        mass: NDArray[np.float64],
+    ) -> dict[str, NDArray[np.float64]]:
+        """Return momentum, production point and point of closest approach of each track."""
+        p, cotangent, phi = smeared["P"], smeared["CtgTheta"], smeared["Phi"]
+        pt = p / np.sqrt(1.0 + cotangent**2)
+        cos, sin = np.cos(phi), np.sin(phi)
+        x, y = tracks["initial_x"][rows], tracks["initial_y"][rows]
         # Delphes moves the point along the diagonal, by equal steps in x and y, until it has the
         # smeared d0: far away where the track runs along the diagonal itself.
-        step = (px * y - py * x + d0[i] * pt) / (py - px) if py != px else 0.0
+        slope = sin - cos
+        step = np.divide(
+            cos * y - sin * x + smeared["D0"], slope, out=np.zeros_like(x), where=slope != 0.0
+        )
         x, y = x + step, y + step
-        if pt > 0.0:
-            z = dz[i] + pz * (px * x + py * y) / (pt * pt)
-        out[5, i], out[6, i], out[7, i] = x, y, z
-        bend = charge[i] * field
-        if bend != 0.0 and pt > 0.0:
-            r = pt / bend * 1e12 / SPEED_OF_LIGHT  # mm
-            x_c, y_c = x + r * py / pt, y - r * px / pt
-            r_c = np.sqrt(x_c * x_c + y_c * y_c)
-            shrink = 1.0 - abs(r) / r_c if r_c > 0.0 else 0.0
-            x_d, y_d = x_c * shrink, y_c * shrink
-            out[8, i], out[9, i] = x_d, y_d
-            shift = np.sqrt(x_d * x_d + y_d * y_d) - np.sqrt(x * x + y * y)
-            out[10, i] = z + shift * pz / pt
-    return out
+        z = smeared["DZ"] + cotangent * (cos * x + sin * y)
+        bend = tracks["charge"][rows] * self.field
+        radius = np.divide(pt * 1e12, bend * SPEED_OF_LIGHT, out=np.zeros_like(pt), where=bend != 0)
+        x_c, y_c = x + radius * sin, y - radius * cos
+        r_c = magnitude(x_c, y_c)
+        shrink = 1.0 - np.divide(np.abs(radius), r_c, out=np.ones_like(r_c), where=r_c > 0.0)
+        x_d, y_d = x_c * shrink, y_c * shrink
+        return {
+            "px": pt * cos,
+            "py": pt * sin,
+            "pz": pt * cotangent,
+            "e": np.sqrt(p**2 + mass**2),
+            "pt": pt,
+            "initial_x": x,
+            "initial_y": y,
+            "initial_z": z,
+            "xd": x_d,
+            "yd": y_d,
+            "zd": z + (magnitude(x_d, y_d) - magnitude(x, y)) * cotangent,
+        }
