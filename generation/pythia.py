@@ -27,10 +27,12 @@ MOST_FAILURES = 50
 
 
 class PairProduction(pythia8mc.Sigma2Process):
-    """g g -> X X for a scalar X (PDG 25), in the limit of an infinitely heavy top quark.
+    """g g -> X X for a scalar X (PDG 25) through the trilinear coupling: g g -> X* -> X X.
 
-    |M|² ∝ ŝ² (3 m² / (ŝ - m²) - 1)²: the triangle with the trilinear coupling against the box
-    (Glover and van der Bij, Nucl. Phys. B309 (1988) 282).
+    |M|² ∝ ŝ² (3 m² / (ŝ - m²))², the effective gluon coupling of an infinitely heavy top quark
+    times the propagator. This is what MadGraph's `heft` model generates for `p p > h h`: it has no
+    contact vertex of two gluons and two Higgs bosons, which in full would add the box as -1 inside
+    the bracket (Glover and van der Bij, Nucl. Phys. B309 (1988) 282).
     """
 
     # Only the shape matters; this brings cross sections to the picobarns usual in Pythia, GeV⁻⁴.
@@ -38,7 +40,7 @@ class PairProduction(pythia8mc.Sigma2Process):
 
     def sigmaKin(self) -> None:  # noqa: N802 - Pythia's name
         """Evaluate dσ/dt̂ ∝ |M|²/ŝ² at the current point of phase space."""
-        self._sigma = self.SCALE * (3 * self.s3 / (self.sH - self.s3) - 1) ** 2
+        self._sigma = self.SCALE * (3 * self.s3 / (self.sH - self.s3)) ** 2
 
     def sigmaHat(self) -> float:  # noqa: N802 - Pythia's name
         """Return the cross section dσ/dt̂, in GeV⁻⁴."""
