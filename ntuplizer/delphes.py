@@ -129,9 +129,14 @@ def _open(path: str | Path) -> uproot.ReadOnlyDirectory:
     # No object cache: uproot's is keyed by the identity written in the file, which a damaged or
     # rewritten copy shares.
     try:
-        return uproot.open(path, handler=uproot.MemmapSource, object_cache=None, array_cache=None)
+        file = uproot.open(path, handler=uproot.MemmapSource, object_cache=None, array_cache=None)
+        size, expected = Path(path).stat().st_size, file.file.fEND
     except Exception as error:
         raise _damaged(path, error) from None
+    if size < expected:
+        # What was cut off may be none of what is read, but events may be missing as well.
+        raise UserError(f"{path}: truncated ROOT file: {size} of {expected} bytes are there")
+    return file
 
 
 def _tree(file: uproot.ReadOnlyDirectory, path: str | Path) -> uproot.TTree:

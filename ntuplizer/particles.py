@@ -79,7 +79,8 @@ def _unphysical_objects(collection: Collection) -> Iterator[np.ndarray]:
     columns = collection.columns
     for values in columns.values():
         if values.dtype.kind == "f":
-            yield ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+            infinite = ~np.isfinite(values)
+            yield infinite if values.ndim == 1 else infinite.any(axis=1)
     if "PT" in columns:
         yield columns["PT"] < 0
 
