@@ -29,8 +29,8 @@ from workflow.batches import parse_shares, shard_batches
 STEP_FRACTION = 0.8
 # Bounds an event file to about 100 MB.
 MAX_EVENTS_PER_STEP = 1_000
-# Until the first jets are seen, an event is taken to give one.
-JETS_PER_EVENT = 1.0
+# Until the first jets are seen, an event is taken to give two: most give fewer, and none wastes.
+JETS_PER_EVENT = 2.0
 
 
 @dataclass(frozen=True)
