@@ -95,6 +95,8 @@ class Candidates:
         self.parents = tuple(parents)
         self.index = index
         self.same_objects = same_objects
+        # Of jets: what they are made of, and the offsets of each jet in it.
+        self.constituents: tuple[Candidates, NDArray[np.int64]] | None = None
         self._serial = next(self._serials)
 
     def __len__(self) -> int:
@@ -138,7 +140,9 @@ class Candidates:
 
     def _assemble(self, providers: "list[Ancestor]", name: str) -> NDArray:
         """Return a column, each row from the first of the `providers` that knows the row."""
-        if providers and providers[0].complete:
+        if not providers:
+            return np.full(len(self), DEFAULTS.get(name, 0.0))
+        if providers[0].complete:
             return providers[0].collection._at(name, providers[0].rows)
         parts = []
         missing = np.full(len(self), True)
@@ -211,6 +215,16 @@ class Candidates:
             index[here] = root.rows[here] + start
             start += len(root.collection)
         return Candidates(self.offsets, {}, [root.collection for root in roots], index)
+
+    @cached_property
+    def identity(self) -> NDArray[np.int64]:
+        """A number for each candidate that its clones share (Delphes: `GetUniqueID`)."""
+        number = np.zeros(len(self), np.int64)
+        for part in self._lineage:
+            if not part.collection.parents:
+                here = part.targets
+                number[here] = (part.collection._serial << 32) + part.rows[here]
+        return number
 
     def event_of_row(self) -> NDArray[np.int64]:
         """Return the event number of each candidate."""

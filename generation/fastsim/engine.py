@@ -78,10 +78,14 @@ class Detector:
         ]
         return {name: concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
+    def start(self, record: GeneratorRecord, rng: np.random.Generator) -> EventStore:
+        """Return the event store that the first module sees."""
+        return EventStore(_generator_arrays(record), rng, self.pileup)
+
     def _simulate_chunk(
         self, record: GeneratorRecord, rng: np.random.Generator
     ) -> dict[str, Branch]:
-        store = EventStore(_generator_arrays(record), rng, self.pileup)
+        store = self.start(record, rng)
         for module in self.modules:
             start = time.process_time()
             module.run(store)
