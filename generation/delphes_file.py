@@ -10,6 +10,7 @@ import numpy as np
 import uproot
 
 from generation.fastsim.branches import Branch, concatenate
+from generation.pythia_record import STABLE
 from generation.record import GeneratorRecord
 from provenance.errors import UserError
 
@@ -19,6 +20,8 @@ TREE = "Delphes"
 EVENTS_PER_BASKET = 200
 # Delphes writes times in seconds and holds them in mm/c.
 MM_PER_SECOND = 2.99792458e11
+# What PileUpMerger adds to the stable particles: attribute of the record.
+VERTEX_BRANCHES = {"Vertex.Z": "z", "Vertex.T": "t"}
 # Leaf of `Particle`: attribute of the record.
 RECORD_LEAVES = {
     "PID": "pid", "Status": "status", "M1": "m1", "M2": "m2", "D1": "d1", "D2": "d2",
@@ -128,6 +131,9 @@ def _leaves(branch: Branch) -> dict[str, ak.Array]:
 def read_generator_records(path: str | Path, events_per_batch: int) -> Iterator[GeneratorRecord]:
     """Read the generator record out of a Delphes event file, a batch of events at a time.
 
+    PileUpMerger moves the stable particles of the hard event to a vertex that it draws, in place,
+    and writes that vertex as the first of the branch `Vertex`. They are moved back.
+
     Parameters
     ----------
     path
@@ -152,9 +158,10 @@ def read_generator_records(path: str | Path, events_per_batch: int) -> Iterator[
         for branch in branches:
             if branch not in tree:
                 raise UserError(f"{path}: the tree {TREE} has no branch {branch}")
-        for arrays in tree.iterate(list(branches), step_size=events_per_batch):
+        vertex = [branch for branch in VERTEX_BRANCHES if branch in tree]
+        for arrays in tree.iterate([*branches, *vertex], step_size=events_per_batch):
             columns = {name: arrays[branch] for branch, name in branches.items()}
-            yield _record(columns)
+            yield _record(columns, {name: arrays[name] for name in vertex})
 
 
 def count_events(path: str | Path) -> int:
@@ -163,11 +170,18 @@ def count_events(path: str | Path) -> int:
         return int(file[TREE].num_entries)
 
 
-def _record(columns: dict[str, ak.Array]) -> GeneratorRecord:
+def _record(columns: dict[str, ak.Array], vertex: dict[str, ak.Array]) -> GeneratorRecord:
     layouts = {name: ak.to_packed(column).layout for name, column in columns.items()}
     flat = {name: np.asarray(layout.content.data) for name, layout in layouts.items()}
-    flat["t"] = flat["t"].astype(np.float64) * MM_PER_SECOND
-    return GeneratorRecord(offsets=np.asarray(layouts["pid"].offsets.data), **flat)
+    offsets = np.asarray(layouts["pid"].offsets.data)
+    stable = flat["status"] == STABLE
+    for branch, name in VERTEX_BRANCHES.items():
+        flat[name] = flat[name].astype(np.float64)
+        if branch in vertex:
+            first = ak.to_numpy(ak.fill_none(ak.firsts(vertex[branch]), 0.0))
+            flat[name] -= np.where(stable, np.repeat(first, np.diff(offsets)), 0.0)
+    flat["t"] *= MM_PER_SECOND
+    return GeneratorRecord(offsets=offsets, **flat)
 
 
 @contextmanager
