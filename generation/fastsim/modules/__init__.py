@@ -5,9 +5,14 @@ A module is a class of the same name, in the file given here, derived from
 """
 
 MODULE_FILES: dict[str, str] = {
+    "BTagging": "b_tagging",
+    "ConstituentFilter": "constituent_filter",
     "Efficiency": "efficiency",
     "EnergyScale": "energy_scale",
     "FastJetFinder": "fast_jet_finder",
+    "FastJetGridMedianEstimator": "fast_jet_grid_median_estimator",
+    "Isolation": "isolation",
+    "JetFlavorAssociation": "jet_flavor_association",
     "Merger": "merger",
     "MomentumSmearing": "momentum_smearing",
     "ParticlePropagator": "particle_propagator",
@@ -16,7 +21,9 @@ MODULE_FILES: dict[str, str] = {
     "RecoPuFilter": "reco_pu_filter",
     "RunPUPPI": "run_puppi",
     "SimpleCalorimeter": "simple_calorimeter",
+    "TauTagging": "tau_tagging",
     "TrackPileUpSubtractor": "track_pileup_subtractor",
     "TrackSmearing": "track_smearing",
     "TreeWriter": "tree_writer",
+    "UniqueObjectFinder": "unique_object_finder",
 }

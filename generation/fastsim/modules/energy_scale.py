@@ -3,7 +3,7 @@
 import numpy as np
 
 from generation.fastsim.card import ModuleConfig
-from generation.fastsim.module import EventStore, Module
+from generation.fastsim.module import EventStore, Module, evaluate
 
 
 class EnergyScale(Module):
@@ -18,12 +18,7 @@ class EnergyScale(Module):
     def run(self, store: EventStore) -> None:
         """Write clones with scaled momenta."""
         candidates = self.array(store, self.input)
-        scale = self.scale(
-            pt=candidates["pt"],
-            eta=candidates["eta"],
-            phi=candidates["phi"],
-            energy=candidates["e"],
-        )
+        scale = evaluate(self.scale, candidates)
         scale = np.where(scale > 0.0, scale, 1.0)
         momentum = {name: candidates[name] * scale for name in ("px", "py", "pz", "e")}
         scaled = candidates.clone(np.arange(len(candidates)), **momentum)

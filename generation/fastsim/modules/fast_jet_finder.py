@@ -12,6 +12,9 @@ from generation.fastsim.card import ModuleConfig
 from generation.fastsim.module import EventStore, Module
 from generation.fastsim.substructure import n_subjettiness, prune, soft_drop, trim
 
+# FastJet greets on standard output at its first use; its papers are named in the documentation.
+fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)
+
 ALGORITHMS = {
     4: fastjet.kt_algorithm,
     5: fastjet.cambridge_algorithm,
@@ -102,8 +105,11 @@ class FastJetFinder(Module):
         columns = dict(zip(("px", "py", "pz", "e"), jets.T.copy(), strict=True))
         columns |= _sums(candidates, rows, row_offsets, columns, jet_offsets)
         columns |= self._substructure(momenta[rows], row_offsets)
-        self.export(store, self.output, Candidates(jet_offsets, columns))
-        self.export(store, self.constituents_output, candidates.at(rows))
+        members = candidates.at(rows)
+        found = Candidates(jet_offsets, columns)
+        found.constituents = members, row_offsets
+        self.export(store, self.output, found)
+        self.export(store, self.constituents_output, members)
 
     def _cluster(self, momenta: NDArray[np.float64], offsets: NDArray[np.int64]) -> tuple:
         """Cluster every event.
