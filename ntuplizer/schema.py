@@ -205,6 +205,13 @@ REGRESSION_COLUMNS: tuple[Column, ...] = (
 REGRESSION_SCHEMA: pa.Schema = pa.schema([column.field for column in REGRESSION_COLUMNS])
 
 
+def describe(column: Column) -> str:
+    """Return a row of the data dictionary (`docs/columns.md`) for a column."""
+    kind = np.dtype(column.value_type.to_pandas_dtype()).name
+    kind = f"list of {kind}" if column.per_particle else kind
+    return f"| `{column.name}` | {kind} | {column.unit} | {column.meaning} |"
+
+
 def tabulate(columns: dict, schema: pa.Schema) -> pa.Table:
     """Build a table from arrays.
 
