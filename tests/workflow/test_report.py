@@ -5,8 +5,8 @@ from collections import Counter
 
 import pyarrow.parquet as pq
 import pytest
-from ntuplizer.labels import LABELS
 
+from ntuplizer.labels import LABELS
 from provenance.errors import UserError
 from provenance.files import write_json
 from workflow.report import format_number, write_report
