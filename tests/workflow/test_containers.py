@@ -72,7 +72,7 @@ def snakemake(folder: Path, *arguments: str, config: dict = CONFIG) -> subproces
     file.write_text(yaml.safe_dump(config))
     return subprocess.run(
         [PYTHON / "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder,
-         "--workflow-profile", ROOT / "profiles" / "default", "--configfile", file, *arguments],
+         "--workflow-profile", ROOT / "profiles" / "default", *arguments, "--configfile", file],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
 
