@@ -9,6 +9,8 @@ import numpy as np
 import uproot
 
 from provenance.errors import UserError
+from provenance.files import read_json, sha256
+from provenance.ledger import ledger_path
 
 TREE = "Delphes"
 # Events read at once. A batch of 250 events of 100 kB each decompresses to some 40 MB.
@@ -91,17 +93,19 @@ def read_events(
     Raises
     ------
     UserError
-        When the file is missing, damaged, not a Delphes file, or lacks a branch.
+        When the file is missing, damaged, not a Delphes file, lacks a branch, or is not the one
+        that the ledger beside it speaks of.
     """
+    _compare_with_ledger(path)
     with _open(path) as file:
         tree = _tree(file, path)
         wanted = dict(branches)
         for branch, leaves in (optional or {}).items():
-            if all(f"{branch}.{leaf}" in tree for leaf in leaves):
+            if all(_full_name(tree, branch, leaf) for leaf in leaves):
                 wanted[branch] = leaves
         for branch, leaves in wanted.items():
             for leaf in leaves:
-                if f"{branch}.{leaf}" not in tree:
+                if not _full_name(tree, branch, leaf):
                     raise UserError(f"{path}: the tree {TREE} has no branch {branch}.{leaf}")
         for start in range(0, tree.num_entries, EVENTS_PER_STEP):
             stop = min(start + EVENTS_PER_STEP, tree.num_entries)
@@ -121,6 +125,21 @@ def has_branch(path: str | Path, branch: str) -> bool:
     """Return whether the event file has a branch of this name; same errors as `read_events`."""
     with _open(path) as file:
         return branch in _tree(file, path)
+
+
+def _compare_with_ledger(path: str | Path) -> None:
+    """Compare the file with the ledger beside it, if there is one.
+
+    A writer that was killed can leave a file that opens with fewer events, and only some of ROOT's
+    compressions carry a checksum.
+    """
+    ledger = ledger_path(path)
+    if Path(path).is_file() and ledger.is_file():
+        content = read_json(ledger)
+        if content.get("sha256") not in (None, sha256(path)):
+            raise UserError(
+                f"{path}: damaged, or changed since its ledger {ledger.name} was written"
+            )
 
 
 def _open(path: str | Path) -> uproot.ReadOnlyDirectory:
@@ -150,12 +169,21 @@ def _tree(file: uproot.ReadOnlyDirectory, path: str | Path) -> uproot.TTree:
     return tree
 
 
+def _full_name(tree: uproot.TTree, branch: str, leaf: str) -> str | None:
+    """Return the leaf's branch; ROOT names those of fixed-length arrays `Rho.Edges[2]`."""
+    name = f"{branch}.{leaf}"
+    if name in tree:
+        return name
+    names = (key.rpartition("/")[2] for key in tree.iterkeys())
+    return next((other for other in names if other.startswith(f"{name}[")), None)
+
+
 def _read_collection(
     tree: uproot.TTree, branch: str, leaves: Sequence[str], start: int, stop: int
 ) -> Collection:
     offsets, columns = None, {}
     for leaf in leaves:
-        array = tree[f"{branch}.{leaf}"].array(entry_start=start, entry_stop=stop)
+        array = tree[_full_name(tree, branch, leaf)].array(entry_start=start, entry_stop=stop)
         layout = ak.to_packed(array).layout
         if offsets is None:
             offsets = np.asarray(layout.offsets, np.int64)

@@ -141,7 +141,7 @@ def four_momentum(objects: Collection, index: np.ndarray) -> tuple[np.ndarray, .
 
 def constituent_momenta(jets: Jets, momenta: Momenta) -> Momenta:
     """Return the momenta of each jet's constituents by falling pT."""
-    pt = np.hypot(momenta.px, momenta.py)[jets.constituents]
+    pt = np.hypot(momenta.px[jets.constituents], momenta.py[jets.constituents])
     jet = np.repeat(np.arange(len(jets.event)), np.diff(jets.offsets))
     return momenta.take(jets.constituents[np.lexsort((-pt, jet))], jets.offsets)
 

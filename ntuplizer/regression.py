@@ -30,7 +30,6 @@ from ntuplizer.truth import RECORD_LEAVES
 GEN_PT_FRACTION = 0.5
 # A jet and its GEN-jet lie within this fraction of R.
 MATCH_FRACTION = 0.5
-EDGES = "Edges[2]"
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class RegressionSelection:
         }
 
 
-OPTIONAL_BRANCHES = {"Vertex": ("Z",), "Rho": ("Rho", EDGES)}
+OPTIONAL_BRANCHES = {"Vertex": ("Z",), "Rho": ("Rho", "Edges")}
 
 
 def iterate_regression_jets(
@@ -138,7 +137,7 @@ def _rho(regions: Collection | None, jets: Jets) -> np.ndarray:
         return rho
     for jet, (event, eta) in enumerate(zip(jets.event, jets.eta, strict=True)):
         own = slice(regions.offsets[event], regions.offsets[event + 1])
-        lower, upper = regions[EDGES][own].T
+        lower, upper = regions["Edges"][own].T
         inside = (lower <= eta) & (eta < upper)
         if inside.any():
             rho[jet] = regions["Rho"][own][inside][0]

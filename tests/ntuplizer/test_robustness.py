@@ -17,6 +17,7 @@ from ntuplizer.particles import drop_bad_events
 from ntuplizer.schema import JET_SCHEMA
 from ntuplizer.shards import read_jets, read_metadata
 from provenance.errors import UserError
+from provenance.ledger import write_ledger
 
 SMALL = "published/events_delphes_higgs2p_example.root"
 SELECTION = JetSelection(qcd_labels=True)
@@ -173,6 +174,18 @@ def test_losses_are_reported_in_the_file_and_bounded(reference, tmp_path):
     with pytest.raises(UserError, match="2 with unphysical values"):
         main(["jets", str(two), "--output", str(tmp_path / "more.parquet")])
     assert not (tmp_path / "more.parquet").exists()
+
+
+def test_file_that_is_not_its_ledgers(reference, tmp_path):
+    """Fewer events than the generator wrote, in a file that opens without complaint."""
+    batch = read_batch(reference(SMALL), 10)
+    file = write_events(tmp_path / "events.root", batch)
+    write_ledger(file, 0.0, events=10)
+    assert ntuplize(file, SELECTION)[1].events == 10
+    fewer = {branch: collection.select(np.arange(10) < 7) for branch, collection in batch.items()}
+    write_events(file, fewer)
+    with pytest.raises(UserError, match=r"changed since its ledger events\.root\.json"):
+        ntuplize(file, SELECTION)
 
 
 @pytest.mark.parametrize("fraction", [0, 0.001, 0.01, 0.25, 0.5, 0.9, 0.99, 0.99999])
