@@ -142,16 +142,19 @@ def example_jets(manifest: dict[str, Any], folder: Path) -> list[tuple[str, dict
 def read_evaluation(folder: Path, captions: dict[str, str]) -> dict[str, Any]:
     """Return a model's numbers and figures as its evaluation left them."""
     metrics = read_json(folder / "metrics.json")
+    order = {name: position for position, name in enumerate(captions)}
     return {
         "task": folder.name,
-        "metrics": {k: v for k, v in metrics.items() if isinstance(v, int | float | str)},
+        "metrics": {k: v for k, v in metrics.items() if isinstance(v, int | float)},
         "figures": [
             {
                 "name": file.stem,
                 "image": base64.b64encode(file.read_bytes()).decode(),
                 "caption": captions.get(file.stem, file.stem.replace("_", " ")),
             }
-            for file in sorted(folder.glob("*.png"))
+            for file in sorted(
+                folder.glob("*.png"), key=lambda file: order.get(file.stem, len(order))
+            )
         ],
     }
 
@@ -163,10 +166,8 @@ def encode(figure: Figure) -> str:
     return base64.b64encode(stream.getvalue()).decode()
 
 
-def format_number(value: float | str) -> str:
+def format_number(value: float) -> str:
     """Write a number as people read it: 1,234,567 or 0.4922."""
-    if isinstance(value, str):
-        return value
     if isinstance(value, float) and (not value.is_integer() or abs(value) < 1):
         return f"{value:.4g}" if math.isfinite(value) else "–"
     return f"{int(value):,}"
