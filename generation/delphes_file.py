@@ -146,15 +146,8 @@ def read_generator_records(path: str | Path, events_per_batch: int) -> Iterator[
     UserError
         When the file is missing or damaged, or lacks the tree or a branch.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
     branches = {f"Particle.{leaf}": name for leaf, name in RECORD_LEAVES.items()}
-    with _damage_of(path), uproot.open(path) as file:
-        try:
-            tree = file[TREE]
-        except uproot.KeyInFileError:
-            raise UserError(f"{path}: holds no tree named {TREE}") from None
+    with _opened(Path(path)) as tree:
         for branch in branches:
             if branch not in tree:
                 raise UserError(f"{path}: the tree {TREE} has no branch {branch}")
@@ -166,8 +159,28 @@ def read_generator_records(path: str | Path, events_per_batch: int) -> Iterator[
 
 def count_events(path: str | Path) -> int:
     """Return how many events a Delphes event file holds; raise as `read_generator_records`."""
-    with _damage_of(Path(path)), uproot.open(path) as file:
-        return int(file[TREE].num_entries)
+    with _opened(Path(path)) as tree:
+        return int(tree.num_entries)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[uproot.TTree]:
+    """Give the tree of an event file; say in one sentence what is wrong with the file.
+
+    uproot has many ways to tell that a file is damaged: OSError, ValueError, zlib.error,
+    DeserializationError, AssertionError, ...
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        with uproot.open(path) as file:
+            if TREE not in file:
+                raise UserError(f"{path}: holds no tree named {TREE}")
+            yield file[TREE]
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{path}: not a whole ROOT file ({type(error).__name__})") from None
 
 
 def _record(columns: dict[str, ak.Array], vertex: dict[str, ak.Array]) -> GeneratorRecord:
@@ -182,16 +195,3 @@ def _record(columns: dict[str, ak.Array], vertex: dict[str, ak.Array]) -> Genera
             flat[name] -= np.where(stable, np.repeat(first, np.diff(offsets)), 0.0)
     flat["t"] *= MM_PER_SECOND
     return GeneratorRecord(offsets=offsets, **flat)
-
-
-@contextmanager
-def _damage_of(path: Path) -> Iterator[None]:
-    """Say in one sentence that a file is damaged, whichever of its many ways uproot has to tell."""
-    try:
-        yield
-    except (UserError, GeneratorExit):
-        raise
-    except Exception as error:
-        raise UserError(
-            f"{path}: not a whole ROOT file ({type(error).__name__} while reading)"
-        ) from None

@@ -92,7 +92,7 @@ class PileupLibrary:
             ) from None
         if metadata["format"] != FORMAT:
             raise UserError(
-                f"{path}: format {metadata['format']} instead of {FORMAT}; make it anew"
+                f"{path}: has format {metadata['format']} instead of {FORMAT}; make it anew"
             )
         return cls(
             offsets=lists["pid"].offsets.to_numpy(),

@@ -1,0 +1,67 @@
+"""A minimum-bias library and cards that several tests of generation share."""
+
+from pathlib import Path
+
+import pytest
+
+from generation import pileup
+
+# Cards of this project, cut down: jets from the generator's particles, no detector.
+GENERATOR_CARD = """
+set ExecutionPath { ParticlePropagator NeutrinoFilter GenJetFinder TreeWriter }
+module ParticlePropagator ParticlePropagator {
+  set InputArray Delphes/stableParticles
+  set OutputArray stableParticles
+  set ChargedHadronOutputArray chargedHadrons
+  set ElectronOutputArray electrons
+  set MuonOutputArray muons
+  set Radius 1.29
+  set HalfLength 3.00
+  set Bz 3.8
+}
+module PdgCodeFilter NeutrinoFilter {
+  set InputArray Delphes/stableParticles
+  set OutputArray filteredParticles
+  set PTMin 0.0
+  add PdgCode {12}
+  add PdgCode {14}
+  add PdgCode {16}
+  add PdgCode {-12}
+  add PdgCode {-14}
+  add PdgCode {-16}
+}
+module FastJetFinder GenJetFinder {
+  set InputArray NeutrinoFilter/filteredParticles
+  set OutputArray jets
+  set JetAlgorithm 6
+  set ParameterR 0.8
+  set JetPTMin 200.0
+}
+module TreeWriter TreeWriter {
+  add Branch Delphes/allParticles Particle GenParticle
+  add Branch GenJetFinder/jets GenJetAK8 Jet
+}
+"""
+
+
+@pytest.fixture(scope="session")
+def pileup_library(tmp_path_factory) -> Path:
+    """Return a small library of Pythia's inelastic, non-diffractive events.
+
+    Diffraction would cost Pythia seven seconds to start.
+    """
+    path = tmp_path_factory.mktemp("pileup") / "minbias.arrow"
+    soft = {"hard_process": ["SoftQCD:nonDiffractive = on"]}
+    process = pileup.load_process(pileup.PROCESS).model_copy(update=soft)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pileup, "load_process", lambda _: process)
+        pileup.build_library(path, events=60, seed=1)
+    return path
+
+
+@pytest.fixture
+def generator_card(tmp_path) -> Path:
+    """Return a card without pile-up, quick to simulate."""
+    path = tmp_path / "generator.tcl"
+    path.write_text(GENERATOR_CARD)
+    return path
