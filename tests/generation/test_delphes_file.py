@@ -44,7 +44,7 @@ def make_branches(n_events, seed=0):
 def leaves(path):
     with uproot.open(path) as file:
         tree = file["Delphes"]
-        return {name: tree[name].array() for name in tree}
+        return {branch.name: branch.array() for branch in tree.branches}
 
 
 def test_names_and_types_are_those_of_delphes(tmp_path, reference):
@@ -126,9 +126,7 @@ def test_stable_particles_come_back_to_the_generators_vertex(reference):
     assert np.abs(record.t[prompt]).max() < 1e-3
     displaced = (record.status == 1) & (np.hypot(record.x, record.y) > 1)
     mother = (start + record.m1)[displaced]
-    flight = np.hypot(
-        record.x[displaced] - record.x[mother], record.y[displaced] - record.y[mother]
-    )
+    x, y = record.x[displaced] - record.x[mother], record.y[displaced] - record.y[mother]
     along = record.pz[mother] / np.hypot(record.px[mother], record.py[mother]) * np.hypot(x, y)
     expected = record.z[mother] + along
     assert np.median(np.abs(record.z[displaced] - expected)) < 1e-2
