@@ -112,7 +112,7 @@ def _edges(candidates: Candidates) -> NDArray[np.float64]:
 
 def _had_over_em(candidates: Candidates) -> NDArray[np.float64]:
     em = candidates["e_em"]
-    return np.divide(candidates["e_had"], em, out=np.full_like(em, 999.9), where=em > 0.0)
+    return np.divide(candidates["e_had"], em, out=np.full(len(em), 999.9), where=em > 0.0)
 
 
 def _opposite_eta(candidates: Candidates) -> NDArray[np.float64]:
