@@ -1,0 +1,289 @@
+"""Jets and their substructure against real Delphes, FastJet, and degenerate events."""
+
+import math
+from pathlib import Path
+
+import awkward as ak
+import fastjet
+import numpy as np
+import pytest
+import uproot
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from generation.fastsim.branches import make_branch
+from generation.fastsim.candidates import Candidates
+from generation.fastsim.card import read_card
+from generation.fastsim.module import EventStore
+from generation.fastsim.modules.energy_scale import EnergyScale
+from generation.fastsim.modules.fast_jet_finder import FastJetFinder
+from generation.fastsim.reclustering import (
+    CAMBRIDGE_AACHEN,
+    EVERYTHING,
+    KT,
+    NO_PRUNING,
+    cluster,
+    rapidity,
+)
+from generation.fastsim.substructure import n_subjettiness, prune, soft_drop, trim
+from provenance.errors import UserError
+
+CARD = Path(__file__).parents[2] / "delphes_cards" / "jetclass2_fatjet.tcl"
+FINDERS = {"JetPUPPIAK8": "FastJetFinderPUPPIAK8", "JetPUPPIAK15": "FastJetFinderPUPPIAK15"}
+SPEED_OF_LIGHT = 2.99792458e11  # mm/s
+
+
+def stored(candidates, name="Input/particles"):
+    return EventStore({name: candidates}, np.random.default_rng(1), None)
+
+
+def module(tmp_path, text):
+    """Return the configuration of module `M` of a card made of one module body."""
+    kind, body = text.split(" ", 1)
+    path = tmp_path / "card.tcl"
+    path.write_text(f"set ExecutionPath M\nmodule {kind} M {{\n{body}\n}}\n")
+    return read_card(path).modules["M"]
+
+
+def real_candidates(path):
+    """Return the PUPPI candidates of a real Delphes file, as Delphes gave them to its jets."""
+    tree = uproot.open(path)["Delphes"]
+    leaves = ("PT", "Eta", "Phi", "Mass", "Charge", "TOuter", "Eem", "Ehad")
+    arrays = {leaf: tree[f"ParticleFlowCandidate.{leaf}"].array() for leaf in leaves}
+    offsets = np.concatenate(([0], np.cumsum(ak.to_numpy(ak.num(arrays["PT"]))))).astype(np.int64)
+    flat = {leaf: ak.to_numpy(ak.flatten(array)).astype(float) for leaf, array in arrays.items()}
+    eta = np.clip(flat["Eta"], -20, 20)  # along the beam, without pT
+    px, py = flat["PT"] * np.cos(flat["Phi"]), flat["PT"] * np.sin(flat["Phi"])
+    pz = flat["PT"] * np.sinh(eta)
+    columns = {
+        "px": px,
+        "py": py,
+        "pz": pz,
+        "e": np.sqrt(px**2 + py**2 + pz**2 + flat["Mass"] ** 2),
+        "charge": flat["Charge"].astype(int),
+        "t": flat["TOuter"] * SPEED_OF_LIGHT,
+        "e_em": flat["Eem"],
+        "e_had": flat["Ehad"],
+    }
+    return Candidates(offsets, columns), tree
+
+
+@pytest.mark.parametrize("file", ["qcd_3.root", "res34p_1.root"])
+def test_jets_of_real_candidates_equal_delphes(reference, file):
+    """Every leaf of the jets that real Delphes has found, from the candidates in its file."""
+    card = read_card(CARD)
+    candidates, tree = real_candidates(reference(f"delphes/{file}"))
+    for branch_name, name in FINDERS.items():
+        store = stored(candidates, "RunPUPPI/PuppiParticles")
+        FastJetFinder(card.modules[name]).run(store)
+        scale = name.replace("FastJetFinder", "JetEnergyScale")
+        EnergyScale(card.modules[scale]).run(store)
+        jets = store.arrays[f"{scale}/jets"]
+        branch = make_branch("Jet", jets)
+        sizes = ak.to_numpy(tree[f"{branch_name}_size"].array())
+        assert np.array_equal(np.diff(branch.offsets), sizes)
+        for leaf in tree[branch_name].branches:
+            key = leaf.name.removeprefix(f"{branch_name}.")
+            ours = branch.columns.get(key, branch.columns.get(key.partition("[")[0]))
+            if ours is None or key.startswith("f"):
+                continue
+            theirs = np.asarray(ak.flatten(leaf.array())).astype(float)
+            if key.startswith("Tau["):
+                # A track that the HCAL has scaled to nothing is as far, in kT, from everything:
+                # which axis it starts in depends on the order of the constituents.
+                members, member_offsets = jets.origin.parents[0].constituents
+                nothing = np.add.reduceat(members["pt"] == 0, member_offsets[:-1]) > 0
+                off = (np.abs(ours - theirs) > 1e-3 * np.maximum(theirs, 1e-3)).any(axis=1)
+                assert not off[~nothing].any()
+                assert off[nothing].mean() < 0.05
+            else:
+                np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=1e-5, err_msg=key)
+
+
+@pytest.mark.parametrize("branch", FINDERS)
+def test_groomed_momenta_equal_delphes(reference, branch):
+    card = read_card(CARD)
+    candidates, tree = real_candidates(reference("delphes/res34p_1.root"))
+    store = stored(candidates, "RunPUPPI/PuppiParticles")
+    FastJetFinder(card.modules[FINDERS[branch]]).run(store)
+    jets = store.arrays[f"{FINDERS[branch]}/jets"]
+    for leaf, column in (
+        ("SoftDroppedP4[5]", "soft_dropped_p4"),
+        ("PrunedP4[5]", "pruned_p4"),
+        ("TrimmedP4[5]", "trimmed_p4"),
+    ):
+        values = ak.flatten(tree[f"{branch}.{leaf}"].array())
+        axes = (values.fP.fX, values.fP.fY, values.fP.fZ, values.fE)
+        theirs = np.stack([np.asarray(axis) for axis in axes], axis=-1)
+        scale = np.maximum(theirs[:, :1, 3:], 1.0)
+        assert np.abs((jets[column] - theirs) / scale).max() < 1e-5
+
+
+# --- clustering against FastJet
+
+
+def random_jet(rng, n, spread=0.4):
+    pt = rng.exponential(8.0, n) + 0.2
+    eta, phi = 0.7 + spread * rng.standard_normal(n), 3.0 + spread * rng.standard_normal(n)
+    mass = rng.choice([0.0, 0.13957], n)
+    px, py, pz = pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)
+    return np.stack([px, py, pz, np.sqrt(px**2 + py**2 + pz**2 + mass**2)], axis=1)
+
+
+@pytest.mark.parametrize("radius", [0.2, 0.8, EVERYTHING])
+@pytest.mark.parametrize(
+    ("power", "algorithm"),
+    [(CAMBRIDGE_AACHEN, fastjet.cambridge_algorithm), (KT, fastjet.kt_algorithm)],
+)
+def test_clusters_equal_fastjet(power, algorithm, radius):
+    rng = np.random.default_rng(3)
+    for n in (1, 2, 3, 10, 80):
+        members = random_jet(rng, n)
+        array = ak.zip(dict(zip(("px", "py", "pz", "E"), members.T, strict=True)))
+        array = ak.with_name(array, "Momentum4D")
+        expected = fastjet.ClusterSequence(
+            array, fastjet.JetDefinition(algorithm, radius)
+        ).inclusive_jets()
+        expected = np.sort(np.hypot(ak.to_numpy(expected.px), ak.to_numpy(expected.py)))
+        nodes, _, child, jets = cluster(members, power, radius, NO_PRUNING, 0.0)
+        ours = nodes[jets]
+        np.testing.assert_allclose(np.sort(np.hypot(ours[:, 0], ours[:, 1])), expected)
+        assert set(np.flatnonzero(child < 0)) == set(jets)
+        np.testing.assert_allclose(ours.sum(axis=0), members.sum(axis=0))
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), n=st.integers(1, 40), angle=st.floats(-6.0, 6.0))
+def test_substructure_does_not_change_when_the_event_is_turned(seed, n, angle):
+    members = random_jet(np.random.default_rng(seed), n)
+    cosine, sine = math.cos(angle), math.sin(angle)
+    turned = members.copy()
+    turned[:, 0] = cosine * members[:, 0] - sine * members[:, 1]
+    turned[:, 1] = sine * members[:, 0] + cosine * members[:, 1]
+    offsets = np.array([0, n])
+    for groom, parameters in ((soft_drop, (0.1, 0.0, 0.8)), (trim, (0.2, 0.05))):
+        (one, first), (two, second) = (
+            groom(jet, offsets, *parameters) for jet in (members, turned)
+        )
+        assert first == second
+        np.testing.assert_allclose(one[..., 2:], two[..., 2:], rtol=1e-9, atol=1e-9)
+    # The minimum that one-pass axes reach may change with the last digit, exclusive axes not.
+    taus = [n_subjettiness(jet, offsets, 0.8, 1.0, False) for jet in (members, turned)]
+    np.testing.assert_allclose(*taus, rtol=1e-7, atol=1e-12)
+
+
+def test_taus_fall_and_vanish_with_as_many_axes_as_constituents():
+    members = random_jet(np.random.default_rng(1), 4)
+    tau = n_subjettiness(members, np.array([0, 4]), 0.8, 1.0, True)[0]
+    assert np.all(np.diff(tau) <= 0)
+    assert tau[2] > 0
+    assert tau[3] == tau[4] == 0
+
+
+def test_grooming_by_hand():
+    # Two hard prongs and a soft particle at a wide angle.
+    eta, pt = np.array([0.0, 0.3, 0.7]), np.array([100.0, 60.0, 1.0])
+    members = np.stack([pt, 0 * pt, pt * np.sinh(eta), pt * np.cosh(eta)], axis=1)
+    offsets = np.array([0, 3])
+    for momenta, counts in (
+        soft_drop(members, offsets, 0.1, 0.0, 0.8),
+        prune(members, offsets, 0.8, 0.5, 0.1),
+        trim(members, offsets, 0.2, 0.05),
+    ):
+        assert counts.tolist() == [2]
+        np.testing.assert_allclose(momenta[0, 0], members[:2].sum(axis=0))
+        np.testing.assert_allclose(momenta[0, 1:3], members[:2])
+        assert not momenta[0, 3:].any()
+
+
+def test_rapidity_is_finite_for_every_momentum():
+    for momentum in ((0, 0, 5, 5), (0, 0, -5, 5), (0, 0, 0, 0), (1, 0, 1e6, 1e6), (0, 0, 3, 4)):
+        assert math.isfinite(rapidity(*map(float, momentum)))
+    assert rapidity(1.0, 0.0, 0.0, 1.0) == 0
+    assert rapidity(0.0, 0.0, 3.0, 5.0) == pytest.approx(math.log(2))
+
+
+# --- events that are no events
+
+
+FINDER = """FastJetFinder set InputArray Input/particles
+    set JetPTMin 1.0; set ParameterR 0.8; set ComputeSoftDrop 1; set ComputeTrimming 1
+    set ComputePruning 1; set ComputeNsubjettiness 1; set AxisMode 4"""
+
+
+def momenta(*rows):
+    columns = dict(zip(("px", "py", "pz", "e"), np.array(rows, dtype=float).T, strict=True))
+    return columns | {"charge": np.zeros(len(rows))}
+
+
+def test_degenerate_events_give_jets_without_nan(tmp_path):
+    columns = momenta(
+        (0, 0, 0, 0),  # no momentum
+        (0, 0, 1e5, 1e5),  # along the beam
+        (0, 0, -1e5, 1e5),
+        (np.nan, 1, 1, 1),  # what a broken module might hand over
+        (np.inf, 1, 1, 1),
+        (50, 0, 10, 52),
+        (50, 0, 10, 52),  # the same twice
+        (10, 0, 0, 5),  # space-like
+    )
+    offsets = np.array([0, 0, 8, 8])
+    finder = FastJetFinder(module(tmp_path, FINDER))
+    store = stored(Candidates(offsets, columns))
+    finder.run(store)
+    jets = store.arrays["M/jets"]
+    assert np.diff(jets.offsets).tolist() == [0, 1, 0]
+    for name in ("px", "e", "t", "delta_eta", "tau", "soft_dropped_p4", "trimmed_p4", "pruned_p4"):
+        assert np.isfinite(jets[name]).all(), name
+
+
+def test_no_events_at_all(tmp_path):
+    finder = FastJetFinder(module(tmp_path, FINDER))
+    store = stored(
+        Candidates(np.array([0]), {name: np.empty(0) for name in ("px", "py", "pz", "e")})
+    )
+    finder.run(store)
+    assert len(store.arrays["M/jets"]) == 0
+
+
+def test_constituents_are_those_of_the_jets(tmp_path):
+    rng = np.random.default_rng(9)
+    events = [np.concatenate([random_jet(rng, 20), random_jet(rng, 15, 2.0)]) for _ in range(3)]
+    columns = momenta(*np.concatenate(events)) | {"charge": rng.integers(-1, 2, 105)}
+    finder = FastJetFinder(module(tmp_path, FINDER))
+    store = stored(Candidates(np.array([0, 35, 70, 105]), columns))
+    finder.run(store)
+    jets = store.arrays["M/jets"]
+    members, offsets = jets.constituents
+    for jet in range(len(jets)):
+        rows = slice(offsets[jet], offsets[jet + 1])
+        for name in ("px", "py", "pz", "e", "charge"):
+            assert members[name][rows].sum() == pytest.approx(jets[name][jet], rel=1e-9, abs=1e-9)
+        assert jets["n_charged"][jet] + jets["n_neutrals"][jet] == offsets[jet + 1] - offsets[jet]
+    for first, last in zip(jets.offsets[:-1], jets.offsets[1:], strict=True):
+        assert np.all(np.diff(jets["pt"][first:last]) <= 0)
+    fraction = jets["charged_energy_fraction"] + jets["neutral_energy_fraction"]
+    np.testing.assert_allclose(fraction, 1.0)
+
+
+def test_energy_scale(tmp_path):
+    store = stored(Candidates(np.array([0, 2]), momenta((10, 0, 0, 10), (100, 0, 0, 100))))
+    scale = "EnergyScale set InputArray Input/particles; set ScaleFormula {(pt > 50)*0.5}"
+    EnergyScale(module(tmp_path, scale)).run(store)
+    # A scale of zero leaves the jet as it is.
+    assert store.arrays["M/jets"]["e"].tolist() == [10.0, 50.0]
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        ("set JetAlgorithm 3", "JetAlgorithm"),
+        ("set ComputeRho true", "ComputeRho"),
+        ("set ExclusiveClustering true", "ExclusiveClustering"),
+        ("set ComputeNsubjettiness 1; set AxisMode 1", "AxisMode"),
+        ("set ParameterR wide", "ParameterR"),
+    ],
+)
+def test_what_is_not_implemented_is_named(tmp_path, body, word):
+    with pytest.raises(UserError, match=rf"card\.tcl:3: '{word}'"):
+        FastJetFinder(module(tmp_path, f"FastJetFinder {body}"))
