@@ -66,8 +66,15 @@ class Jets:
         offsets = np.concatenate(([0], np.cumsum(counts[chosen])))
         within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts[chosen])
         constituents = self.constituents[np.repeat(self.offsets[chosen], counts[chosen]) + within]
-        scalars = (getattr(self, name)[chosen] for name in ("event", "pt", "eta", "phi", "mass"))
-        return Jets(*scalars, offsets, constituents)
+        return Jets(
+            self.event[chosen],
+            self.pt[chosen],
+            self.eta[chosen],
+            self.phi[chosen],
+            self.mass[chosen],
+            offsets,
+            constituents,
+        )
 
     @property
     def energy(self) -> np.ndarray:

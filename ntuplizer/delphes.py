@@ -121,12 +121,6 @@ def read_events(
             yield batch
 
 
-def has_branch(path: str | Path, branch: str) -> bool:
-    """Return whether the event file has a branch of this name; same errors as `read_events`."""
-    with _open(path) as file:
-        return branch in _tree(file, path)
-
-
 def _compare_with_ledger(path: str | Path) -> None:
     """Compare the file with the ledger beside it, if there is one.
 
@@ -181,11 +175,12 @@ def _full_name(tree: uproot.TTree, branch: str, leaf: str) -> str | None:
 def _read_collection(
     tree: uproot.TTree, branch: str, leaves: Sequence[str], start: int, stop: int
 ) -> Collection:
-    offsets, columns = None, {}
+    offsets = np.zeros(0, np.int64)
+    columns: dict[str, np.ndarray] = {}
     for leaf in leaves:
         array = tree[_full_name(tree, branch, leaf)].array(entry_start=start, entry_stop=stop)
         layout = ak.to_packed(array).layout
-        if offsets is None:
+        if not columns:
             offsets = np.asarray(layout.offsets, np.int64)
         if len(array) != stop - start or not np.array_equal(offsets, layout.offsets):
             raise ValueError(f"{branch}.{leaf} has a wrong number of entries")

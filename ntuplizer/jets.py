@@ -253,10 +253,10 @@ def _gen_columns(
         "energy": partners.energy,
         "sdmass": soft_drop_mass(constituent_momenta(partners, gen_momenta)),
     }
-    columns = {}
-    for name, values in scalars.items():
+    columns: dict = {}
+    for name, scalar in scalars.items():
         columns[f"genjet_{name}"] = np.zeros(len(match))
-        columns[f"genjet_{name}"][matched] = values
+        columns[f"genjet_{name}"][matched] = scalar
 
     members = members_of(partners, record, stable)
     deta, dphi = relative_direction(jets.select(matched), members, record)

@@ -44,7 +44,7 @@ def drop_bad_events(batch: Batch) -> tuple[Batch, Counter[str]]:
     """
     unphysical = unphysical_events(batch)
     broken = broken_events(batch["Particle"]) & ~unphysical
-    skipped = Counter()
+    skipped: Counter[str] = Counter()
     for reason, events in (("unphysical values", unphysical), ("broken decay links", broken)):
         if events.any():
             skipped[reason] = int(events.sum())

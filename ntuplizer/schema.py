@@ -35,12 +35,21 @@ class Column:
 _FLOAT, _INT, _BOOL = pa.float32(), pa.int32(), pa.bool_()
 
 
-def _lists(prefix: str, *columns: tuple[str, pa.DataType, str, str]) -> tuple[Column, ...]:
-    return tuple(Column(prefix + name, *rest, per_particle=True) for name, *rest in columns)
+_Row = tuple[str, pa.DataType, str, str]
 
 
-def _scalars(prefix: str, *columns: tuple[str, pa.DataType, str, str]) -> tuple[Column, ...]:
-    return tuple(Column(prefix + name, *rest, per_particle=False) for name, *rest in columns)
+def _lists(prefix: str, *rows: _Row) -> tuple[Column, ...]:
+    return tuple(
+        Column(prefix + name, kind, unit, meaning, per_particle=True)
+        for name, kind, unit, meaning in rows
+    )
+
+
+def _scalars(prefix: str, *rows: _Row) -> tuple[Column, ...]:
+    return tuple(
+        Column(prefix + name, kind, unit, meaning, per_particle=False)
+        for name, kind, unit, meaning in rows
+    )
 
 
 CONSTITUENT_COLUMNS = _lists(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from decays import INSIDE, OUTSIDE, Particle, record, tau
 
+from ntuplizer.delphes import Collection
 from ntuplizer.labels import LABELS, split_label
 from ntuplizer.truth import (
     ROLE_DECAY,
@@ -327,3 +328,37 @@ def test_a_circle_of_copies_is_found():
     flat = record([[Particle(25, (Particle(25, (Particle(25),)),))]])
     flat["D1"][2] = flat["D2"][2] = 0
     assert broken_events(flat).tolist() == [True]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_records_are_survived(seed):
+    """However the links lie: broken events are found, the others get a label or none."""
+    rng = np.random.default_rng(seed)
+    n_events, size = 2000, 20
+    n = n_events * size
+    interesting = [25, 25, 35, 35, 37, -37, 15, -15, 5, -5, 4, 3, 1, 21, 11, -11, 12, 13, 16, 22]
+    first = rng.integers(-1, size, n)
+    flat = Collection(
+        np.arange(0, n + 1, size),
+        {
+            "PID": rng.choice(interesting, n).astype("i4"),
+            "Status": rng.choice([1, 62, 71], n).astype("i4"),
+            "D1": first.astype("i4"),
+            "D2": np.minimum(first + rng.integers(0, 3, n), size - 1).astype("i4"),
+            "PT": rng.exponential(20, n).astype("f4"),
+            "Eta": rng.normal(0, 0.5, n).astype("f4"),
+            "Phi": rng.normal(0, 0.5, n).astype("f4"),
+            "Mass": np.zeros(n, "f4"),
+        },
+    )
+    broken = broken_events(flat)
+    assert 0 < broken.sum() < n_events
+    sound = flat.select(~broken)
+    event = np.arange((~broken).sum())
+    zero = np.zeros(len(event), "f4")
+    truth = label_jets(sound, event, zero, zero, 0.8, True)
+    assert truth.label.min() >= 0
+    assert truth.label.max() < len(LABELS)
+    assert truth.particles.max() < len(sound["PID"])
+    owner = np.repeat(event, np.diff(truth.offsets))
+    np.testing.assert_array_equal(sound.event[truth.particles], owner)
