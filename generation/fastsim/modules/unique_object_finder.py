@@ -37,9 +37,15 @@ class UniqueObjectFinder(Module):
             parts = itself(candidates) if self.only_identity else parts_of(candidates)
             unique = np.full(len(candidates), True)
             for earlier in kept:
-                unique[parts.owner[_overlaps(*parts.arrays(), *earlier.arrays())]] = False
+                unique[parts.owner[self._overlaps(parts, earlier)]] = False
             self.export(store, output, candidates.select(unique))
             kept.append(parts.select(unique[parts.owner]))
+
+    def _overlaps(self, parts: "Parts", earlier: "Parts") -> NDArray[np.bool_]:
+        """Tell for each part whether it overlaps with any of the earlier ones."""
+        if self.only_identity:
+            return np.isin(parts.candidates.identity, earlier.candidates.identity)
+        return _overlaps(*parts.arrays(), *earlier.arrays())
 
 
 @dataclass(frozen=True)
