@@ -83,17 +83,29 @@ def write_tables(
         The schema of all tables.
     metadata
         Asked after the last table for the JSON values that the file carries (`read_metadata`).
+
+    Raises
+    ------
+    UserError
+        When the file cannot be written, as on a full disk.
     """
-    with (
-        atomic_output(path) as temporary,
-        pq.ParquetWriter(
-            temporary, schema, compression="zstd", use_dictionary=False, write_page_checksum=True
-        ) as writer,
-    ):
-        for group in _regroup(tables):
-            writer.write_table(group, row_group_size=ROWS_PER_GROUP)
-        text = json.dumps(metadata(), separators=(",", ":"))
-        writer.add_key_value_metadata({METADATA_KEY: text})
+    try:
+        with (
+            atomic_output(path) as temporary,
+            pq.ParquetWriter(
+                temporary,
+                schema,
+                compression="zstd",
+                use_dictionary=False,
+                write_page_checksum=True,
+            ) as writer,
+        ):
+            for group in _regroup(tables):
+                writer.write_table(group, row_group_size=ROWS_PER_GROUP)
+            text = json.dumps(metadata(), separators=(",", ":"))
+            writer.add_key_value_metadata({METADATA_KEY: text})
+    except OSError as error:  # a full disk; Arrow's errors do not name the file
+        raise UserError(f"{path}: cannot be written: {error}") from None
 
 
 def _regroup(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -159,7 +171,7 @@ def write_shard(
     Returns
     -------
     pyarrow.Table
-        The shard's rows.
+        The shard's rows, not shuffled.
 
     Raises
     ------
@@ -178,8 +190,13 @@ def write_shard(
         raise UserError(
             f"{path}: only {n_jets - missing} of {n_jets} jets were found; raise {raise_key}"
         )
+    rows = pa.concat_tables(taken).combine_chunks()
+    taken.clear()
     order = key.generator().permutation(n_jets)
-    rows = pa.concat_tables(taken).combine_chunks().take(pa.array(order))
+    shuffled = (
+        rows.take(pa.array(order[start : start + ROWS_PER_GROUP]))
+        for start in range(0, n_jets, ROWS_PER_GROUP)
+    )
     metadata = {
         **asdict(key),
         "jets": n_jets,
@@ -187,7 +204,7 @@ def write_shard(
         "labels": LABELS,
         "versions": versions(),
     }
-    write_tables(path, [rows], JET_SCHEMA, lambda: metadata)
+    write_tables(path, shuffled, JET_SCHEMA, lambda: metadata)
     return rows
 
 

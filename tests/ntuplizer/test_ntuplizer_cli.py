@@ -119,6 +119,22 @@ def test_unwritable_output(reference, tmp_path):
         main(["jets", str(reference(SMALL)), "--output", str(tmp_path / "file" / "jets.parquet")])
 
 
+def test_full_disk(reference, tmp_path):
+    output = tmp_path / "jets.parquet"
+    code = (
+        "import resource\n"
+        "from ntuplizer.cli import main\n"
+        "from provenance.errors import run\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))\n"
+        f"run(lambda: main(['jets', {str(reference(SMALL))!r}, '--output', {str(output)!r}]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{output}: cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_one_sentence_and_no_traceback(tmp_path):
     done = run("jets", str(tmp_path / "nowhere.root"), "--output", str(tmp_path / "j.parquet"))
     assert done.returncode == 1
