@@ -341,13 +341,14 @@ def _combined_scale(
     """Return the combination of tower and track energy, as a factor of the track energy.
 
     Tracks without a resolution have no weight in Delphes: the tower decides alone, and where it
-    is below threshold the tracks have no momentum left.
+    is below threshold the tracks have no momentum left. Where nothing has a resolution, the tracks
+    stay as they are (Delphes divides zero by zero).
     """
     weight_track = np.divide(1.0, track_sigma2, out=np.zeros_like(sigma), where=track_sigma2 > 0.0)
     weight_tower = np.divide(1.0, sigma**2, out=np.zeros_like(sigma), where=sigma > 0.0)
     total = (weight_track + weight_tower) * track_energy
     best = weight_track * track_energy + weight_tower * energy
-    return np.divide(best, total, out=np.zeros_like(sigma), where=total > 0.0)
+    return np.divide(best, total, out=np.ones_like(sigma), where=total > 0.0)
 
 
 def _scaled_tracks(hits: Hits, tracks: Candidates, scale: NDArray[np.float64]) -> Candidates:
