@@ -85,7 +85,11 @@ def cluster(constituents, power, radius, pruning_radius, pruning_fraction):
     for i in range(n):
         rap[i], phi[i], scale[i] = _place(momenta[i], power)
     for i in range(n):
-        nearest[i], gap[i] = _find_nearest(i, n, rap, phi, radius)
+        nearest[i], gap[i] = _find_nearest(i, i, rap, phi, radius)
+        for j in range(i):
+            distance2 = _distance2(i, j, rap, phi)
+            if distance2 < gap[j]:
+                nearest[j], gap[j] = i, distance2
 
     left, made = n, n
     while left > 0:
