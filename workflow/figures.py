@@ -14,9 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
-mpl.use("agg")
-mplhep.style.use("CMS")
-mpl.rcParams.update({"font.size": 15, "savefig.dpi": 110, "svg.hashsalt": "jets"})
+
+def style() -> None:
+    """Set the look of all figures."""
+    mpl.use("agg")
+    mplhep.style.use("CMS")
+    mpl.rcParams.update({"font.size": 15, "savefig.dpi": 110})
+
 
 # Distributions are drawn from at most this many shards of each part: the figure of a dataset of
 # 200 million jets looks no different, and takes a minute.

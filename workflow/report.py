@@ -45,6 +45,7 @@ def write_report(manifest: Path, evaluations: list[Path], output: Path) -> None:
         raise UserError(f"{manifest}: lists no files, so there is nothing to report")
     parts = rows_by_part(content["files"])
     total = {key: sum(row[key] for row in parts.values()) for key in (*SPLITS, "shards", "bytes")}
+    figures.style()
     captions = yaml.safe_load((TEMPLATES / "captions.yaml").read_text(encoding="utf-8"))
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined

@@ -317,7 +317,7 @@ def of_jobs(pattern):
     return expand(pattern, job=[f"{job:02d}" for job in jobs], allow_missing=True)
 
 
-rule shard:
+rule merge_shard:
     """Join a shard's jets, take as many as it holds, shuffle and write them."""
     input:
         jets=of_jobs(paths.jets),

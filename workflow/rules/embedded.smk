@@ -43,7 +43,6 @@ rule shard:
         paths.log("shard/{part}_{index}"),
     benchmark:
         paths.benchmark("shard/{part}_{index}")
-    retries: 1
     resources:
         # 100,000 jets take about an hour; a retry asks for more of both.
         runtime=lambda wildcards, attempt: 180 * attempt,

@@ -1,0 +1,168 @@
+"""Interrupted work: the next call goes on, and nothing half-written is ever taken for whole.
+
+Each test disturbs a run of two small shards, looks at what it left, and calls the same command
+again: the bytes must be those of a run that nobody disturbed.
+"""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from mini_dataset import build, command, dataset, find_process, shards, write_config
+
+pytestmark = pytest.mark.slow
+
+TARGETS = [f"results/mini/dataset/Res34P_{index:04d}.parquet" for index in range(2)]
+PILEUP = "results/mini/pileup/minbias.arrow"
+PATIENCE = 200
+# Not enough address space for a shard, enough for Snakemake itself.
+LITTLE_MEMORY = 1_200_000_000
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    return write_config(tmp_path_factory.mktemp("config"))
+
+
+@pytest.fixture(scope="module")
+def library(config, tmp_path_factory):
+    """Return a folder that holds the pile-up library only."""
+    folder = tmp_path_factory.mktemp("library")
+    result = build(folder, config, PILEUP)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config, library, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    shutil.copytree(library, folder)
+    result = build(folder, config, *TARGETS)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return shards(folder)
+
+
+@pytest.fixture
+def folder(library, tmp_path):
+    """Return a folder in which the pile-up library is there and no shard is."""
+    shutil.copytree(library, tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def run(folder, config):
+    """Start Snakemake; return it when it simulates its first shard."""
+    process = subprocess.Popen(
+        command(folder, config, *TARGETS), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + PATIENCE
+    while find_process(folder, "workflow", "shard") is None:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.1)
+    yield process
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextmanager
+def mounted(folder: Path, size: str):
+    """Put a small file system of its own on a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    call = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
+    if os.geteuid() != 0 or subprocess.run(call, capture_output=True, check=False).returncode:
+        pytest.skip("cannot mount a file system here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def remount(folder: Path, option: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{option}", folder], check=True)
+
+
+def assert_nothing_half_written(folder: Path, undisturbed: dict[str, str]) -> None:
+    assert shards(folder).items() <= undisturbed.items()
+
+
+def assert_next_call_completes(folder: Path, config: Path, undisturbed: dict[str, str]) -> None:
+    result = build(folder, config, *TARGETS)
+    assert result.returncode == 0, result.stderr[-5000:]
+    assert shards(folder) == undisturbed
+    assert not [file.name for file in dataset(folder).iterdir() if file.name.startswith(".")]
+
+
+@pytest.mark.parametrize("delay", [0.0, 2.0, 5.0])
+def test_machine_dies(run, folder, config, undisturbed, delay):
+    time.sleep(delay)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    assert_nothing_half_written(folder, undisturbed)
+    assert_next_call_completes(folder, config, undisturbed)
+
+
+def test_snakemake_is_killed_and_its_job_goes_on(run, folder, config, undisturbed):
+    run.kill()
+    run.wait()
+    assert_next_call_completes(folder, config, undisturbed)
+
+
+def test_worker_is_killed(run, folder, config, undisturbed):
+    os.kill(find_process(folder, "workflow", "shard"), signal.SIGKILL)
+    assert run.wait(PATIENCE) != 0
+    # The other shard was made all the same.
+    assert len(shards(folder)) == 1
+    assert_nothing_half_written(folder, undisturbed)
+    assert_next_call_completes(folder, config, undisturbed)
+
+
+def test_disk_is_full(folder, config, undisturbed):
+    with mounted(dataset(folder), "16k"):
+        result = build(folder, config, *TARGETS)
+        assert result.returncode != 0
+        assert "No space left on device" in result.stderr
+        assert "Traceback (most recent call last):\n  File" not in result.stderr
+        assert shards(folder) == {}
+        remount(dataset(folder), "size=50m")
+        assert_next_call_completes(folder, config, undisturbed)
+
+
+def test_scratch_is_full(folder, config, undisturbed, tmp_path, monkeypatch):
+    with mounted(tmp_path / "scratch", "100k"):
+        monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+        result = build(folder, config, *TARGETS)
+        assert result.returncode != 0
+        assert shards(folder) == {}
+    monkeypatch.delenv("TMPDIR")
+    assert_next_call_completes(folder, config, undisturbed)
+
+
+def test_output_is_read_only(folder, config, undisturbed):
+    with mounted(dataset(folder), "50m"):
+        remount(dataset(folder), "ro")
+        result = build(folder, config, *TARGETS)
+        assert result.returncode != 0
+        assert shards(folder) == {}
+        remount(dataset(folder), "rw")
+        assert_next_call_completes(folder, config, undisturbed)
+
+
+def test_memory_runs_out(folder, config, undisturbed):
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (LITTLE_MEMORY, limits[1]))
+    try:
+        result = build(folder, config, *TARGETS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    assert result.returncode != 0
+    assert shards(folder) == {}
+    assert_next_call_completes(folder, config, undisturbed)
