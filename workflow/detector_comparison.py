@@ -97,7 +97,10 @@ def read_sample(path: Path, jet_radius: float, first_event: int) -> Sample:
     first_event
         Number that the file's first event gets, to keep the events of several files apart.
     """
-    jets, _ = ntuplize(path, JetSelection(radius=jet_radius, qcd_labels=True))
+    jets, _ = ntuplize(path, JetSelection(radius=jet_radius))
+    if jets.num_rows == 0:
+        # Without resonances it is a QCD sample.
+        jets, _ = ntuplize(path, JetSelection(radius=jet_radius, qcd_labels=True))
     with uproot.open(path) as file:
         tree = file["Delphes"]
         candidates = tree.arrays(
