@@ -72,6 +72,9 @@ class RunConfig(_Section):
 
     devices: int | Literal["auto"] = Field("auto", description="GPUs, or processes on CPU")
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    threads: int | None = Field(
+        None, gt=0, description="of PyTorch on a CPU; null: as many as PyTorch finds cores"
+    )
     precision: Literal["32-true", "bf16-mixed"] = Field(
         "32-true", description="pair features stay in 32 bits either way"
     )

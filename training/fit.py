@@ -6,7 +6,6 @@ import time
 import warnings
 from pathlib import Path
 
-import torch
 from lightning import Trainer, seed_everything
 from lightning.pytorch.callbacks import (
     Callback,
@@ -17,12 +16,12 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from ntuplizer.labels import LABELS
-from provenance.errors import UserError
 from provenance.files import atomic_output, write_json
 from provenance.ledger import write_ledger
 from training.callbacks import History, StepSeed, StreamPosition, Throughput
-from training.config import FitConfig, RunConfig
+from training.config import FitConfig
 from training.data.module import JetData
+from training.devices import check_devices, device_count, device_name, limit_threads
 from training.tasks.sophon import Sophon
 
 # Saved for resuming, beside the results.
@@ -51,6 +50,7 @@ def fit(config: FitConfig, manifest: Path, output: Path, resume: bool = False) -
     """
     started = time.perf_counter()
     check_devices(config.run)
+    limit_threads(config.run)
     _quieten()
     seed_everything(config.seed, workers=True, verbose=False)
     output.mkdir(parents=True, exist_ok=True)
@@ -93,10 +93,10 @@ def make_trainer(
     run = config.run
     return Trainer(
         accelerator=run.accelerator,
-        devices=_device_count(run),
+        devices=device_count(run),
         precision=run.precision,
         max_epochs=config.epochs,
-        limit_train_batches=data.steps_per_epoch(_device_count(run)),
+        limit_train_batches=data.steps_per_epoch(device_count(run)),
         gradient_clip_val=config.optimizer.gradient_clip,
         num_sanity_val_steps=0,
         # The streams hand every device its own jets.
@@ -123,35 +123,6 @@ def make_trainer(
             ),
         ],
     )
-
-
-def check_devices(run: RunConfig) -> None:
-    """Refuse a run that asks for GPUs which are not there.
-
-    Raises
-    ------
-    UserError
-        Names how many were asked for and how many there are.
-    """
-    available = torch.cuda.device_count()
-    asked = run.devices if isinstance(run.devices, int) else 1
-    if run.accelerator == "gpu" and asked > available:
-        raise UserError(
-            f"run.devices asks for {asked} GPUs and this machine has {available}: "
-            "lower it or set run.accelerator to cpu"
-        )
-
-
-def device_name(trainer: Trainer) -> str:
-    """Return the name of the GPU in use, or `cpu`."""
-    device = trainer.strategy.root_device
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _device_count(run: RunConfig) -> int:
-    if isinstance(run.devices, int):
-        return run.devices
-    return max(torch.cuda.device_count(), 1) if run.accelerator != "cpu" else 1
 
 
 def _quieten() -> None:

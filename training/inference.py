@@ -21,11 +21,6 @@ class Scores:
     jet_sdmass: np.ndarray  # (B,) float32, GeV
 
 
-def best_device() -> torch.device:
-    """Return the first GPU, or the CPU where there is none."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 @torch.inference_mode()
 def score(task: Sophon, batches: Iterable[Batch]) -> Iterator[Scores]:
     """Yield the scores of each batch; `task` decides the device."""

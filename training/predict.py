@@ -18,7 +18,8 @@ from provenance.ledger import write_ledger
 from training.checkpoint import load_task
 from training.data.shards import RowGroup, list_row_groups, read_row_groups
 from training.data.stream import Batch, make_batch
-from training.inference import Scores, best_device, score
+from training.devices import best_device, limit_threads
+from training.inference import Scores, score
 
 BATCH = 512
 
@@ -44,6 +45,7 @@ def predict(checkpoint: Path, source: Path, output: Path) -> None:
     """
     started = time.perf_counter()
     task = load_task(checkpoint).to(best_device())
+    limit_threads(task.config.run)
     with tempfile.TemporaryDirectory() as folder:
         jets = source
         if source.suffix == ".root":

@@ -15,8 +15,9 @@ from training.checkpoint import load_task, read_checkpoint
 from training.data.module import evaluation_loader
 from training.data.shards import list_row_groups, list_shards
 from training.data.stream import interleave
+from training.devices import best_device, limit_threads
 from training.evaluate import figures, metrics
-from training.inference import Scores, best_device, score
+from training.inference import Scores, score
 
 EFFICIENCIES = (0.3, 0.5)
 PT_EDGES = (200, 400, 700, 1200, 2500)
@@ -54,6 +55,7 @@ def evaluate(
     """
     started = time.perf_counter()
     task = load_task(checkpoint).to(best_device())
+    limit_threads(task.config.run)
     groups = list_row_groups(list_shards(manifest, split, LABELS))
     groups = interleave(groups, np.random.default_rng(0))
     parts: list[Scores] = []
