@@ -68,12 +68,12 @@ QUANTITIES = {
             CONSTITUENT_TYPES[:3], ("charged hadron", "neutral hadron", "photon"), strict=True
         )
     },
-    "candidates": Quantity("candidates per event", 0, 1500),
+    "candidates": Quantity("candidates per event", 0, 500),
     "charged_pt": Quantity(r"charged candidates $\log_{10}(p_T$/GeV)", -1, 3),
     "neutral_pt": Quantity(r"neutral candidates $\log_{10}(p_T$/GeV)", -1, 3),
     "puppi_weight": Quantity("PUPPI weight of neutrals", 0, 1.0001),
     "met": Quantity("PUPPI missing energy (GeV)", 0, 200),
-    "ht": Quantity("scalar HT (GeV)", 0, 4000),
+    "ht": Quantity("scalar HT (GeV)", 0, 3000),
 }
 
 
