@@ -32,6 +32,7 @@ def _add_shard(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--pileup", type=Path, required=True, help="minimum-bias library")
     parser.add_argument("--events-per-batch", type=int, default=100)
     parser.add_argument("--jet-radius", type=float, default=0.8)
+    parser.add_argument("--stored-parton-pt", type=float, default=10.0)
     parser.add_argument("--qcd-labels", action="store_true")
     parser.add_argument("--jets", type=int, required=True, help="jets in the shard")
     parser.add_argument("--max-events", type=int, required=True)

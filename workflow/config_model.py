@@ -101,6 +101,11 @@ class Ntuplizer(_Section):
     jet_radius: float = Field(
         0.8, gt=0, le=3, description="Radius of the anti-kT jets and of the truth match."
     )
+    stored_parton_pt: float = Field(
+        10.0,
+        ge=0,
+        description="Lowest pT (GeV) of the quarks stored with a QCD jet; labels count from 10.",
+    )
 
 
 class Part(_Section):

@@ -46,6 +46,7 @@ class ShardJob:
     pileup: Path
     events_per_batch: int
     jet_radius: float
+    stored_parton_pt: float
     qcd_labels: bool
     jets: int
     max_events: int
@@ -116,7 +117,11 @@ class Made:
 
 def fill(job: ShardJob, simulator: Simulator, shares: dict[str, int], started: float) -> Made:
     """Simulate and ntuplize in steps until there are enough jets."""
-    selection = JetSelection(radius=job.jet_radius, qcd_labels=job.qcd_labels)
+    selection = JetSelection(
+        radius=job.jet_radius,
+        qcd_labels=job.qcd_labels,
+        stored_parton_pt=job.stored_parton_pt,
+    )
     batches = shard_batches(job.index, shares)
     made = Made([], [])
     with tempfile.TemporaryDirectory(prefix=f"{job.part}-{job.index}-", dir=job.scratch) as folder:

@@ -298,6 +298,7 @@ rule ntuplize:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
     params:
         jet_radius=run_config.ntuplizer.jet_radius,
+        stored_parton_pt=run_config.ntuplizer.stored_parton_pt,
         qcd_labels=lambda wildcards: (
             "--qcd-labels"
             if run_config.dataset.parts[wildcards.part].qcd_labels
@@ -307,6 +308,7 @@ rule ntuplize:
     shell:
         "python -m ntuplizer jets {input}"
         " --jet-radius {params.jet_radius}"
+        " --stored-parton-pt {params.stored_parton_pt}"
         " {params.qcd_labels}"
         " --output {output.jets}"
         " 2>&1 | tee {log}"

@@ -67,6 +67,7 @@ rule shard:
         card=run_config.generation.card,
         events_per_batch=run_config.generation.events_per_batch,
         jet_radius=run_config.ntuplizer.jet_radius,
+        stored_parton_pt=run_config.ntuplizer.stored_parton_pt,
         jets=run_config.dataset.jets_per_shard,
         max_events=run_config.dataset.max_events_per_shard,
         fingerprint=lambda wildcards: fingerprint.shard_fingerprint(
@@ -83,6 +84,7 @@ rule shard:
         " --pileup {input.pileup}"
         " --events-per-batch {params.events_per_batch}"
         " --jet-radius {params.jet_radius}"
+        " --stored-parton-pt {params.stored_parton_pt}"
         " {params.qcd_labels}"
         " --jets {params.jets}"
         " --max-events {params.max_events}"
