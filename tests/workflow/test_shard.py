@@ -47,8 +47,8 @@ def job(**changes) -> ShardJob:
         "part": "Res2P", "index": 0, "split": "train",
         "processes": ("res2p=4", "res2p_charged=3"), "seed": 3,
         "card": ROOT / "delphes_cards" / "jetclass2_fatjet.tcl", "pileup": Path("minbias.arrow"),
-        "events_per_batch": 10, "jet_radius": 0.8, "stored_parton_pt": 10.0, "qcd_labels": False, "jets": 20,
-        "max_events": 200, "fingerprint": "f" * 64, "scratch": Path(),
+        "events_per_batch": 10, "jet_radius": 0.8, "stored_parton_pt": 10.0, "qcd_labels": False,
+        "jets": 20, "max_events": 200, "fingerprint": "f" * 64, "scratch": Path(),
         "output": Path("Res2P_0000.parquet"),
     }  # fmt: skip
     return ShardJob(**defaults | changes)
