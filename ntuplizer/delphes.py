@@ -15,6 +15,8 @@ from provenance.ledger import ledger_path
 TREE = "Delphes"
 # Events read at once. A batch of 250 events of 100 kB each decompresses to some 40 MB.
 EVENTS_PER_STEP = 250
+# Leaves that are codes or positions.
+INTEGER_LEAVES = frozenset({"PID", "Status", "D1", "D2", "Charge", "BTag"})
 
 
 @dataclass(frozen=True)
@@ -179,14 +181,17 @@ def _read_collection(
     columns: dict[str, np.ndarray] = {}
     for leaf in leaves:
         array = tree[_full_name(tree, branch, leaf)].array(entry_start=start, entry_stop=stop)
+        if array.ndim < 2:
+            raise ValueError(f"{branch}.{leaf} does not hold a list per event")
         layout = ak.to_packed(array).layout
         if not columns:
             offsets = np.asarray(layout.offsets, np.int64)
         if len(array) != stop - start or not np.array_equal(offsets, layout.offsets):
             raise ValueError(f"{branch}.{leaf} has a wrong number of entries")
         columns[leaf] = ak.to_numpy(layout.content)
-        if columns[leaf].dtype.kind not in "iuf":
-            raise ValueError(f"{branch}.{leaf} does not hold numbers")
+        kinds, words = ("iu", "integers") if leaf in INTEGER_LEAVES else ("iuf", "numbers")
+        if columns[leaf].dtype.kind not in kinds:
+            raise ValueError(f"{branch}.{leaf} does not hold {words}")
     return Collection(offsets, columns)
 
 

@@ -19,6 +19,10 @@ CONSTITUENT_ETA_MAX = 5.0
 # Delphes writes ±999.9 for particles along the beam, beyond what float64 can turn into a momentum.
 ETA_LIMIT = 100.0
 
+# Nothing at a collider carries as much, GeV; sums of larger values could leave float32.
+ENERGY_LIMIT = 1e6
+ENERGY_LEAVES = frozenset({"PT", "Mass", "MET"})
+
 # A file that loses more of its events than this is damaged, not unlucky.
 MAX_SKIPPED_FRACTION = 0.1
 
@@ -65,7 +69,7 @@ def check_losses(path: str | Path, n_events: int, skipped: Counter[str]) -> None
 
 
 def unphysical_events(batch: Batch) -> np.ndarray:
-    """Find events with a value that is not finite or a negative pT: bool (n_events,)."""
+    """Find events with values that are not finite, of wrong sign or too large: bool (n_events,)."""
     n_events = len(next(iter(batch.values())).offsets) - 1
     unphysical = np.zeros(n_events, bool)
     for collection in batch.values():
@@ -81,6 +85,8 @@ def _unphysical_objects(collection: Collection) -> Iterator[np.ndarray]:
         if values.dtype.kind == "f":
             infinite = ~np.isfinite(values)
             yield infinite if values.ndim == 1 else infinite.any(axis=1)
+    for leaf in ENERGY_LEAVES & columns.keys():
+        yield np.abs(columns[leaf]) > ENERGY_LIMIT
     if "PT" in columns:
         yield columns["PT"] < 0
 

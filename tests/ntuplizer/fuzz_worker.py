@@ -13,9 +13,12 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+import awkward as ak
 import numpy as np
+import pyarrow as pa
 
 from ntuplizer.jets import JetSelection, ntuplize
+from ntuplizer.labels import LABELS
 from provenance.errors import UserError
 
 MEMORY_LIMIT = 6 << 30
@@ -49,6 +52,14 @@ def damage(sound: bytes, rng: np.random.Generator) -> bytes:
     return bytes(content)
 
 
+def check_finite(table: pa.Table) -> None:
+    """Raise an AssertionError for NaN, infinity or a label that does not exist."""
+    for field in table.schema:
+        values = ak.flatten(ak.from_arrow(table[field.name]), axis=None)
+        assert np.isfinite(ak.to_numpy(values)).all(), field.name
+    assert all(0 <= label < len(LABELS) for label in table["jet_label"].to_pylist())
+
+
 def main() -> None:
     source, seed, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
@@ -69,6 +80,7 @@ def main() -> None:
                 raise
             else:
                 outcomes["same" if table.equals(expected) else "different"] += 1
+                check_finite(table)
             damaged.unlink()
     sys.stdout.write(json.dumps(outcomes) + "\n")
 

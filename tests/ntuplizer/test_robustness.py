@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import uproot
-from event_files import read_batch, write_events
+from event_files import BRANCHES, read_batch, write_events
 
 from ntuplizer.cli import main
 from ntuplizer.delphes import Collection
@@ -129,6 +129,8 @@ def test_chs_jets_come_from_their_own_branch(reference, tmp_path):
         ("D2", 10**6, "broken decay links"),
         ("PT", np.nan, "unphysical values"),
         ("PT", -1.0, "unphysical values"),
+        ("PT", 3e38, "unphysical values"),
+        ("Mass", 3e38, "unphysical values"),
         ("Eta", np.inf, "unphysical values"),
     ],
 )
@@ -174,6 +176,25 @@ def test_losses_are_reported_in_the_file_and_bounded(reference, tmp_path):
     with pytest.raises(UserError, match="2 with unphysical values"):
         main(["jets", str(two), "--output", str(tmp_path / "more.parquet")])
     assert not (tmp_path / "more.parquet").exists()
+
+
+def test_leaves_of_another_type(reference, tmp_path):
+    batch = read_batch(reference(SMALL), 10)
+    record = batch["Particle"]
+    columns = record.columns | {"D1": record["D1"].astype(np.float32)}
+    file = write_events(
+        tmp_path / "float.root", batch | {"Particle": Collection(record.offsets, columns)}
+    )
+    with pytest.raises(UserError, match=r"float\.root.*Particle\.D1 does not hold integers"):
+        ntuplize(file, SELECTION)
+
+    flat = tmp_path / "flat.root"
+    with uproot.recreate(flat) as output:
+        leaves = [f"{branch}.{leaf}" for branch, own in BRANCHES.items() for leaf in own]
+        tree = output.mktree("Delphes", dict.fromkeys(leaves, "f4"))
+        tree.extend({leaf: np.zeros(3, "f4") for leaf in leaves})
+    with pytest.raises(UserError, match=r"Particle\.PID does not hold a list per event"):
+        ntuplize(flat, SELECTION)
 
 
 def test_file_that_is_not_its_ledgers(reference, tmp_path):
