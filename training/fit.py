@@ -65,10 +65,12 @@ def fit(config: FitConfig, manifest: Path, output: Path, resume: bool = False) -
     last = output / LAST
     trainer.fit(task, data, ckpt_path=last if resume and last.exists() else None, weights_only=True)
     checkpoint = output / "checkpoint.ckpt"
+    if not trainer.is_global_zero:
+        # Every process gives its state, the first one writes.
+        trainer.save_checkpoint(checkpoint)
+        return
     with atomic_output(checkpoint) as temporary:
         trainer.save_checkpoint(temporary)
-    if not trainer.is_global_zero:
-        return
     description = {
         "task": config.task,
         "parameters": parameters,
