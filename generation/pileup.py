@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from generation.process import load_process
+from generation.progress import progress
 from generation.pythia import EventGenerator
 from generation.pythia_record import STABLE
 from generation.record import GeneratorRecord
@@ -125,11 +126,11 @@ def build_library(path: str | Path, events: int, seed: int) -> None:
     with atomic_output(path) as temporary:
         generator = EventGenerator(process)
         records = []
-        for start in range(0, events, EVENTS_PER_BATCH):
-            batch = start // EVENTS_PER_BATCH
+        n_batches = -(-events // EVENTS_PER_BATCH)
+        for batch in progress(range(n_batches), n_batches, PROCESS):
             this_seed = batch_seed(seed, process.seed_code, batch)
             point = process.draw_point(stream(Stage.PARAMETER_POINT, this_seed))
-            count = min(EVENTS_PER_BATCH, events - start)
+            count = min(EVENTS_PER_BATCH, events - batch * EVENTS_PER_BATCH)
             records.append(_stable_columns(generator.batch(point, this_seed, count).record))
         metadata = {
             "format": FORMAT,

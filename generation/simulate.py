@@ -1,15 +1,12 @@
 """From a process to a Delphes event file: Pythia, then the detector, batch by batch."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from generation.delphes_file import count_events, read_generator_records, write_delphes_file
 from generation.fastsim.branches import Branch
@@ -18,13 +15,12 @@ from generation.fastsim.engine import Detector
 from generation.madgraph import check_lhe, uncompressed
 from generation.pileup import PileupLibrary
 from generation.process import Point, load_process
+from generation.progress import progress
 from generation.pythia import EventGenerator, GeneratedBatch
 from generation.seeds import Stage, batch_seed, stream
 from provenance.errors import UserError
 from provenance.files import atomic_output, sha256
 from provenance.ledger import write_ledger
-
-T = TypeVar("T")
 
 EVENTS_PER_BATCH = 100
 # Seeds of a resimulation; times as many batches fit into a stream's 64-bit key.
@@ -357,10 +353,3 @@ def event_branches(
         "Event": Branch("HepMCEvent", offsets, columns),
         "Weight": Branch("Weight", offsets, weight),
     }
-
-
-def progress(items: Iterable[T], total: int, title: str) -> Iterator[T]:
-    """Show how far a loop has come, on the standard error."""
-    shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*shown, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        yield from bar.track(items, total=total, description=title)
