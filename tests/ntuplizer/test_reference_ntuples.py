@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ntuplizer import delphes
 from ntuplizer.jets import JetSelection, ntuplize
 from ntuplizer.schema import JET_SCHEMA
 
@@ -46,6 +47,15 @@ def test_equals_the_reference(reference, events, ntuple, selection):
         absolute = 3e-7 if name in ANGLES else 2e-5 if name.endswith("sdmass") else 1e-12
         relative = 1e-3 if "tau" in name else 1e-5
         np.testing.assert_allclose(got, wanted, rtol=relative, atol=absolute, err_msg=name)
+
+
+def test_steps_of_reading_do_not_matter(reference, monkeypatch):
+    path = reference(f"{EXAMPLE}.root")
+    whole, _ = ntuplize(path, JetSelection(qcd_labels=True))
+    monkeypatch.setattr(delphes, "EVENTS_PER_STEP", 3)
+    stepwise, counts = ntuplize(path, JetSelection(qcd_labels=True))
+    assert stepwise.equals(whole)
+    assert counts.events == 10
 
 
 def test_schema_is_the_published_one(reference):
