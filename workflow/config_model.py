@@ -67,7 +67,7 @@ class Containers(_Section):
     events_per_run: int = Field(
         50_000, ge=100, le=1_000_000, description="Most events of one MadGraph run."
     )
-    jobs_per_shard: int = Field(4, ge=1, le=100, description="Delphes jobs that share a shard.")
+    jobs_per_shard: int = Field(2, ge=1, le=100, description="Delphes jobs that share a shard.")
     events_per_shard: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict,
         description="Events simulated for each shard, by part; too few for its jets is an error.",

@@ -19,7 +19,7 @@ def benchmark():
     return module
 
 
-@pytest.mark.parametrize(("backend", "jobs"), [("embedded", 2_016), ("containers", 18_000)])
+@pytest.mark.parametrize(("backend", "jobs"), [("embedded", 2_016), ("containers", 10_000)])
 def test_published_dataset_plans_in_time(benchmark, backend, jobs, tmp_path):
     config = yaml.safe_load((ROOT / "config" / "jetclass2.yaml").read_text())
     if backend == "containers":

@@ -19,6 +19,15 @@ part_of = {
     for process in part.processes
 }
 hard_processes = [process for process in part_of if has_hard_process(process)]
+# Computed once, not for every job.
+event_fingerprints = {
+    part: fingerprint.delphes_fingerprint(run_config, part)
+    for part in run_config.dataset.parts
+}
+hard_process_fingerprints = {
+    process: fingerprint.hard_process_fingerprint(run_config, process)
+    for process in hard_processes
+}
 
 # The environments of the programs have no copy of this project.
 os.environ.update(python_path(workflow.basedir))
@@ -96,9 +105,7 @@ rule process_directory:
             f"--model {name}={paths.model.format(model=name)}"
             for name in containers.models
         ],
-        fingerprint=lambda wildcards: fingerprint.hard_process_fingerprint(
-            run_config, wildcards.process
-        ),
+        fingerprint=lambda wildcards: hard_process_fingerprints[wildcards.process],
     shell:
         "python -m generation.external process-directory"
         " --process {wildcards.process}"
@@ -122,9 +129,7 @@ rule hard_process_plan:
         batches=lambda wildcards: batches(part_of[wildcards.process]),
         events_per_batch=run_config.generation.events_per_batch,
         seed=run_config.seed,
-        fingerprint=lambda wildcards: fingerprint.hard_process_fingerprint(
-            run_config, wildcards.process
-        ),
+        fingerprint=lambda wildcards: hard_process_fingerprints[wildcards.process],
     shell:
         "python -m workflow plan"
         " --process {wildcards.process}"
@@ -162,9 +167,7 @@ rule hard_process:
         blocks=len(blocks),
         events_per_run=containers.events_per_run,
         version=containers.madgraph,
-        fingerprint=lambda wildcards: fingerprint.hard_process_fingerprint(
-            run_config, wildcards.process
-        ),
+        fingerprint=lambda wildcards: hard_process_fingerprints[wildcards.process],
     shell:
         "python -m generation.external hard-process"
         " --plan {input.plan}"
@@ -262,9 +265,7 @@ rule delphes:
         seed=run_config.seed,
         events_per_batch=run_config.generation.events_per_batch,
         card=run_config.generation.card,
-        fingerprint=lambda wildcards: fingerprint.delphes_fingerprint(
-            run_config, wildcards.part
-        ),
+        fingerprint=lambda wildcards: event_fingerprints[wildcards.part],
     shell:
         "python -m workflow delphes"
         " --index {params.index}"
@@ -340,9 +341,7 @@ rule merge_shard:
         ),
         seed=run_config.seed,
         jets=run_config.dataset.jets_per_shard,
-        fingerprint=lambda wildcards: fingerprint.delphes_fingerprint(
-            run_config, wildcards.part
-        ),
+        fingerprint=lambda wildcards: event_fingerprints[wildcards.part],
     shell:
         "python -m workflow merge"
         " --part {wildcards.part}"

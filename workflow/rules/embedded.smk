@@ -28,6 +28,13 @@ rule pileup_library:
         " 2>&1 | tee {log}"
 
 
+# Computed once, not for every job.
+shard_fingerprints = {
+    part: fingerprint.shard_fingerprint(run_config, part)
+    for part in run_config.dataset.parts
+}
+
+
 rule shard:
     """Simulate and ntuplize events in steps until the shard is full, then shuffle and write it.
 
@@ -70,9 +77,7 @@ rule shard:
         stored_parton_pt=run_config.ntuplizer.stored_parton_pt,
         jets=run_config.dataset.jets_per_shard,
         max_events=run_config.dataset.max_events_per_shard,
-        fingerprint=lambda wildcards: fingerprint.shard_fingerprint(
-            run_config, wildcards.part
-        ),
+        fingerprint=lambda wildcards: shard_fingerprints[wildcards.part],
     shell:
         "python -m workflow shard"
         " --part {wildcards.part}"
