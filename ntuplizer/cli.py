@@ -182,7 +182,9 @@ def _add_shard(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--split", required=True, help="train, val or test")
     parser.add_argument("--config-sha256", default="", help="hash of the configuration")
     parser.add_argument(
-        "--raise-key", default="--jets' input", help="what to raise when there are too few jets"
+        "--raise-key",
+        default="the number of events",
+        help="what to raise when there are too few jets",
     )
     parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
     parser.set_defaults(run=_run_shard)
