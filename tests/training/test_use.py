@@ -22,7 +22,7 @@ from training.predict import predict
 from training.tasks.sophon import Sophon
 
 SMALL = Path(__file__).parents[2] / "training" / "configs" / "sophon-small.yaml"
-TINY = ["model.embedding=[32,16]", "model.blocks=1"]
+TINY = ["model.embedding=[32,16]", "model.blocks=1", "data.max_constituents=64"]
 
 
 @pytest.fixture
