@@ -115,7 +115,9 @@ class Candidates:
     def __getitem__(self, name: str) -> NDArray:
         if name in self.columns:
             return self.columns[name]
-        providers = [part for part in self._lineage if part.collection._provides(name)]
+        if self._provides(name):
+            return self._derived(name)
+        providers = [part for part in self._ancestors if part.collection._provides(name)]
         if name in DERIVED and not any(name in part.collection.columns for part in providers):
             # What the providers derive it from is what this collection sees of them.
             return self._derived(name)
@@ -162,25 +164,31 @@ class Candidates:
         return result
 
     @cached_property
-    def _lineage(self) -> "list[Ancestor]":
-        """The collection itself and all that it comes from, the nearest first."""
-        own = Ancestor(self, np.arange(len(self)))
+    def _ancestors(self) -> "list[Ancestor]":
+        """What the collection comes from, the nearest first.
+
+        The collection itself is not among them: it would keep itself alive.
+        """
         if len(self.parents) == 1:
-            lineage = self.parents[0]._lineage
-            return [own, *(Ancestor(part.collection, part.rows[self.index]) for part in lineage)]
-        found = {}
+            (parent,) = self.parents
+            return [
+                Ancestor(parent, self.index),
+                *(Ancestor(part.collection, part.rows[self.index]) for part in parent._ancestors),
+            ]
+        found: dict[int, Ancestor] = {}
         start = 0
         for parent in self.parents:
             here = (self.index >= start) & (self.index < start + len(parent))
             index = self.index[here] - start
             start += len(parent)
-            for part in parent._lineage:
+            itself = Ancestor(parent, np.arange(len(parent)))
+            for part in (itself, *parent._ancestors):
                 serial = part.collection._serial
                 if serial not in found:
                     found[serial] = Ancestor(part.collection, np.full(len(self), -1))
                 found[serial].rows[here] = part.rows[index]
         # A collection is always younger than those it was made from.
-        return [own, *(found[serial] for serial in sorted(found, reverse=True))]
+        return [found[serial] for serial in sorted(found, reverse=True)]
 
     def select(self, mask: NDArray[np.bool_]) -> "Candidates":
         """Return the candidates where `mask` is true, the same objects."""
@@ -202,25 +210,30 @@ class Candidates:
         chosen = np.bincount(rows, minlength=len(self))
         return np.concatenate(([0], np.cumsum(chosen)))[self.offsets]
 
-    @cached_property
+    @property
     def origin(self) -> "Candidates":
         """The candidates that these come from first (Delphes: `GetCandidates()->At(0)`)."""
-        roots = [part for part in self._lineage if not part.collection.parents]
+        return self._origin if self.parents else self
+
+    @cached_property
+    def _origin(self) -> "Candidates":
+        roots = [part for part in self._ancestors if not part.collection.parents]
         if len(roots) == 1:
             return Candidates(self.offsets, {}, (roots[0].collection,), roots[0].rows)
         index = np.zeros(len(self), np.int64)
         start = 0
         for root in roots:
-            here = root.rows >= 0
-            index[here] = root.rows[here] + start
+            index[root.targets] = root.rows[root.targets] + start
             start += len(root.collection)
         return Candidates(self.offsets, {}, [root.collection for root in roots], index)
 
-    @cached_property
+    @property
     def identity(self) -> NDArray[np.int64]:
         """A number for each candidate that its clones share (Delphes: `GetUniqueID`)."""
+        if not self.parents:
+            return (self._serial << 32) + np.arange(len(self))
         number = np.zeros(len(self), np.int64)
-        for part in self._lineage:
+        for part in self._ancestors:
             if not part.collection.parents:
                 here = part.targets
                 number[here] = (part.collection._serial << 32) + part.rows[here]
@@ -236,8 +249,11 @@ class Candidates:
 
     def mark(self, name: str, values: NDArray) -> None:
         """Set a column on the candidates themselves: whoever holds the same objects sees it."""
+        if not self.same_objects:
+            self.columns[name] = values
+            return
         missing = np.full(len(self), True)
-        for ancestor in self._lineage:
+        for ancestor in self._ancestors:
             owner = ancestor.collection
             if owner.same_objects:
                 continue

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Events processed at a time: enough to hide the cost of calls, few enough for the memory at 200
 # pile-up interactions. Part of the definition of a batch's random numbers.
-CHUNK = 25
+CHUNK = 10
 
 UNKNOWN_CHARGE = -999
 STABLE = 1
