@@ -132,9 +132,9 @@ class Process(_Model):
     hard_process
         The Pythia settings that switch the hard process on, or the name of one that this package
         adds (`generation.pythia.HARD_PROCESSES`). Left out when events come from MadGraph.
-    higgs_widths
-        Whether the widths of the Higgs bosons are those of `settings` and `decays` or calculated by
-        Pythia from their couplings.
+    calculated_widths
+        Higgs bosons whose widths Pythia calculates from their couplings; those of the others are
+        what `settings` and `decays` or Pythia's particle data say.
     point
         How each parameter is drawn, once per batch and in this order.
     settings
@@ -149,7 +149,7 @@ class Process(_Model):
     description: str
     seed_code: int = Field(ge=0, lt=PROCESS_CODES)
     hard_process: Literal["gg2XX"] | list[str]
-    higgs_widths: Literal["table", "calculated"] = "table"
+    calculated_widths: list[int] = []
     point: dict[str, Range | Geometric | Fraction | Choice] = {}
     settings: list[str] = []
     decays: dict[int, list[Channel]] = {}

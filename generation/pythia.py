@@ -21,7 +21,7 @@ PREPARATION_SEED = 1
 PREPARATION_POINT_SEED = 0
 # Values of MultipartonInteractions:reuseInit.
 SAVE_TO_FILE, READ_FROM_FILE = 1, 2
-HIGGS_BOSONS = (25, 35, 36, 37, 45, 46)
+HIGGS_BOSONS = {25, 35, 36, 37, 45, 46}
 # Failures per event asked for after which a parameter point counts as impossible.
 MOST_FAILURES = 50
 
@@ -218,11 +218,10 @@ class EventGenerator:
         reuse = READ_FROM_FILE if multiparton.exists() else SAVE_TO_FILE
         pythia.settings.mode("MultipartonInteractions:reuseInit", reuse)
         pythia.settings.word("MultipartonInteractions:initFile", str(multiparton))
-        if self.process.higgs_widths == "table":
-            # Pythia's own Higgs bosons integrate widths, most of a start's time; ours are given.
-            for pdg in HIGGS_BOSONS:
-                kept.append(pythia8mc.ResonanceGeneric(pdg))
-                pythia.addResonancePtr(kept[-1])
+        # Pythia's own Higgs bosons integrate widths, most of a start's time; ours are given.
+        for pdg in HIGGS_BOSONS - set(self.process.calculated_widths):
+            kept.append(pythia8mc.ResonanceGeneric(pdg))
+            pythia.addResonancePtr(kept[-1])
         if not pythia.init():
             raise RuntimeError(f"Pythia does not start for {self.process.name} at {point}")
         return pythia, kept
