@@ -1,7 +1,7 @@
 """Command line: `python -m generation simulate|resimulate|pileup|card|processes`."""
 
 import argparse
-import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -118,12 +118,12 @@ def _run_pileup(options: argparse.Namespace) -> None:
 
 
 def _run_card(options: argparse.Namespace) -> None:
-    from generation.fastsim.card import describe, read_card
+    from generation.fastsim.card import describe, read_card, write_description
     from generation.fastsim.modules import MODULE_FILES
 
     description = describe(read_card(options.card), MODULE_FILES)
     if options.json:
-        print(json.dumps(description, indent=1))
+        write_description(description, sys.stdout)
         return
     modules = description["modules"]
     for name in description["execution_path"]:

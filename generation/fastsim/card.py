@@ -7,16 +7,24 @@ a file outside its folder.
 """
 
 import hashlib
+import json
 import math
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from generation.fastsim.tcl.control import CONTROL_COMMANDS, expect
-from generation.fastsim.tcl.interpreter import BreakSignal, ContinueSignal, Frame, Interpreter
+from generation.fastsim.tcl.interpreter import (
+    BreakSignal,
+    ContinueSignal,
+    Frame,
+    Interpreter,
+    frozen,
+)
 from generation.fastsim.tcl.lists import LIST_COMMANDS
 from generation.fastsim.tcl.values import (
+    MAX_NESTING,
     TclError,
     Value,
     as_list,
@@ -28,8 +36,8 @@ from generation.fastsim.tcl.values import (
 from provenance.errors import UserError
 
 MAX_FILE_BYTES = 10_000_000
-# Elements that a parameter's nested lists may hold in all.
-MAX_ELEMENTS = 2_000_000
+# Elements of all lists together, in a description.
+MOST = 200_000_000
 
 Plain = Any  # str, int, float, or lists of them
 
@@ -82,7 +90,7 @@ class ModuleConfig:
 
     def array(self, name: str, default: tuple = ()) -> list[Plain]:
         """Return a list parameter: numbers, texts and nested lists."""
-        return [plain(element) for element in self._get(name, as_list, default, "a list")]
+        return plain(self._get(name, as_list, tuple(default), "a list"))
 
     def texts(self, name: str, default: tuple = ()) -> list[str]:
         """Return a list parameter with each element as it is written."""
@@ -185,6 +193,10 @@ def describe(card: Card, implemented: Container[str]) -> dict[str, Plain]:
         `card`, `sha256`, `execution_path`, `settings`, `modules` (name to class and parameters)
         and `not_implemented` (the classes that the execution path needs and `implemented` lacks).
     """
+    everything = [card.settings, *(module.params for module in card.modules.values())]
+    known: dict[int, int] = {}
+    if sum(_elements(values, known) for values in everything) > MOST:
+        raise UserError(f"{card.path}: its lists hold more than {MOST} elements")
     classes = {card.modules[name].type for name in card.execution_path if name in card.modules}
     return {
         "card": str(card.path),
@@ -199,20 +211,65 @@ def describe(card: Card, implemented: Container[str]) -> dict[str, Plain]:
     }
 
 
+def write_description(description: dict[str, Plain], stream: TextIO) -> None:
+    """Write what `describe` returns as JSON, each list on one line.
+
+    The towers of a fine calorimeter are tens of millions of numbers, most of them repetitions:
+    they are written piece by piece, and every list of numbers is spelled once.
+    """
+    known: dict[int, str] = {}
+    for piece in _json(description, known, "\n"):
+        stream.write(piece)
+    stream.write("\n")
+
+
+def _json(value: Plain, known: dict[int, str], line: str) -> Iterator[str]:
+    if isinstance(value, dict) and value:
+        inner = line + " "
+        for index, (key, element) in enumerate(value.items()):
+            yield ("," if index else "{") + inner + json.dumps(key) + ": "
+            yield from _json(element, known, inner)
+        yield line + "}"
+    elif isinstance(value, list) and any(isinstance(element, list) for element in value):
+        for index, element in enumerate(value):
+            yield ", " if index else "["
+            yield from _json(element, known, line)
+        yield "]"
+    elif isinstance(value, list):
+        if id(value) not in known:
+            known[id(value)] = json.dumps(value, allow_nan=False)
+        yield known[id(value)]
+    else:
+        yield json.dumps(value, allow_nan=False)
+
+
+def _elements(value: Plain, known: dict[int, int]) -> int:
+    """Return how many elements a value has when every nested list is written out."""
+    if isinstance(value, dict):
+        return sum(_elements(element, known) for element in value.values())
+    if not isinstance(value, list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = sum(_elements(element, known) for element in value)
+    return known[id(value)]
+
+
 def plain(value: Value) -> Plain:
     """Return a card's value for Python: numbers, lists, and text for the rest.
 
     A text of several words is a list only when all of them are numbers; a formula stays a text.
     """
-    return _plain(value, [MAX_ELEMENTS])
+    return _plain(value, {}, 0)
 
 
-def _plain(value: Value, budget: list[int]) -> Plain:
-    budget[0] -= 1
-    if budget[0] < 0:
-        raise UserError(f"a list of the card has more than {MAX_ELEMENTS} elements")
+def _plain(value: Value, known: dict[int, Plain], depth: int) -> Plain:
     if isinstance(value, tuple):
-        return [_plain(element, budget) for element in value]
+        # Grids hold the same list of edges thousands of times; it stays one list here too.
+        if id(value) not in known:
+            if depth > MAX_NESTING:
+                raise UserError(f"a list of the card is nested more than {MAX_NESTING} deep")
+            known[id(value)] = [_plain(element, known, depth + 1) for element in value]
+        return known[id(value)]
     if not isinstance(value, str):
         return value
     if is_number(value):
@@ -220,7 +277,7 @@ def _plain(value: Value, budget: list[int]) -> Plain:
         return number if math.isfinite(number) else str(value)
     words = value.split()
     if len(words) > 1 and all(map(is_number, words)):
-        return [_plain(word, budget) for word in words]
+        return [_plain(word, known, depth) for word in words]
     return str(value)
 
 
@@ -251,14 +308,14 @@ class _Reader:
         if "ExecutionPath" not in settings:
             raise UserError(f"{self.path}: sets no ExecutionPath")
         try:
-            execution_path = as_list(self.tcl.namespaces[""]["ExecutionPath"])
+            execution_path = as_list(frozen(self.tcl.namespaces[""]["ExecutionPath"]))
         except TclError as error:
             raise UserError(f"{self.path}: ExecutionPath is not a list: {error}") from None
         for module in self.modules.values():
             module.params.update(self._variables(module.name))
             variables = self.tcl.namespaces[module.name].items()
             # An array of Tcl's is a card's own aid, never a parameter.
-            module._values |= {name: v for name, v in variables if not isinstance(v, dict)}
+            module._values |= {name: frozen(v) for name, v in variables if not isinstance(v, dict)}
             module._places.update(self._by_name(self.tcl.written, module.name))
             module._helpers = frozenset(
                 key for namespace, key in self.tcl.read if namespace == module.name
@@ -274,9 +331,9 @@ class _Reader:
 
     def _variables(self, namespace: str) -> dict[str, Plain]:
         return {
-            name: {index: plain(element) for index, element in value.items()}
+            name: {index: plain(frozen(element)) for index, element in value.items()}
             if isinstance(value, dict)
-            else plain(value)
+            else plain(frozen(value))
             for name, value in self.tcl.namespaces[namespace].items()
         }
 

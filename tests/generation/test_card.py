@@ -1,5 +1,6 @@
 """Cards against a real Tcl, and what a card must not be able to do."""
 
+import io
 import json
 import math
 import shutil
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generation.fastsim.card import describe, read_card
+from generation.fastsim.card import describe, read_card, write_description
 from generation.fastsim.tcl.control import CONTROL_COMMANDS
 from generation.fastsim.tcl.interpreter import Interpreter
 from generation.fastsim.tcl.lists import LIST_COMMANDS
@@ -294,7 +295,9 @@ def test_description_is_json(card):
         """),
         {"Known"},
     )
-    assert json.loads(json.dumps(description, allow_nan=False)) == description
+    stream = io.StringIO()
+    write_description(description, stream)
+    assert json.loads(stream.getvalue()) == description
     assert description["execution_path"] == ["A", "B"]
     assert description["modules"]["A"] == {"class": "Known", "parameters": {"X": 1}}
     assert description["not_implemented"] == ["Unknown"]
@@ -429,6 +432,25 @@ def test_a_missing_card_is_named(tmp_path):
 # --- a card cannot take time or memory
 
 
+def test_a_grid_of_millions_of_cells_is_read_quickly(card):
+    """As fine as the finest public card, FCC-hh with its filter of dense tracks."""
+    module = card("""
+        set ExecutionPath A
+        module DenseTrackFilter A {
+          set pi [expr {acos(-1)}]
+          set n [expr {int($pi/0.001)}]
+          set PhiBins {}
+          for {set i -$n} {$i <= $n} {incr i} { add PhiBins [expr {$i * $pi/$n}] }
+          for {set i -6000} {$i <= 6000} {incr i} { add EtaPhiBins [expr {$i * 0.001}] $PhiBins }
+        }
+    """).modules["A"]
+    bins = module.params["EtaPhiBins"]
+    assert len(bins) == 2 * 12001
+    assert len(bins[1]) == 2 * 3141 + 1
+    # One list of edges, held many times.
+    assert len({id(edges) for edges in bins[1::2]}) == 1
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -441,7 +463,10 @@ def test_a_missing_card_is_named(tmp_path):
         "set x {a b}\nwhile 1 {set x [concat $x $x]}",
         "set x {}\nwhile 1 {add x 1}",
         "set x [list a]\nfor {set i 0} {$i < 100} {incr i} {set x [list $x $x]}\nset y $x.",
-        "set x [list a]\nfor {set i 0} {$i < 45} {incr i} {set x [list $x $x]}",
+        "set x [list a]\nmodule M A {for {set i 0} {$i < 45} {incr i} {set x [list $::x $::x]}}",
+        "module M A {set x [list a]; for {set i 0} {$i < 90} {incr i} {set x [list $x $x]}}",
+        "set x a\nfor {set i 0} {$i < 10000} {incr i} {set x [list $x]}",
+        "set x a\nfor {set i 0} {$i < 10000} {incr i} {set x [list $x]}\nappend y $x",
         "string repeat abc 1000000000",
         "lrepeat 1000000000 a",
         "format %1000000000d 1",
@@ -463,7 +488,7 @@ def test_endless_cards_end(card, text):
         description = describe(card(f"set ExecutionPath A\nmodule M A {{}}\n{text}\n"), set())
     except UserError:
         return
-    json.dumps(description)
+    write_description(description, io.StringIO())
 
 
 # --- property tests against tclsh

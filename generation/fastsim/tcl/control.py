@@ -70,9 +70,7 @@ def lappend_command(tcl: Interpreter, arguments: list[Value]) -> Value:
     """`lappend name ?element ...?`; Delphes has it as `add` too."""
     expect(arguments, 1, None, "add name ?element ...?")
     name, index = variable_name(arguments[0])
-    elements = as_list(tcl.get(name, index)) if tcl.exists(name, index) else ()
-    tcl.spend(len(elements))
-    return tcl.set(name, index, (*elements, *arguments[1:]))
+    return tcl.append(name, index, arguments[1:])
 
 
 def array_command(tcl: Interpreter, arguments: list[Value]) -> Value:

@@ -14,7 +14,7 @@ from generation.fastsim.tcl.syntax import (
     Word,
     parse,
 )
-from generation.fastsim.tcl.values import Literal, TclError, Value, as_text, as_truth
+from generation.fastsim.tcl.values import Literal, TclError, Value, as_list, as_text, as_truth
 from provenance.errors import UserError
 
 # Public cards take up to some 20,000 commands.
@@ -26,7 +26,10 @@ CHUNK = 256
 
 GLOBAL = ""
 
-Array = dict[str, Value]
+# A variable that a card appends to holds a Python list until the card reads it: appending to a
+# tuple would copy it each time.
+Stored = Value | list[Value]
+Array = dict[str, Stored]
 
 
 @dataclass
@@ -37,6 +40,11 @@ class Frame:
     local: dict[str, Value | Array] | None = None
     # Names of a procedure that stand for variables of a namespace.
     links: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+
+def frozen(value: Stored) -> Value:
+    """Return a value that no later command changes."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 class BreakSignal(Exception):  # noqa: N818 - a signal, not an error
@@ -143,6 +151,26 @@ class Interpreter:
 
     def get(self, name: str, index: str | None = None) -> Value:
         """Return the value of a variable, or of an element of an array."""
+        value = self._stored(name, index)
+        if isinstance(value, list):
+            self.spend(len(value))
+            value = self._store(name, index, frozen(value))
+        return value
+
+    def append(self, name: str, index: str | None, elements: list[Value]) -> list[Value]:
+        """Append elements to a list, made when it is missing; the result grows with the next."""
+        present = self._stored(name, index) if self.exists(name, index) else ()
+        if not isinstance(present, list):
+            present = list(as_list(present))
+            self.spend(len(present))
+        present.extend(elements)
+        self.spend(len(elements))
+        if len(present) > MAX_SIZE:
+            raise TclError("a list is longer than a card may make it")
+        self._store(name, index, present)
+        return present
+
+    def _stored(self, name: str, index: str | None) -> Stored:
         place = self._find(name)
         if place is None:
             raise TclError(f"variable '{name}' is not set")
@@ -167,6 +195,9 @@ class Interpreter:
 
     def set(self, name: str, index: str | None, value: Value) -> Value:
         """Set a variable, or an element of an array, and return the value."""
+        return self._store(name, index, value)
+
+    def _store(self, name: str, index: str | None, value: Stored) -> Stored:
         variables, namespace, key = self._find(name) or self._new(name)
         self.written[namespace, key] = self.path, self.line
         if index is None:
@@ -214,7 +245,7 @@ class Interpreter:
                 return self.get(part.name)
             return self.get(part.name, as_text(self.substitute(part.index)))
         if isinstance(part, Substitution):
-            return self._run_commands(part.commands, self.path)
+            return frozen(self._run_commands(part.commands, self.path))
         if len(part) == 1:
             return self.substitute(part[0])
         text = "".join(as_text(self.substitute(piece)) for piece in part)

@@ -11,6 +11,7 @@ Value = str | int | float | tuple
 
 # A card's own text is some hundred kB; a value beyond this is a mistake or an attack.
 MAX_TEXT = 10_000_000
+MAX_NESTING = 100
 
 _INTEGER = re.compile(r"\s*([+-]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|([0-9]+))\s*")
 _FLOAT = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*")
@@ -50,7 +51,7 @@ def as_text(value: Value) -> str:
     if isinstance(value, float):
         return _float_text(value)
     if isinstance(value, tuple):
-        return _list_text(value, {})
+        return _list_text(value, {}, 0)
     return str(value)
 
 
@@ -166,15 +167,18 @@ def _list_item(source: str, position: int) -> tuple[str, int]:
     return "".join(parts), position
 
 
-def _list_text(elements: tuple, known: dict[int, str]) -> str:
+def _list_text(elements: tuple, known: dict[int, str], depth: int) -> str:
     """Return the text of a list; lists that it holds many times are written once."""
+    if depth > MAX_NESTING:
+        raise TclError(f"lists are nested more than {MAX_NESTING} deep")
     if id(elements) not in known:
         words = []
         length = 0
         for element in elements:
-            if isinstance(element, tuple) and len(element) > 1:
-                # Its braces pair: nothing to look for.
-                word = "{" + _list_text(element, known) + "}"
+            if isinstance(element, tuple):
+                word = _list_text(element, known, depth + 1)
+                # The braces of a list pair: nothing to look for.
+                word = "{" + word + "}" if len(element) > 1 else _quoted(word, not words)
             else:
                 word = _quoted(as_text(element), not words)
             words.append(word)
