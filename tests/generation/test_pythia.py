@@ -254,7 +254,7 @@ def test_event_processes_have_one_lepton_and_two_b_quarks(process):
     leptonic = products[:, 0] > 6
     assert len(products) == 100
     assert leptonic.sum() == 50
-    assert np.all(np.isin(products[leptonic], (11, 12, 13, 14, 15, 16)))
+    assert np.all(np.isin(products[leptonic], (11, 12, 13, 14)))
     b_quarks = np.abs(daughters(record, {"ttbar": 6, "2hdm": 25}[process])) == 5
     assert b_quarks.sum() == 100
 
