@@ -1,5 +1,7 @@
 """Processes as data: grids, decay tables, and the sentences about what is wrong in them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import yaml
@@ -127,3 +129,18 @@ def test_channel_needs_two_products():
     channel = {"fraction": 1.0, "products": [5]}
     with pytest.raises(ValueError, match="products"):
         Process(name="x", description="", seed_code=0, hard_process=[], decays={25: [channel]})
+
+
+def test_example_of_the_documentation_is_a_process(tmp_path, monkeypatch):
+    text = (Path(__file__).parents[2] / "docs" / "processes.md").read_text(encoding="utf-8")
+    example = text.split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "zprime").mkdir()
+    (tmp_path / "zprime" / "process.yaml").write_text(example.replace("# lhe:", "lhe:").replace(
+        "#   final", "  final").replace("#   point", "  point"))  # fmt: skip
+    (tmp_path / "common.yaml").write_text("settings: []\n")
+    monkeypatch.setattr(process_module, "FOLDER", tmp_path)
+    process = load_process("zprime")
+    point = process.draw_point(stream(Stage.PARAMETER_POINT, 1))
+    assert point["m"] in range(1000, 3001, 100)
+    assert "32:oneChannel = 1 1.0 100 6 -6" in process.pythia_settings(point)
+    assert process.lhe.final_state == [32]
