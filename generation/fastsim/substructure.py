@@ -52,15 +52,15 @@ def soft_drop(constituents, offsets, symmetry_cut, beta, radius):
         nodes, parents, _, jets = cluster(members, CAMBRIDGE_AACHEN, EVERYTHING, NO_PRUNING, 0.0)
         node = jets[0]
         while parents[node, 0] >= 0:
-            first, second = nodes[parents[node, 0]], nodes[parents[node, 1]]
-            first_pt, second_pt = math.hypot(first[0], first[1]), math.hypot(second[0], second[1])
-            distance = _distance(first, second)
+            first, second = parents[node, 0], parents[node, 1]
+            first_pt = math.hypot(nodes[first, 0], nodes[first, 1])
+            second_pt = math.hypot(nodes[second, 0], nodes[second, 1])
+            distance = _distance(nodes, first, second)
             symmetry = min(first_pt, second_pt) / (first_pt + second_pt)
             if symmetry > symmetry_cut * (distance / radius) ** beta:
                 break
-            node = parents[node, 0] if first_pt >= second_pt else parents[node, 1]
-        momenta[jet, 0] = nodes[node]
-        counts[jet] = _pieces(nodes, parents, node, momenta[jet])
+            node = first if first_pt >= second_pt else second
+        counts[jet] = _store(nodes, parents, node, momenta, jet)
     return momenta, counts
 
 
@@ -94,10 +94,9 @@ def prune(constituents, offsets, radius, radius_factor, symmetry_cut):
         cut = radius_factor * 2.0 * mass / max(math.hypot(px, py), 1e-300)
         nodes, parents, _, jets = cluster(members, CAMBRIDGE_AACHEN, radius, cut, symmetry_cut)
         node = _hardest(nodes, jets)
-        momenta[jet, 0] = nodes[node]
         while parents[node, 0] >= 0 and parents[node, 1] < 0:
             node = parents[node, 0]
-        counts[jet] = _pieces(nodes, parents, node, momenta[jet])
+        counts[jet] = _store(nodes, parents, node, momenta, jet)
     return momenta, counts
 
 
@@ -126,14 +125,16 @@ def trim(constituents, offsets, radius, fraction):
         least = fraction * math.hypot(px, py)
         nodes, _, _, jets = cluster(members, KT, radius, NO_PRUNING, 0.0)
         kept = 0
-        for node in jets:
+        for k in range(len(jets)):
+            node = jets[k]
             if math.hypot(nodes[node, 0], nodes[node, 1]) >= least:
                 jets[kept] = node
                 kept += 1
-        subjets = nodes[jets[:kept]]
-        momenta[jet, 0] = _sum(subjets)
+        for k in range(kept):
+            for axis in range(4):
+                momenta[jet, 0, axis] += nodes[jets[k], axis]
         counts[jet] = kept
-        _store_hardest(subjets, momenta[jet])
+        _store_hardest(nodes, jets, kept, momenta, jet)
     return momenta, counts
 
 
@@ -168,7 +169,10 @@ def n_subjettiness(constituents, offsets, radius, beta, minimise):
             rap[node] = rapidity(px, py, nodes[node, 2], nodes[node, 3])
             phi[node] = math.atan2(py, px)
             pt[node] = math.hypot(px, py)
-        scale = pt[:n].sum() * radius**beta
+        scale = 0.0
+        for i in range(n):
+            scale += pt[i]
+        scale *= radius**beta
         for n_axes in range(1, min(MAX_SUBJETS, n - 1) + 1):
             # With k axes, the last k - 1 recombinations are undone.
             first_undone = 2 * n - n_axes
@@ -193,7 +197,8 @@ def _minimise(rap, phi, pt, axes, beta):
     n_axes = axes.shape[1]
     sums = np.empty((3, n_axes))
     for _ in range(AXES_STEPS):
-        sums[:] = 0.0
+        for k in range(n_axes):
+            sums[0, k] = sums[1, k] = sums[2, k] = 0.0
         for i in range(len(rap)):
             k, distance2 = _nearest(rap[i], phi[i], axes)
             weight = pt[i] * _power(AXES_ACCURACY**2 + distance2, 0.5 * beta - 1.0)
@@ -247,42 +252,59 @@ def _nothing(n_jets):
 
 @numba.njit(cache=True)
 def _sum(momenta):
-    total = np.zeros(4)
+    px, py, pz, e = 0.0, 0.0, 0.0, 0.0
     for i in range(len(momenta)):
-        total += momenta[i]
-    return total
+        px += momenta[i, 0]
+        py += momenta[i, 1]
+        pz += momenta[i, 2]
+        e += momenta[i, 3]
+    return px, py, pz, e
 
 
 @numba.njit(cache=True)
-def _distance(first, second):
-    delta_rapidity = rapidity(first[0], first[1], first[2], first[3]) - rapidity(
-        second[0], second[1], second[2], second[3]
+def _distance(nodes, first, second):
+    delta_rapidity = rapidity(
+        nodes[first, 0], nodes[first, 1], nodes[first, 2], nodes[first, 3]
+    ) - rapidity(nodes[second, 0], nodes[second, 1], nodes[second, 2], nodes[second, 3])
+    angle = delta_phi(
+        math.atan2(nodes[first, 1], nodes[first, 0]), math.atan2(nodes[second, 1], nodes[second, 0])
     )
-    angle = delta_phi(math.atan2(first[1], first[0]), math.atan2(second[1], second[0]))
     return math.hypot(delta_rapidity, angle)
 
 
 @numba.njit(cache=True)
 def _hardest(nodes, jets):
     best = jets[0]
-    for node in jets:
-        if math.hypot(nodes[node, 0], nodes[node, 1]) > math.hypot(nodes[best, 0], nodes[best, 1]):
-            best = node
+    for k in range(len(jets)):
+        if math.hypot(nodes[jets[k], 0], nodes[jets[k], 1]) > math.hypot(
+            nodes[best, 0], nodes[best, 1]
+        ):
+            best = jets[k]
     return best
 
 
 @numba.njit(cache=True)
-def _pieces(nodes, parents, node, momenta):
-    """Store the two parents of a node as its subjets; a constituent has none."""
+def _store(nodes, parents, node, momenta, jet):
+    """Store a groomed jet and its two parents; return the number of those, none of a particle."""
+    for axis in range(4):
+        momenta[jet, 0, axis] = nodes[node, axis]
     if parents[node, 0] < 0:
         return 0
-    _store_hardest(nodes[parents[node]], momenta)
+    _store_hardest(nodes, parents[node], 2, momenta, jet)
     return 2
 
 
 @numba.njit(cache=True)
-def _store_hardest(subjets, momenta):
-    """Store the hardest subjets after the jet itself."""
-    order = np.argsort(-(subjets[:, 0] ** 2 + subjets[:, 1] ** 2), kind="mergesort")
-    for i in range(min(len(order), MAX_SUBJETS - 1)):
-        momenta[i + 1] = subjets[order[i]]
+def _store_hardest(nodes, subjets, count, momenta, jet):
+    """Store the hardest of the first `count` subjets after the jet itself, by falling pT."""
+    for place in range(1, min(count, MAX_SUBJETS - 1) + 1):
+        best, hardest = 0, -1.0
+        for k in range(count):
+            if subjets[k] < 0:
+                continue
+            pt2 = nodes[subjets[k], 0] ** 2 + nodes[subjets[k], 1] ** 2
+            if pt2 > hardest:
+                best, hardest = k, pt2
+        for axis in range(4):
+            momenta[jet, place, axis] = nodes[subjets[best], axis]
+        subjets[best] = -1  # taken
