@@ -12,6 +12,7 @@ from provenance.files import atomic_output
 from training.config import FitConfig
 from training.data.features import FEATURES, VECTORS
 from training.models.weaver import convert_weaver
+from training.tasks import make_task
 from training.tasks.sophon import Sophon
 
 
@@ -34,7 +35,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     description = checkpoint.get("description") if isinstance(checkpoint, dict) else None
     if not isinstance(description, dict):
         raise UserError(f"{path}: has no description of features and labels: not of this project")
-    for key, expected in (("features", FEATURES), ("vectors", VECTORS), ("labels", LABELS)):
+    checks = [("features", FEATURES), ("vectors", VECTORS)]
+    if description.get("task") != "transfer":
+        checks.append(("labels", LABELS))
+    for key, expected in checks:
         if tuple(description.get(key, ())) != tuple(expected):
             raise UserError(
                 f"{path}: was trained with other {key} ({len(description.get(key, ()))}) "
@@ -82,7 +86,7 @@ def load_task(path: str | Path) -> Sophon:
     checkpoint = read_checkpoint(path)
     try:
         config = FitConfig.model_validate(checkpoint["description"]["config"])
-        task = Sophon(config, tuple(checkpoint["description"]["labels"]))
+        task = make_task(config)
         task.load_state_dict(checkpoint["state_dict"])
     except (KeyError, ValidationError, RuntimeError) as error:
         raise UserError(f"{path}: made by another version ({str(error).splitlines()[0]})") from None

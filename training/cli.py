@@ -19,6 +19,16 @@ def main(arguments: list[str] | None = None) -> None:
     fit.add_argument("--resume", action="store_true", help="go on from the folder's last.ckpt")
     fit.set_defaults(call=_fit)
 
+    few_shot = commands.add_parser("few-shot", help="compare ways to use a network on few jets")
+    few_shot.add_argument("--config", type=Path, required=True, help="a transfer")
+    few_shot.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    few_shot.add_argument("--manifest", type=Path, required=True)
+    few_shot.add_argument(
+        "--jets", type=int, nargs="+", default=[100, 1000, 10000], help="training jets"
+    )
+    few_shot.add_argument("--output", type=Path, required=True, help="folder for the results")
+    few_shot.set_defaults(call=_few_shot)
+
     evaluate = commands.add_parser("evaluate", help="measure a trained network")
     evaluate.add_argument("--checkpoint", type=Path, required=True)
     evaluate.add_argument("--manifest", type=Path, required=True)
@@ -64,6 +74,14 @@ def _fit(options: argparse.Namespace) -> None:
 
     config = load_config(options.config, options.set)
     fit(config, options.manifest, options.output, options.resume)
+
+
+def _few_shot(options: argparse.Namespace) -> None:
+    from training.config import load_config
+    from training.few_shot import few_shot
+
+    config = load_config(options.config, options.set)
+    few_shot(config, options.manifest, options.jets, options.output)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

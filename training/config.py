@@ -1,10 +1,10 @@
 """The training configuration: typed, described, extra keys refused; imports no heavy package."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from provenance.errors import UserError
 
@@ -49,6 +49,10 @@ class DataConfig(_Section):
         None, gt=0, description="jets between validations; null: as many as the split holds"
     )
     selection: Selection = Selection()
+    train_jets: int | None = Field(
+        None, gt=0, description="train on so few jets, before the selection; null: on all"
+    )
+    label: str = Field("jet_label", description="column with the index of the class")
     weights: Path | None = Field(
         None, description="sampling weights from `python -m training weights`; null: none"
     )
@@ -84,16 +88,35 @@ class RunConfig(_Section):
     )
 
 
+class TransferConfig(_Section):
+    """What a transfer begins with and learns."""
+
+    labels: tuple[str, ...] = Field(min_length=2, description="names of the classes, by index")
+    checkpoint: Path | None = Field(
+        None, description="of the network to begin with, whose sizes count; null: from scratch"
+    )
+    frozen: bool = Field(False, description="train the new head only")
+
+
 class FitConfig(_Section):
     """One training."""
 
-    task: Literal["sophon"] = Field("sophon", description="what is learned: a module of tasks/")
+    task: Literal["sophon", "transfer"] = Field(
+        "sophon", description="what is learned: a module of tasks/"
+    )
     seed: int = Field(1, ge=0, description="of weights, dropout and data order")
     epochs: int = Field(80, gt=0)
     model: ParticleTransformerConfig = ParticleTransformerConfig()
     data: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     run: RunConfig = RunConfig()
+    transfer: TransferConfig | None = Field(None, description="for the task of that name")
+
+    @model_validator(mode="after")
+    def _transfer_has_its_section(self) -> Self:
+        if (self.task == "transfer") != (self.transfer is not None):
+            raise ValueError("the section `transfer` belongs to `task: transfer`, and only to it")
+        return self
 
 
 def load_config(path: str | Path, overrides: list[str] | None = None) -> FitConfig:
@@ -119,6 +142,8 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> FitConf
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
+        if not key:
+            raise UserError(f"{path}: {first['msg']}") from None
         raise UserError(f"{path}: {key}: {first['msg']}, got {first['input']!r}") from None
 
 

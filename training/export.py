@@ -11,7 +11,6 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from ntuplizer.labels import LABELS
 from provenance.errors import UserError
 from provenance.files import atomic_output
 from provenance.ledger import write_ledger
@@ -131,7 +130,7 @@ def export_onnx(checkpoint: Path, output: Path) -> None:
             verbose=False,
         )
     model = program.model_proto
-    description = {"labels": LABELS, "features": FEATURES, "vectors": VECTORS}
+    description = {"labels": task.labels, "features": FEATURES, "vectors": VECTORS}
     onnx.helper.set_model_props(model, {k: json.dumps(v) for k, v in description.items()})
     with atomic_output(output) as temporary:
         onnx.save(model, temporary)

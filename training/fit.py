@@ -19,10 +19,11 @@ from ntuplizer.labels import LABELS
 from provenance.files import atomic_output, write_json
 from provenance.ledger import write_ledger
 from training.callbacks import History, StepSeed, StreamPosition, Throughput
+from training.checkpoint import load_task
 from training.config import FitConfig
 from training.data.module import JetData
 from training.devices import check_devices, device_count, device_name, limit_threads
-from training.tasks.sophon import Sophon
+from training.tasks import make_task
 
 # Saved for resuming, beside the results.
 LAST = "last.ckpt"
@@ -54,8 +55,14 @@ def fit(config: FitConfig, manifest: Path, output: Path, resume: bool = False) -
     _quieten()
     seed_everything(config.seed, workers=True, verbose=False)
     output.mkdir(parents=True, exist_ok=True)
-    data = JetData(manifest, config.data, config.seed)
-    task = Sophon(config, LABELS)
+    pretrained = None
+    if config.transfer is not None and config.transfer.checkpoint is not None:
+        trained = load_task(config.transfer.checkpoint)
+        pretrained = trained.network
+        config = config.model_copy(update={"model": trained.config.model})
+    labels = None if config.transfer is not None else LABELS
+    data = JetData(manifest, config.data, config.seed, labels)
+    task = make_task(config, pretrained)
     parameters = sum(p.numel() for p in task.network.parameters())
     if config.run.compile:
         task.network.compile(dynamic=True)
@@ -136,5 +143,6 @@ def _quieten() -> None:
         ".*exists and is not empty.*",
         ".*smaller than the logging interval.*",
         ".*isinstance.treespec, LeafSpec.*",
+        ".*in eval mode at the start of training.*",
     ):
         warnings.filterwarnings("ignore", message)

@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ntuplizer.labels import LABELS
 from provenance.errors import UserError
 from provenance.files import atomic_output
 from provenance.ledger import write_ledger
@@ -54,7 +53,7 @@ def predict(checkpoint: Path, source: Path, output: Path) -> None:
         groups = list_row_groups([(jets, "")])
         batches = _every_jet(groups, task.config.data.max_constituents)
         width = task.config.model.embedding[-1]
-        rows = _write(output, score(task, batches), width)
+        rows = _write(output, score(task, batches), task.labels, width)
     write_ledger(output, started, checkpoint=checkpoint.name, source=source.name, jets=rows)
 
 
@@ -79,16 +78,16 @@ def _every_jet(groups: list[RowGroup], max_constituents: int) -> Iterator[Batch]
             yield make_batch(jets, chosen, max_constituents)
 
 
-def _write(output: Path, scores: Iterator[Scores], width: int) -> int:
+def _write(output: Path, scores: Iterator[Scores], labels: tuple[str, ...], width: int) -> int:
     schema = pa.schema(
         [
             pa.field("jet_pt", pa.float32(), nullable=False),
             pa.field("jet_sdmass", pa.float32(), nullable=False),
             pa.field("jet_label", pa.int32(), nullable=False),
-            pa.field("probabilities", pa.list_(pa.float32(), len(LABELS)), nullable=False),
+            pa.field("probabilities", pa.list_(pa.float32(), len(labels)), nullable=False),
             pa.field("embedding", pa.list_(pa.float32(), width), nullable=False),
         ],
-        metadata={"labels": ",".join(LABELS)},
+        metadata={"labels": ",".join(labels)},
     )
     rows = 0
     with (

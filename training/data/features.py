@@ -30,7 +30,7 @@ PARTICLE_CODES = (
 )
 JET_FLOATS = ("jet_pt", "jet_energy", "jet_sdmass")
 LABEL = "jet_label"
-COLUMNS = (*PARTICLE_FLOATS, *PARTICLE_CODES, *JET_FLOATS, LABEL)
+COLUMNS = (*PARTICLE_FLOATS, *PARTICLE_CODES, *JET_FLOATS)
 
 FEATURES = (
     "0.7 (ln(500 pT / jet pT) - 1.7)",

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from ntuplizer.labels import LABELS
 from provenance.errors import UserError
 from training.config import DataConfig
-from training.data.shards import RowGroup, list_row_groups, list_shards
+from training.data.shards import RowGroup, list_row_groups, list_shards, thin
 from training.data.stream import Batch, Cursor, EvaluationStream, TrainingStream
 from training.data.weights import SamplingWeights
 
@@ -27,6 +27,8 @@ class JetData(LightningDataModule):
         How jets are read.
     seed
         Of the order of the jets.
+    labels
+        What the manifest must have been written for; None: any.
 
     Raises
     ------
@@ -34,14 +36,22 @@ class JetData(LightningDataModule):
         When the manifest, a shard or the weights cannot be used.
     """
 
-    def __init__(self, manifest: str | Path, config: DataConfig, seed: int):
+    def __init__(
+        self,
+        manifest: str | Path,
+        config: DataConfig,
+        seed: int,
+        labels: tuple[str, ...] | None = LABELS,
+    ):
         super().__init__()
         self.config, self.seed = config, seed
         self.weights = SamplingWeights.load(config.weights) if config.weights else None
         self.groups = {
-            split: list_row_groups(list_shards(manifest, split, LABELS))
+            split: list_row_groups(list_shards(manifest, split, labels), config.label)
             for split in ("train", "val")
         }
+        if config.train_jets is not None:
+            self.groups["train"] = thin(self.groups["train"], config.train_jets)
 
     def steps_per_epoch(self, devices: int) -> int:
         """Return how many batches each of `devices` trains on between validations."""

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ class RowGroup:
     path: Path
     part: str
     index: int
-    rows: int
+    rows: int  # used of it, from the first one on
+    label: str = LABEL  # column with the index of the class
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,11 @@ class Jets:
 
 
 def list_shards(
-    manifest: str | Path, split: str, labels: tuple[str, ...]
+    manifest: str | Path, split: str, labels: tuple[str, ...] | None
 ) -> list[tuple[Path, str]]:
     """Return (path, part) of a split's files, in the manifest's order.
+
+    `labels` are what the manifest must have been written for; None: any.
 
     Raises
     ------
@@ -65,7 +69,7 @@ def list_shards(
         written_for = tuple(content["labels"])
     except (KeyError, TypeError):
         raise UserError(f"{manifest}: not a dataset manifest (`files`, `labels`)") from None
-    if written_for != labels:
+    if labels is not None and written_for != labels:
         raise UserError(
             f"{manifest}: its {len(written_for)} labels are not the {len(labels)} of this version"
         )
@@ -74,8 +78,10 @@ def list_shards(
     return files
 
 
-def list_row_groups(shards: list[tuple[Path, str]]) -> list[RowGroup]:
+def list_row_groups(shards: list[tuple[Path, str]], label: str = LABEL) -> list[RowGroup]:
     """Read the footers of shards and return their row groups in order.
+
+    `label` is the column with the index of the class.
 
     Raises
     ------
@@ -83,7 +89,14 @@ def list_row_groups(shards: list[tuple[Path, str]]) -> list[RowGroup]:
         When a file is missing, is not Parquet or lacks a column.
     """
     with ThreadPoolExecutor(FOOTER_READERS) as pool:
-        return [group for groups in pool.map(_row_groups, shards) for group in groups]
+        listed = pool.map(_row_groups, shards, repeat(label))
+        return [group for groups in listed for group in groups]
+
+
+def thin(groups: list[RowGroup], jets: int) -> list[RowGroup]:
+    """Use only about so many jets, evenly from all row groups, whose rows are in random order."""
+    share = jets / sum(group.rows for group in groups)
+    return [replace(g, rows=max(1, round(g.rows * share))) for g in groups] if share < 1 else groups
 
 
 def read_row_groups(groups: Iterable[RowGroup]) -> Jets:
@@ -143,14 +156,14 @@ def _open(path: Path) -> pq.ParquetFile:
         raise UserError(f"{path}: not a readable Parquet file ({error})") from None
 
 
-def _row_groups(shard: tuple[Path, str]) -> list[RowGroup]:
+def _row_groups(shard: tuple[Path, str], label: str) -> list[RowGroup]:
     path, part = shard
     with _open(path) as file:
-        missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
+        missing = [name for name in (*COLUMNS, label) if name not in file.schema_arrow.names]
         if missing:
             raise UserError(f"{path}: has no column {missing[0]}, which the features need")
         return [
-            RowGroup(path, part, index, file.metadata.row_group(index).num_rows)
+            RowGroup(path, part, index, file.metadata.row_group(index).num_rows, label)
             for index in range(file.metadata.num_row_groups)
         ]
 
@@ -163,11 +176,11 @@ def _read_table(group: RowGroup, columns: tuple[str, ...]) -> pa.Table:
             raise UserError(
                 f"{group.path}: row group {group.index} cannot be read ({error})"
             ) from None
-    return table.select(columns)
+    return table.select(columns).slice(0, group.rows)
 
 
 def _read(group: RowGroup) -> Jets:
-    table = _read_table(group, COLUMNS)
+    table = _read_table(group, (*COLUMNS, group.label))
     lists = table[PARTICLE_FLOATS[0]].combine_chunks()
     begin = lists.offsets.to_numpy().astype(np.int64)
     jets = Jets(
@@ -175,7 +188,7 @@ def _read(group: RowGroup) -> Jets:
         _stack(table, PARTICLE_FLOATS, np.float32),
         _stack(table, PARTICLE_CODES, np.int8),
         *(table[name].to_numpy() for name in JET_FLOATS),
-        table[LABEL].to_numpy().astype(np.int64),
+        table[group.label].to_numpy().astype(np.int64),
     )
     names = (*PARTICLE_FLOATS, *JET_FLOATS)
     for name, column in zip(names, (*jets.floats, jets.pt, jets.energy, jets.sdmass), strict=True):

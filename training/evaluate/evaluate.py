@@ -56,6 +56,8 @@ def evaluate(
     started = time.perf_counter()
     task = load_task(checkpoint).to(best_device())
     limit_threads(task.config.run)
+    if task.labels != LABELS:
+        raise UserError(f"{checkpoint}: has classes of its own; evaluate is for the 188 labels")
     groups = list_row_groups(list_shards(manifest, split, LABELS))
     groups = interleave(groups, np.random.default_rng(0))
     parts: list[Scores] = []

@@ -169,3 +169,14 @@ def draw_spectra(
                     panel.set_xscale("log")
         axes[0, 1].legend(fontsize=14)
         save(canvas, path)
+
+
+def draw_few_shot(path: Path, results: dict[str, dict[str, dict[str, float]]]) -> None:
+    """Draw the validation accuracy by number of training jets; results are way → size → numbers."""
+    with figure(path) as axes:
+        for way, by_size in results.items():
+            sizes = [int(size) for size in by_size]
+            accuracy = [numbers["val_accuracy"] for numbers in by_size.values()]
+            axes.plot(sizes, accuracy, "o-", label=way)
+        axes.set(xlabel="Training jets", ylabel="Validation accuracy", xscale="log")
+        axes.legend()

@@ -91,7 +91,7 @@ class Sophon(LightningModule):
 def adamw(network: nn.Module, config: OptimizerConfig) -> Optimizer:
     """Return AdamW that decays matrices only, not biases, norms, scales and tokens."""
     matrices, others = [], []
-    for parameter in network.parameters():
+    for parameter in filter(lambda parameter: parameter.requires_grad, network.parameters()):
         (matrices if parameter.squeeze().ndim > 1 else others).append(parameter)
     groups = [
         {"params": matrices, "weight_decay": config.weight_decay},
