@@ -9,6 +9,7 @@ from snakemake.utils import min_version
 from provenance.errors import UserError
 from workflow import fingerprint
 from workflow.config_model import load_config
+from workflow.lock import hold_run_lock
 from workflow.paths import Paths, split_of
 
 min_version("9.0")
@@ -39,11 +40,20 @@ wildcard_constraints:
     task="|".join(run_config.training) or "none",
 
 
+# What is checked before any job starts; the rules of a backend may add to it.
+checks = [lambda: hold_run_lock(Path.cwd())]
+
+
 include: f"workflow/rules/{run_config.generation.backend}.smk"
 include: "workflow/rules/dataset.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+
+
+onstart:
+    for check in checks:
+        check()
 
 
 onsuccess:

@@ -33,9 +33,8 @@ hard_process_fingerprints = {
 os.environ.update(python_path(workflow.basedir))
 
 
-onstart:
-    if not workflow.deployment_settings.deployment_method:
-        refuse_missing_programs(bool(hard_processes))
+if not workflow.deployment_settings.deployment_method:
+    checks.append(lambda: refuse_missing_programs(bool(hard_processes)))
 
 
 wildcard_constraints:
