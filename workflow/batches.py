@@ -3,7 +3,18 @@
 from collections.abc import Iterator, Sequence
 
 from provenance.errors import UserError
-from workflow.config_model import BATCHES_PER_SHARD
+from workflow.config_model import BATCHES_PER_SHARD, Config
+
+
+def format_shares(config: Config, part: str) -> list[str]:
+    """Write the processes of a part with their shares, `res2p=4 res2p_charged=3`."""
+    return [f"{name}={share}" for name, share in config.dataset.parts[part].processes.items()]
+
+
+def batches_per_shard(config: Config, part: str) -> int:
+    """Return how many batches give the events of a shard of the container backend."""
+    events = config.generation.containers.events_per_shard[part]
+    return -(-events // config.generation.events_per_batch)
 
 
 def parse_shares(processes: Sequence[str]) -> dict[str, int]:

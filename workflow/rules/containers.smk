@@ -7,12 +7,13 @@ OUTPUT: hard_process/<process>/library.json and the archives of events that it l
 """
 
 from generation.external.points import has_hard_process
+from workflow.batches import batches_per_shard, format_shares
 from workflow.software import ENVIRONMENT, image, python_path, refuse_missing_programs
 
 containers = run_config.generation.containers
 blocks = range(containers.hard_process_jobs)
-jobs = range(containers.jobs_per_shard)
-# MadGraph's name of a process: the part that holds it decides how many events it has to make.
+jobs = [f"{job:02d}" for job in range(containers.jobs_per_shard)]
+# The part that holds a process decides how many events it has to make.
 part_of = {
     process: name
     for name, part in run_config.dataset.parts.items()
@@ -42,19 +43,6 @@ wildcard_constraints:
     model="|".join(containers.models) or "none",
     block=r"\d{4}",
     job=r"\d{2}",
-
-
-def shares(part):
-    """Return the processes of a part with their shares, `res2p=4 res2p_charged=3`."""
-    processes = run_config.dataset.parts[part].processes
-    return [f"{name}={share}" for name, share in processes.items()]
-
-
-def batches(part):
-    """Return how many batches a shard of a part has."""
-    return -(
-        -containers.events_per_shard[part] // run_config.generation.events_per_batch
-    )
 
 
 localrules:
@@ -121,11 +109,15 @@ rule hard_process_plan:
     log:
         paths.log("hard_process_plan/{process}"),
     params:
-        processes=lambda wildcards: shares(part_of[wildcards.process]),
+        processes=lambda wildcards: format_shares(
+            run_config, part_of[wildcards.process]
+        ),
         shards=lambda wildcards: (
             run_config.dataset.parts[part_of[wildcards.process]].shards
         ),
-        batches=lambda wildcards: batches(part_of[wildcards.process]),
+        batches=lambda wildcards: batches_per_shard(
+            run_config, part_of[wildcards.process]
+        ),
         events_per_batch=run_config.generation.events_per_batch,
         seed=run_config.seed,
         fingerprint=lambda wildcards: hard_process_fingerprints[wildcards.process],
@@ -256,9 +248,9 @@ rule delphes:
         runtime=lambda wildcards, attempt: 180 * attempt,
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
     params:
-        processes=lambda wildcards: shares(wildcards.part),
+        processes=lambda wildcards: format_shares(run_config, wildcards.part),
         index=lambda wildcards: int(wildcards.index),
-        batches=lambda wildcards: batches(wildcards.part),
+        batches=lambda wildcards: batches_per_shard(run_config, wildcards.part),
         job=lambda wildcards: int(wildcards.job),
         jobs=len(jobs),
         seed=run_config.seed,
@@ -314,17 +306,12 @@ rule ntuplize:
         " 2>&1 | tee {log}"
 
 
-def of_jobs(pattern):
-    """Return the files of all jobs of a shard; its own wildcards stay."""
-    return expand(pattern, job=[f"{job:02d}" for job in jobs], allow_missing=True)
-
-
 rule merge_shard:
     """Join a shard's jets, take as many as it holds, shuffle and write them."""
     input:
-        jets=of_jobs(paths.jets),
-        jet_ledgers=of_jobs(f"{paths.jets}.json"),
-        event_ledgers=of_jobs(f"{paths.events}.json"),
+        jets=expand(paths.jets, job=jobs, allow_missing=True),
+        jet_ledgers=expand(f"{paths.jets}.json", job=jobs, allow_missing=True),
+        event_ledgers=expand(f"{paths.events}.json", job=jobs, allow_missing=True),
     output:
         shard=paths.shard,
         ledger=f"{paths.shard}.json",
