@@ -35,7 +35,7 @@ def set_pileup(detector: Detector, mean: float) -> None:
     """Change the mean number of pile-up interactions."""
     for module in detector.modules:
         if module.config.type == "PileUpMerger":
-            module.mean = mean
+            module.interactions = mean
 
 
 def measure(

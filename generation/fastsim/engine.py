@@ -18,9 +18,10 @@ from provenance.errors import UserError
 if TYPE_CHECKING:
     from generation.pileup import PileupLibrary
 
-# Events processed at a time: enough to hide the cost of calls, few enough for the memory at 200
-# pile-up interactions. Part of the definition of a batch's random numbers.
-CHUNK = 10
+# Interactions, pile-up included, and events processed at a time: enough to hide the cost of calls,
+# few enough for the memory. Part of the definition of a batch's random numbers.
+CHUNK_INTERACTIONS = 1300
+CHUNK_EVENTS = 50
 
 UNKNOWN_CHARGE = -999
 STABLE = 1
@@ -71,12 +72,18 @@ class Detector:
             Branch name to branch, in the order of the card's TreeWriter; every event of the
             record is in each of them.
         """
-        starts = range(0, max(record.n_events, 1), CHUNK)
+        size = self.events_per_chunk
         chunks = [
-            self._simulate_chunk(record.select_events(start, start + CHUNK), rng)
-            for start in starts
+            self._simulate_chunk(record.select_events(start, start + size), rng)
+            for start in range(0, max(record.n_events, 1), size)
         ]
         return {name: concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+    @property
+    def events_per_chunk(self) -> int:
+        """How many events are processed at a time."""
+        interactions = 1.0 + sum(module.interactions for module in self.modules)
+        return max(1, min(CHUNK_EVENTS, round(CHUNK_INTERACTIONS / interactions)))
 
     def start(self, record: GeneratorRecord, rng: np.random.Generator) -> EventStore:
         """Return the event store that the first module sees."""

@@ -81,7 +81,14 @@ class Module:
     ----------
     config
         The module's entry in the card.
+
+    Attributes
+    ----------
+    interactions
+        Mean number of interactions that the module adds to each event.
     """
+
+    interactions = 0.0
 
     def __init__(self, config: ModuleConfig) -> None:
         self.config = config

@@ -5,9 +5,11 @@ of constituents of a jet, where building a FastJet object for each jet would dom
 """
 
 import math
+from typing import NamedTuple
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 # FastJet's rapidity of a momentum along the beam starts here.
 MAX_RAPIDITY = 1e5
@@ -18,7 +20,6 @@ CAMBRIDGE_AACHEN = 0.0
 KT = 1.0
 
 EVERYTHING = 1e3  # FastJet's largest radius: all constituents end in one jet
-NO_PRUNING = math.inf
 
 
 @numba.njit(cache=True)
@@ -40,55 +41,102 @@ def delta_phi(first, second):
     return min(delta, 2.0 * math.pi - delta)
 
 
-@numba.njit(cache=True)
-def cluster(constituents, power, radius, pruning_radius, pruning_fraction):
-    """Cluster the constituents of a jet.
+class Clusterings(NamedTuple):
+    """How the constituents of each jet were recombined.
+
+    The nodes of jet `i` are rows `start[i]` to `end[i]`: its constituents, then the results of the
+    recombinations in their order.
+
+    Attributes
+    ----------
+    momenta
+        (nodes, 4) px, py, pz, E in GeV.
+    parents
+        (nodes, 2) the rows that each was made of; -1 for constituents, and in place of what was
+        dropped.
+    child
+        (nodes,) the row that each became part of, -1 for inclusive jets.
+    start, members, end
+        (jets,) first node, number of constituents, node after the last.
+    """
+
+    momenta: NDArray[np.float64]
+    parents: NDArray[np.int64]
+    child: NDArray[np.int64]
+    start: NDArray[np.int64]
+    members: NDArray[np.int64]
+    end: NDArray[np.int64]
+
+
+def cluster(
+    constituents: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    power: float,
+    radius: float,
+    pruning_radius: NDArray[np.float64] | None = None,
+    pruning_fraction: float = 0.0,
+) -> Clusterings:
+    """Cluster the constituents of each jet.
 
     Parameters
     ----------
-    constituents
-        (n, 4) px, py, pz, E in GeV.
+    constituents, offsets
+        (n, 4) px, py, pz, E in GeV, and the rows of each jet.
     power
         `CAMBRIDGE_AACHEN` or `KT`.
     radius
         Radius parameter.
     pruning_radius, pruning_fraction
-        Recombinations farther apart than the radius whose softer side has less than the fraction
-        of the common pT drop that side (pruning, arXiv:0912.0033). `NO_PRUNING` recombines all.
+        Recombinations farther apart than the radius of the jet whose softer side has less than
+        the fraction of the common pT drop that side (pruning, arXiv:0912.0033).
 
     Returns
     -------
-    momenta
-        (nodes, 4): the constituents, then the results of the recombinations in their order.
-    parents
-        (nodes, 2): what each node was made of; -1 for constituents, and in place of what was
-        dropped.
-    child
-        (nodes,): the node that each became part of, -1 for jets.
-    jets
-        The nodes that are inclusive jets.
+    Clusterings
+        The histories.
     """
-    # Loops instead of assignments to slices: numba compiles them in a tenth of the time.
-    n = len(constituents)
-    size = max(2 * n - 1, 0)
-    momenta = np.empty((size, 4))
-    for i in range(n):
-        for axis in range(4):
-            momenta[i, axis] = constituents[i, axis]
-    parents = np.empty((size, 2), np.int64)
-    child = np.empty(size, np.int64)
-    for i in range(size):
-        parents[i, 0] = parents[i, 1] = child[i] = -1
-    jets = np.empty(n, np.int64)
-    n_jets = 0
+    if pruning_radius is None:
+        pruning_radius = np.full(len(offsets) - 1, np.inf)
+    members = np.diff(offsets)
+    # n constituents make n - 1 recombinations at most.
+    start = np.concatenate(([0], np.cumsum(np.maximum(2 * members - 1, 0))))
+    arrays = _cluster_jets(
+        constituents, offsets, start, power, radius, pruning_radius, pruning_fraction
+    )
+    return Clusterings(*arrays[:3], start[:-1], members, arrays[3])
 
+
+@numba.njit(cache=True)
+def _cluster_jets(constituents, offsets, start, power, radius, pruning_radius, pruning_fraction):
+    momenta = np.zeros((start[-1], 4))
+    parents = np.full((start[-1], 2), -1)
+    child = np.full(start[-1], -1)
+    end = np.empty(len(offsets) - 1, np.int64)
+    for jet in range(len(end)):
+        n = offsets[jet + 1] - offsets[jet]
+        first = start[jet]
+        for i in range(n):
+            for axis in range(4):
+                momenta[first + i, axis] = constituents[offsets[jet] + i, axis]
+        end[jet] = first
+        if n > 0:
+            end[jet] = _recombine(
+                momenta, parents, child, first, n, power, radius,
+                pruning_radius[jet], pruning_fraction,
+            )  # fmt: skip
+    return momenta, parents, child, end
+
+
+@numba.njit(cache=True)
+def _recombine(momenta, parents, child, start, n, power, radius, pruning_radius, pruning_fraction):
+    """Recombine the n nodes from `start` on; return the row after the last new one."""
     # What is left to recombine lies side by side: its node, rapidity and azimuth, momentum factor
     # of the distance, nearest neighbour among the rest, and ΔR² to it.
     node_of, nearest = np.empty(n, np.int64), np.empty(n, np.int64)
     rap, phi, scale, gap = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
     for i in range(n):
-        node_of[i] = i
-        rap[i], phi[i], scale[i] = _place(momenta, i, power)
+        node_of[i] = start + i
+        rap[i], phi[i], scale[i] = _place(momenta, start + i, power)
     for i in range(n):
         nearest[i], gap[i] = _find_nearest(i, i, rap, phi, radius)
         for j in range(i):
@@ -96,13 +144,11 @@ def cluster(constituents, power, radius, pruning_radius, pruning_fraction):
             if distance2 < gap[j]:
                 nearest[j], gap[j] = i, distance2
 
-    left, made = n, n
+    left, made = n, start + n
     while left > 0:
         i = _closest(left, scale, nearest, gap)
         j = nearest[i]
         if j == BEAM:
-            jets[n_jets] = node_of[i]
-            n_jets += 1
             gone = i
         else:
             gone = max(i, j)
@@ -133,7 +179,7 @@ def cluster(constituents, power, radius, pruning_radius, pruning_fraction):
                     distance2 = _distance2(k, merged, rap, phi)
                     if distance2 < gap[k]:
                         nearest[k], gap[k] = merged, distance2
-    return momenta[:made], parents[:made], child[:made], jets[:n_jets]
+    return made
 
 
 @numba.njit(cache=True)

@@ -10,12 +10,13 @@ import math
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from generation.fastsim.reclustering import (
     CAMBRIDGE_AACHEN,
     EVERYTHING,
     KT,
-    NO_PRUNING,
+    Clusterings,
     cluster,
     delta_phi,
     rapidity,
@@ -27,9 +28,16 @@ MAX_SUBJETS = 5
 AXES_STEPS = 1000
 AXES_ACCURACY = 1e-4
 
+Groomed = tuple[NDArray[np.float64], NDArray[np.int32]]
 
-@numba.njit(cache=True)
-def soft_drop(constituents, offsets, symmetry_cut, beta, radius):
+
+def soft_drop(
+    constituents: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    symmetry_cut: float,
+    beta: float,
+    radius: float,
+) -> Groomed:
     """Groom jets by soft drop (arXiv:1402.2657) on their Cambridge/Aachen history.
 
     Parameters
@@ -44,28 +52,18 @@ def soft_drop(constituents, offsets, symmetry_cut, beta, radius):
     momenta, counts
         The groomed jets; see the module.
     """
-    momenta, counts = _nothing(len(offsets) - 1)
-    for jet in range(len(counts)):
-        members = constituents[offsets[jet] : offsets[jet + 1]]
-        if len(members) == 0:
-            continue
-        nodes, parents, _, jets = cluster(members, CAMBRIDGE_AACHEN, EVERYTHING, NO_PRUNING, 0.0)
-        node = jets[0]
-        while parents[node, 0] >= 0:
-            first, second = parents[node, 0], parents[node, 1]
-            first_pt = math.hypot(nodes[first, 0], nodes[first, 1])
-            second_pt = math.hypot(nodes[second, 0], nodes[second, 1])
-            distance = _distance(nodes, first, second)
-            symmetry = min(first_pt, second_pt) / (first_pt + second_pt)
-            if symmetry > symmetry_cut * (distance / radius) ** beta:
-                break
-            node = first if first_pt >= second_pt else second
-        counts[jet] = _store(nodes, parents, node, momenta, jet)
-    return momenta, counts
+    history = cluster(constituents, offsets, CAMBRIDGE_AACHEN, EVERYTHING)
+    nodes = _descend(history.momenta, history.parents, history.end - 1, symmetry_cut, beta, radius)
+    return _with_parents(history, nodes)
 
 
-@numba.njit(cache=True)
-def prune(constituents, offsets, radius, radius_factor, symmetry_cut):
+def prune(
+    constituents: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    radius: float,
+    radius_factor: float,
+    symmetry_cut: float,
+) -> Groomed:
     """Groom jets by pruning (arXiv:0912.0033) in a Cambridge/Aachen clustering.
 
     Parameters
@@ -84,24 +82,27 @@ def prune(constituents, offsets, radius, radius_factor, symmetry_cut):
     momenta, counts
         The pruned jets; see the module.
     """
-    momenta, counts = _nothing(len(offsets) - 1)
-    for jet in range(len(counts)):
-        members = constituents[offsets[jet] : offsets[jet + 1]]
-        if len(members) == 0:
-            continue
-        px, py, pz, e = _sum(members)
-        mass = math.sqrt(max(0.0, e * e - px * px - py * py - pz * pz))
-        cut = radius_factor * 2.0 * mass / max(math.hypot(px, py), 1e-300)
-        nodes, parents, _, jets = cluster(members, CAMBRIDGE_AACHEN, radius, cut, symmetry_cut)
-        node = _hardest(nodes, jets)
-        while parents[node, 0] >= 0 and parents[node, 1] < 0:
-            node = parents[node, 0]
-        counts[jet] = _store(nodes, parents, node, momenta, jet)
-    return momenta, counts
+    total = _sum(constituents, _owners(np.diff(offsets)), len(offsets) - 1)
+    mass2 = total[:, 3] ** 2 - (total[:, :3] ** 2).sum(axis=1)
+    cut = radius_factor * 2.0 * np.sqrt(np.maximum(mass2, 0.0)) / np.maximum(_pt(total), 1e-300)
+    history = cluster(constituents, offsets, CAMBRIDGE_AACHEN, radius, cut, symmetry_cut)
+    found, owner = _inclusive_jets(history)
+    order = np.lexsort((-_pt(history.momenta[found]), owner))
+    nodes = found[order][np.searchsorted(owner, np.arange(len(history.start)))]
+    while True:  # down to the last recombination that dropped nothing
+        parents = history.parents[nodes]
+        dropped = (parents[:, 0] >= 0) & (parents[:, 1] < 0)
+        if not dropped.any():
+            return _with_parents(history, nodes)
+        nodes = np.where(dropped, parents[:, 0], nodes)
 
 
-@numba.njit(cache=True)
-def trim(constituents, offsets, radius, fraction):
+def trim(
+    constituents: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    radius: float,
+    fraction: float,
+) -> Groomed:
     """Groom jets by trimming (arXiv:0912.1342) with kT subjets.
 
     Parameters
@@ -118,28 +119,22 @@ def trim(constituents, offsets, radius, fraction):
     momenta, counts
         The trimmed jets; see the module.
     """
-    momenta, counts = _nothing(len(offsets) - 1)
-    for jet in range(len(counts)):
-        members = constituents[offsets[jet] : offsets[jet + 1]]
-        px, py, _, _ = _sum(members)
-        least = fraction * math.hypot(px, py)
-        nodes, _, _, jets = cluster(members, KT, radius, NO_PRUNING, 0.0)
-        kept = 0
-        for k in range(len(jets)):
-            node = jets[k]
-            if math.hypot(nodes[node, 0], nodes[node, 1]) >= least:
-                jets[kept] = node
-                kept += 1
-        for k in range(kept):
-            for axis in range(4):
-                momenta[jet, 0, axis] += nodes[jets[k], axis]
-        counts[jet] = kept
-        _store_hardest(nodes, jets, kept, momenta, jet)
-    return momenta, counts
+    n_jets = len(offsets) - 1
+    total = _sum(constituents, _owners(np.diff(offsets)), n_jets)
+    history = cluster(constituents, offsets, KT, radius)
+    found, owner = _inclusive_jets(history)
+    kept = _pt(history.momenta[found]) >= fraction * _pt(total)[owner]
+    subjets, owner = history.momenta[found[kept]], owner[kept]
+    return _groomed(_sum(subjets, owner, n_jets), subjets, owner)
 
 
-@numba.njit(cache=True)
-def n_subjettiness(constituents, offsets, radius, beta, minimise):
+def n_subjettiness(
+    constituents: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    radius: float,
+    beta: float,
+    minimise: bool,
+) -> NDArray[np.float64]:
     """Return τ₁ … τ₅ of jets (arXiv:1011.2268) with exclusive kT axes and the normalised measure.
 
     Parameters
@@ -156,36 +151,117 @@ def n_subjettiness(constituents, offsets, radius, beta, minimise):
     numpy.ndarray
         (jets, 5) float64; 0 where there are not more constituents than axes.
     """
-    taus = np.zeros((len(offsets) - 1, MAX_SUBJETS))
-    for jet in range(len(taus)):
-        members = constituents[offsets[jet] : offsets[jet + 1]]
-        n = len(members)
-        if n < 2:
-            continue
-        nodes, _, child, _ = cluster(members, KT, EVERYTHING, NO_PRUNING, 0.0)
-        rap, phi, pt = np.empty(len(nodes)), np.empty(len(nodes)), np.empty(len(nodes))
-        for node in range(len(nodes)):
-            px, py = nodes[node, 0], nodes[node, 1]
-            rap[node] = rapidity(px, py, nodes[node, 2], nodes[node, 3])
-            phi[node] = math.atan2(py, px)
-            pt[node] = math.hypot(px, py)
+    history = cluster(constituents, offsets, KT, EVERYTHING)
+    return _taus(
+        history.momenta, history.child, history.start, history.members, radius, beta, minimise
+    )
+
+
+def _pt(momenta: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.hypot(momenta[:, 0], momenta[:, 1])
+
+
+def _owners(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.repeat(np.arange(len(counts)), counts)
+
+
+def _sum(
+    momenta: NDArray[np.float64], owner: NDArray[np.int64], n_jets: int
+) -> NDArray[np.float64]:
+    """Return the sum of the momenta of each owner."""
+    sums = [np.bincount(owner, weights=axis, minlength=n_jets) for axis in momenta.T]
+    return np.stack(sums, axis=1)
+
+
+def _inclusive_jets(history: Clusterings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the nodes that became part of nothing, and the jet that each was found in."""
+    owner = np.searchsorted(history.start, np.arange(len(history.child)), side="right") - 1
+    found = np.flatnonzero(
+        (history.child < 0) & (np.arange(len(history.child)) < history.end[owner])
+    )
+    return found, owner[found]
+
+
+def _with_parents(history: Clusterings, nodes: NDArray[np.int64]) -> Groomed:
+    """Return groomed jets that are nodes, with their parents as subjets; a particle has none."""
+    parents = history.parents[nodes]
+    owner = _owners(2 * (parents[:, 0] >= 0))
+    return _groomed(history.momenta[nodes], history.momenta[parents[parents >= 0]], owner)
+
+
+def _groomed(
+    jets: NDArray[np.float64], subjets: NDArray[np.float64], owner: NDArray[np.int64]
+) -> Groomed:
+    """Return jets with their hardest subjets behind them."""
+    momenta = np.zeros((len(jets), MAX_SUBJETS, 4))
+    momenta[:, 0] = jets
+    counts = np.bincount(owner, minlength=len(jets))
+    order = np.lexsort((-_pt(subjets), owner))
+    place = 1 + np.arange(len(order)) - (np.cumsum(counts) - counts)[owner]
+    stored = place < MAX_SUBJETS
+    momenta[owner[stored], place[stored]] = subjets[order[stored]]
+    return momenta, counts.astype(np.int32)
+
+
+@numba.njit(cache=True)
+def _descend(momenta, parents, nodes, symmetry_cut, beta, radius):
+    """Follow the harder parents of each node until both are hard enough; return the node there."""
+    for jet in range(len(nodes)):
+        node = nodes[jet]
+        while parents[node, 0] >= 0:
+            first, second = parents[node, 0], parents[node, 1]
+            first_pt = math.hypot(momenta[first, 0], momenta[first, 1])
+            second_pt = math.hypot(momenta[second, 0], momenta[second, 1])
+            symmetry = min(first_pt, second_pt) / max(first_pt + second_pt, 1e-300)
+            distance = _distance(momenta, first, second)
+            if symmetry > symmetry_cut * (distance / radius) ** beta:
+                break
+            node = first if first_pt >= second_pt else second
+        nodes[jet] = node
+    return nodes
+
+
+@numba.njit(cache=True)
+def _distance(momenta, first, second):
+    rapidities = np.empty(2)
+    for side, node in enumerate((first, second)):
+        rapidities[side] = rapidity(
+            momenta[node, 0], momenta[node, 1], momenta[node, 2], momenta[node, 3]
+        )
+    first_phi = math.atan2(momenta[first, 1], momenta[first, 0])
+    second_phi = math.atan2(momenta[second, 1], momenta[second, 0])
+    return math.hypot(rapidities[0] - rapidities[1], delta_phi(first_phi, second_phi))
+
+
+@numba.njit(cache=True)
+def _taus(momenta, child, start, members, radius, beta, minimise):
+    taus = np.zeros((len(start), MAX_SUBJETS))
+    rap, phi, pt = np.empty(len(child)), np.empty(len(child)), np.empty(len(child))
+    for node in range(len(child)):
+        px, py = momenta[node, 0], momenta[node, 1]
+        rap[node] = rapidity(px, py, momenta[node, 2], momenta[node, 3])
+        phi[node] = math.atan2(py, px)
+        pt[node] = math.hypot(px, py)
+    for jet in range(len(start)):
+        first, n = start[jet], members[jet]
+        last = first + n
         scale = 0.0
-        for i in range(n):
+        for i in range(first, last):
             scale += pt[i]
-        scale *= radius**beta
+        scale = max(scale * radius**beta, 1e-300)
         for n_axes in range(1, min(MAX_SUBJETS, n - 1) + 1):
             # With k axes, the last k - 1 recombinations are undone.
-            first_undone = 2 * n - n_axes
+            first_undone = first + 2 * n - n_axes
             axes = np.empty((2, n_axes))
             found = 0
-            for node in range(first_undone):
+            for node in range(first, first_undone):
                 if child[node] >= first_undone or child[node] < 0:
                     axes[0, found], axes[1, found] = rap[node], phi[node]
                     found += 1
             if minimise:
-                _minimise(rap[:n], phi[:n], pt[:n], axes, beta)
+                _minimise(rap[first:last], phi[first:last], pt[first:last], axes, beta)
             total = 0.0
-            for i in range(n):
+            for i in range(first, last):
                 total += pt[i] * _power(_nearest(rap[i], phi[i], axes)[1], 0.5 * beta)
             taus[jet, n_axes - 1] = total / scale
     return taus
@@ -243,68 +319,3 @@ def _power(value, exponent):
     if exponent == -0.5:
         return 1.0 / math.sqrt(value)
     return value**exponent
-
-
-@numba.njit(cache=True)
-def _nothing(n_jets):
-    return np.zeros((n_jets, MAX_SUBJETS, 4)), np.zeros(n_jets, np.int32)
-
-
-@numba.njit(cache=True)
-def _sum(momenta):
-    px, py, pz, e = 0.0, 0.0, 0.0, 0.0
-    for i in range(len(momenta)):
-        px += momenta[i, 0]
-        py += momenta[i, 1]
-        pz += momenta[i, 2]
-        e += momenta[i, 3]
-    return px, py, pz, e
-
-
-@numba.njit(cache=True)
-def _distance(nodes, first, second):
-    delta_rapidity = rapidity(
-        nodes[first, 0], nodes[first, 1], nodes[first, 2], nodes[first, 3]
-    ) - rapidity(nodes[second, 0], nodes[second, 1], nodes[second, 2], nodes[second, 3])
-    angle = delta_phi(
-        math.atan2(nodes[first, 1], nodes[first, 0]), math.atan2(nodes[second, 1], nodes[second, 0])
-    )
-    return math.hypot(delta_rapidity, angle)
-
-
-@numba.njit(cache=True)
-def _hardest(nodes, jets):
-    best = jets[0]
-    for k in range(len(jets)):
-        if math.hypot(nodes[jets[k], 0], nodes[jets[k], 1]) > math.hypot(
-            nodes[best, 0], nodes[best, 1]
-        ):
-            best = jets[k]
-    return best
-
-
-@numba.njit(cache=True)
-def _store(nodes, parents, node, momenta, jet):
-    """Store a groomed jet and its two parents; return the number of those, none of a particle."""
-    for axis in range(4):
-        momenta[jet, 0, axis] = nodes[node, axis]
-    if parents[node, 0] < 0:
-        return 0
-    _store_hardest(nodes, parents[node], 2, momenta, jet)
-    return 2
-
-
-@numba.njit(cache=True)
-def _store_hardest(nodes, subjets, count, momenta, jet):
-    """Store the hardest of the first `count` subjets after the jet itself, by falling pT."""
-    for place in range(1, min(count, MAX_SUBJETS - 1) + 1):
-        best, hardest = 0, -1.0
-        for k in range(count):
-            if subjets[k] < 0:
-                continue
-            pt2 = nodes[subjets[k], 0] ** 2 + nodes[subjets[k], 1] ** 2
-            if pt2 > hardest:
-                best, hardest = k, pt2
-        for axis in range(4):
-            momenta[jet, place, axis] = nodes[subjets[best], axis]
-        subjets[best] = -1  # taken

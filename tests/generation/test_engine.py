@@ -15,7 +15,6 @@ from detector_events import (
 )
 
 from generation.delphes_file import read_generator_records
-from generation.fastsim import engine
 from generation.fastsim.card import read_card
 from generation.fastsim.engine import Detector
 from generation.pileup import PileupLibrary, build_library
@@ -36,7 +35,7 @@ def events(branch):
 
 
 def test_every_event_is_in_every_branch(detector):
-    sizes = np.random.default_rng(2).integers(0, 150, 2 * engine.CHUNK + 3)
+    sizes = np.random.default_rng(2).integers(0, 150, 2 * detector.events_per_chunk + 3)
     sizes[[0, 5, -1]] = 0
     branches = simulate(detector, random_record(np.random.default_rng(2), sizes, jet=True))
     assert {events(branch) for branch in branches.values()} == {len(sizes)}

@@ -33,8 +33,8 @@ class PileUpMerger(Module):
         self.particle_output = config.text("ParticleOutputArray", "stableParticles")
         self.vertex_output = config.text("VertexOutputArray", "vertices")
         self.distribution = config.integer("PileUpDistribution", POISSON)
-        self.mean = config.number("MeanPileUp", 10.0)
-        if self.mean < 0.0:
+        self.interactions = config.number("MeanPileUp", 10.0)
+        if self.interactions < 0.0:
             raise config.error("MeanPileUp", "is negative")
         self.beam_spot = [
             config.number(name, 0.0)
@@ -49,10 +49,11 @@ class PileUpMerger(Module):
 
     def run(self, store: EventStore) -> None:
         """Write the particles and the vertices of all interactions."""
-        if store.pileup is None and self.mean > 0.0:
+        if store.pileup is None and self.interactions > 0.0:
             raise UserError(
-                f"{self.config.path}: the card asks for {self.mean:g} pile-up interactions per "
-                "event; give a minimum-bias library (python -m generation pileup)"
+                f"{self.config.path}: the card asks for {self.interactions:g} pile-up "
+                "interactions per event; give a minimum-bias library "
+                "(python -m generation pileup)"
             )
         hard = self.array(store, self.input)
         counts = self._pileup_counts(store)
@@ -71,10 +72,10 @@ class PileUpMerger(Module):
 
     def _pileup_counts(self, store: EventStore) -> NDArray[np.int64]:
         if self.distribution == UNIFORM:
-            return store.rng.integers(0, int(2 * self.mean) + 1, store.n_events)
+            return store.rng.integers(0, int(2 * self.interactions) + 1, store.n_events)
         if self.distribution == FIXED:
-            return np.full(store.n_events, int(self.mean))
-        return store.rng.poisson(self.mean, store.n_events)
+            return np.full(store.n_events, int(self.interactions))
+        return store.rng.poisson(self.interactions, store.n_events)
 
 
 class VertexDensity:
