@@ -33,6 +33,10 @@ class SimpleCalorimeter(Module):
     significantly, the excess becomes a neutral tower and the tracks stay as they are; otherwise
     the tracks are scaled to the combination of both measurements. Tracks that leave no energy
     here pass.
+
+    The fraction of a neutral tower's energy that is not pile-up is what its name says. Delphes 3.5
+    looks the energy fractions of neutral particles up in the list of the tracks, and beyond its
+    end, so that its `HardEnergyFraction` and `IsPU` of neutral towers hold chance values.
     """
 
     def __init__(self, config: ModuleConfig) -> None:
