@@ -16,6 +16,7 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,25 +51,26 @@ def synthetic_batch(jets: int, rng: np.random.Generator) -> Batch:
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def weaver_network() -> nn.Module:
-    """Return weaver's network as Sophon's public files configure it."""
+def weaver_network(**changes: Any) -> nn.Module:
+    """Return weaver's network as Sophon's public files configure it, with changes."""
     try:
         from weaver.nn.model.ParticleTransformer import ParticleTransformer as WeaverTransformer
     except ImportError as error:
         raise SystemExit(f"weaver-core 0.5.3 is needed for the comparison ({error})") from None
     logging.disable(logging.INFO)
+    sophon: dict[str, Any] = {
+        "input_dim": FEATURES,
+        "num_classes": CLASSES,
+        "pair_input_dim": 4,
+        "use_pre_activation_pair": True,
+        "fc_params": [(512, 0.1)],
+        "trim": True,
+    }
 
     class Wrapper(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.mod = WeaverTransformer(
-                input_dim=FEATURES,
-                num_classes=CLASSES,
-                pair_input_dim=4,
-                use_pre_activation_pair=True,
-                fc_params=[(512, 0.1)],
-                trim=True,
-            )
+            self.mod = WeaverTransformer(**(sophon | changes))
 
         def forward(self, features: Tensor, vectors: Tensor, mask: Tensor) -> Tensor:
             return self.mod(features.mT, v=vectors.mT, mask=mask[:, None])

@@ -48,6 +48,9 @@ class DataConfig(_Section):
     jets_per_epoch: int | None = Field(
         None, gt=0, description="jets between validations; null: as many as the split holds"
     )
+    validation_jets: int | None = Field(
+        None, gt=0, description="jets per validation, of all parts alike; null: the whole split"
+    )
     selection: Selection = Selection()
     train_jets: int | None = Field(
         None, gt=0, description="train on so few jets, before the selection; null: on all"

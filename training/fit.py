@@ -106,6 +106,7 @@ def make_trainer(
         precision=run.precision,
         max_epochs=config.epochs,
         limit_train_batches=data.steps_per_epoch(device_count(run)),
+        limit_val_batches=data.validation_steps(device_count(run)),
         gradient_clip_val=config.optimizer.gradient_clip,
         num_sanity_val_steps=0,
         # The streams hand every device its own jets.

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning import LightningDataModule
 from torch import distributed
@@ -12,7 +13,7 @@ from ntuplizer.labels import LABELS
 from provenance.errors import UserError
 from training.config import DataConfig
 from training.data.shards import RowGroup, list_row_groups, list_shards, thin
-from training.data.stream import Batch, Cursor, EvaluationStream, TrainingStream
+from training.data.stream import Batch, Cursor, EvaluationStream, TrainingStream, interleave
 from training.data.weights import SamplingWeights
 
 
@@ -50,6 +51,8 @@ class JetData(LightningDataModule):
             split: list_row_groups(list_shards(manifest, split, labels), config.label)
             for split in ("train", "val")
         }
+        # A validation that stops early has seen all parts alike.
+        self.groups["val"] = interleave(self.groups["val"], np.random.default_rng(seed))
         if config.train_jets is not None:
             self.groups["train"] = thin(self.groups["train"], config.train_jets)
 
@@ -57,6 +60,11 @@ class JetData(LightningDataModule):
         """Return how many batches each of `devices` trains on between validations."""
         jets = self.config.jets_per_epoch or sum(group.rows for group in self.groups["train"])
         return -(-jets // (self.config.batch_size * devices))
+
+    def validation_steps(self, devices: int) -> int | float:
+        """Return how many batches each of `devices` validates on, 1.0 for all there are."""
+        jets = self.config.validation_jets
+        return 1.0 if jets is None else -(-jets // (self.config.batch_size * devices))
 
     def train_dataloader(self) -> "TrainingLoader":
         """Return the endless training loader."""
