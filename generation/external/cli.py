@@ -1,4 +1,4 @@
-"""Command line: `python -m generation.external process-directory|hard-process|library|pileup`."""
+"""Command line of the container backend: `python -m generation.external --help`."""
 
 import argparse
 from collections.abc import Sequence
@@ -15,12 +15,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     parser = argparse.ArgumentParser(prog="python -m generation.external", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
+    _add_fetch(commands)
     _add_process_directory(commands)
     _add_hard_process(commands)
     _add_library(commands)
     _add_pileup(commands)
     options = parser.parse_args(arguments)
     options.run(options)
+
+
+def _add_fetch(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("fetch", help="a model archive, checked")
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--sha256", required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.set_defaults(run=_run_fetch)
+
+
+def _run_fetch(options: argparse.Namespace) -> None:
+    from generation.external.fetch import fetch
+
+    fetch(options.url, options.sha256, options.output)
 
 
 def _add_process_directory(commands: argparse._SubParsersAction) -> None:

@@ -319,10 +319,11 @@ def test_a_fetched_model_must_have_its_checksum(tmp_path):
         }
         # Programs are not needed to fetch a model, but the check of the PATH comes first.
         result = snakemake(
-            tmp_path, target, "--cores", "1", "--retries", "0", "--sdm", "env-modules",
+            tmp_path, target, "--cores", "1", "--sdm", "env-modules",
             config=config,
         )  # fmt: skip
         assert result.returncode == code, result.stderr
+        assert (f"not {digest} as configured" in result.stderr) == (code == 1)
         assert (tmp_path / target).exists() == (code == 0)
 
 

@@ -22,7 +22,7 @@ TARGETS = [f"results/mini/dataset/Res34P_{index:04d}.parquet" for index in range
 PILEUP = "results/mini/pileup/minbias.arrow"
 PATIENCE = 200
 # Not enough address space for a shard, enough for Snakemake itself.
-LITTLE_MEMORY = 1_200_000_000
+LITTLE_MEMORY = 900_000_000
 
 
 @pytest.fixture(scope="module")

@@ -54,18 +54,17 @@ localrules:
 rule ufo_model:
     """Fetch a model that MadGraph does not bring with it; a wrong checksum is an error."""
     output:
-        ensure(
-            paths.model,
-            sha256=lambda wildcards: containers.models[wildcards.model].sha256,
-        ),
+        paths.model,
     log:
         paths.log("ufo_model/{model}"),
-    retries: 2
     params:
         url=lambda wildcards: containers.models[wildcards.model].url,
+        sha256=lambda wildcards: containers.models[wildcards.model].sha256,
     shell:
-        "curl --fail --location --silent --show-error"
-        " --output {output} {params.url:q}"
+        "python -m generation.external fetch"
+        " --url {params.url:q}"
+        " --sha256 {params.sha256}"
+        " --output {output}"
         " 2>&1 | tee {log}"
 
 
