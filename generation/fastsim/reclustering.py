@@ -22,7 +22,7 @@ KT = 1.0
 EVERYTHING = 1e3  # FastJet's largest radius: all constituents end in one jet
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def rapidity(px, py, pz, e):
     """Return the rapidity as FastJet's PseudoJet defines it, finite for every momentum."""
     pt2 = px * px + py * py
@@ -34,7 +34,7 @@ def rapidity(px, py, pz, e):
     return -value if pz > 0.0 else value
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def delta_phi(first, second):
     """Return the smaller angle between two azimuths, at most a turn apart."""
     delta = abs(first - second)
@@ -100,40 +100,41 @@ def cluster(
     members = np.diff(offsets)
     # n constituents make n - 1 recombinations at most.
     start = np.concatenate(([0], np.cumsum(np.maximum(2 * members - 1, 0))))
-    arrays = _cluster_jets(
-        constituents, offsets, start, power, radius, pruning_radius, pruning_fraction
-    )
-    return Clusterings(*arrays[:3], start[:-1], members, arrays[3])
-
-
-@numba.njit(cache=True)
-def _cluster_jets(constituents, offsets, start, power, radius, pruning_radius, pruning_fraction):
     momenta = np.zeros((start[-1], 4))
-    parents = np.full((start[-1], 2), -1)
-    child = np.full(start[-1], -1)
-    end = np.empty(len(offsets) - 1, np.int64)
+    parents, child = np.full((start[-1], 2), -1), np.full(start[-1], -1)
+    momenta[np.repeat(start[:-1] - offsets[:-1], members) + np.arange(offsets[-1])] = constituents
+    most = members.max(initial=0)
+    end = np.empty(len(members), np.int64)
+    _cluster_jets(
+        momenta, parents, child, start[:-1], members, end, power, radius,
+        pruning_radius, pruning_fraction, np.empty((4, most)), np.empty((2, most), np.int64),
+    )  # fmt: skip
+    return Clusterings(momenta, parents, child, start[:-1], members, end)
+
+
+# Arrays come from outside and divisions go unchecked because both take long to compile.
+@numba.njit(cache=True, error_model="numpy")
+def _cluster_jets(
+    momenta, parents, child, start, members, end, power, radius,
+    pruning_radius, pruning_fraction, scratch, places,
+):  # fmt: skip
     for jet in range(len(end)):
-        n = offsets[jet + 1] - offsets[jet]
-        first = start[jet]
-        for i in range(n):
-            for axis in range(4):
-                momenta[first + i, axis] = constituents[offsets[jet] + i, axis]
-        end[jet] = first
-        if n > 0:
-            end[jet] = _recombine(
-                momenta, parents, child, first, n, power, radius,
-                pruning_radius[jet], pruning_fraction,
-            )  # fmt: skip
-    return momenta, parents, child, end
+        end[jet] = _recombine(
+            momenta, parents, child, start[jet], members[jet], power, radius,
+            pruning_radius[jet], pruning_fraction, scratch, places,
+        )  # fmt: skip
 
 
-@numba.njit(cache=True)
-def _recombine(momenta, parents, child, start, n, power, radius, pruning_radius, pruning_fraction):
+@numba.njit(cache=True, error_model="numpy")
+def _recombine(
+    momenta, parents, child, start, n, power, radius,
+    pruning_radius, pruning_fraction, scratch, places,
+):  # fmt: skip
     """Recombine the n nodes from `start` on; return the row after the last new one."""
     # What is left to recombine lies side by side: its node, rapidity and azimuth, momentum factor
     # of the distance, nearest neighbour among the rest, and ΔR² to it.
-    node_of, nearest = np.empty(n, np.int64), np.empty(n, np.int64)
-    rap, phi, scale, gap = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    rap, phi, scale, gap = scratch[0], scratch[1], scratch[2], scratch[3]
+    node_of, nearest = places[0], places[1]
     for i in range(n):
         node_of[i] = start + i
         rap[i], phi[i], scale[i] = _place(momenta, start + i, power)
@@ -182,7 +183,7 @@ def _recombine(momenta, parents, child, start, n, power, radius, pruning_radius,
     return made
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _place(momenta, node, power):
     """Return rapidity, azimuth and the factor of kT (pT²) or Cambridge/Aachen (1) distances."""
     px, py = momenta[node, 0], momenta[node, 1]
@@ -191,7 +192,7 @@ def _place(momenta, node, power):
     return y, math.atan2(py, px), factor
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _distance2(i, j, rap, phi):
     """Return ΔR² of two places."""
     delta_rapidity = rap[i] - rap[j]
@@ -199,7 +200,7 @@ def _distance2(i, j, rap, phi):
     return delta_rapidity * delta_rapidity + angle * angle
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _find_nearest(i, left, rap, phi, radius):
     """Return the nearest other place within the radius, or the beam, and ΔR²."""
     nearest, shortest = BEAM, radius * radius
@@ -210,7 +211,7 @@ def _find_nearest(i, left, rap, phi, radius):
     return nearest, shortest
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _closest(left, scale, nearest, gap):
     """Return the place with the smallest distance measure."""
     best, shortest = 0, math.inf
@@ -223,7 +224,7 @@ def _closest(left, scale, nearest, gap):
     return best
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _veto(made, momenta, parents, fraction):
     """Drop the softer parent of a new node when its share of the pT is too small."""
     first, second = parents[made, 0], parents[made, 1]

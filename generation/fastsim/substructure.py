@@ -152,9 +152,12 @@ def n_subjettiness(
         (jets, 5) float64; 0 where there are not more constituents than axes.
     """
     history = cluster(constituents, offsets, KT, EVERYTHING)
-    return _taus(
-        history.momenta, history.child, history.start, history.members, radius, beta, minimise
-    )
+    taus = np.zeros((len(history.start), MAX_SUBJETS))
+    _measure(
+        history.momenta, history.child, history.start, history.members, radius, beta, minimise,
+        np.empty((3, len(history.child))), np.empty((5, MAX_SUBJETS)), taus,
+    )  # fmt: skip
+    return taus
 
 
 def _pt(momenta: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -203,7 +206,7 @@ def _groomed(
     return momenta, counts.astype(np.int32)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _descend(momenta, parents, nodes, symmetry_cut, beta, radius):
     """Follow the harder parents of each node until both are hard enough; return the node there."""
     for jet in range(len(nodes)):
@@ -221,97 +224,95 @@ def _descend(momenta, parents, nodes, symmetry_cut, beta, radius):
     return nodes
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _distance(momenta, first, second):
-    rapidities = np.empty(2)
-    for side, node in enumerate((first, second)):
-        rapidities[side] = rapidity(
-            momenta[node, 0], momenta[node, 1], momenta[node, 2], momenta[node, 3]
-        )
-    first_phi = math.atan2(momenta[first, 1], momenta[first, 0])
-    second_phi = math.atan2(momenta[second, 1], momenta[second, 0])
-    return math.hypot(rapidities[0] - rapidities[1], delta_phi(first_phi, second_phi))
+    first_rap, first_phi, _ = _place(momenta, first)
+    second_rap, second_phi, _ = _place(momenta, second)
+    return math.hypot(first_rap - second_rap, delta_phi(first_phi, second_phi))
 
 
-@numba.njit(cache=True)
-def _taus(momenta, child, start, members, radius, beta, minimise):
-    taus = np.zeros((len(start), MAX_SUBJETS))
-    rap, phi, pt = np.empty(len(child)), np.empty(len(child)), np.empty(len(child))
+@numba.njit(cache=True, error_model="numpy")
+def _place(momenta, node):
+    """Return rapidity, azimuth and pT."""
+    px, py = momenta[node, 0], momenta[node, 1]
+    rap = rapidity(px, py, momenta[node, 2], momenta[node, 3])
+    return rap, math.atan2(py, px), math.hypot(px, py)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _measure(momenta, child, start, members, radius, beta, minimise, points, axes, taus):
+    """Set τ; `points` and `axes` are scratch: rapidity, azimuth, pT, and sums for new axes."""
     for node in range(len(child)):
-        px, py = momenta[node, 0], momenta[node, 1]
-        rap[node] = rapidity(px, py, momenta[node, 2], momenta[node, 3])
-        phi[node] = math.atan2(py, px)
-        pt[node] = math.hypot(px, py)
+        points[0, node], points[1, node], points[2, node] = _place(momenta, node)
     for jet in range(len(start)):
         first, n = start[jet], members[jet]
-        last = first + n
         scale = 0.0
-        for i in range(first, last):
-            scale += pt[i]
+        for i in range(first, first + n):
+            scale += points[2, i]
         scale = max(scale * radius**beta, 1e-300)
         for n_axes in range(1, min(MAX_SUBJETS, n - 1) + 1):
             # With k axes, the last k - 1 recombinations are undone.
             first_undone = first + 2 * n - n_axes
-            axes = np.empty((2, n_axes))
             found = 0
             for node in range(first, first_undone):
                 if child[node] >= first_undone or child[node] < 0:
-                    axes[0, found], axes[1, found] = rap[node], phi[node]
+                    axes[0, found], axes[1, found] = points[0, node], points[1, node]
                     found += 1
             if minimise:
-                _minimise(rap[first:last], phi[first:last], pt[first:last], axes, beta)
+                _minimise(points, first, first + n, axes, n_axes, beta)
             total = 0.0
-            for i in range(first, last):
-                total += pt[i] * _power(_nearest(rap[i], phi[i], axes)[1], 0.5 * beta)
+            for i in range(first, first + n):
+                distance2 = _nearest(points, i, axes, n_axes)[1]
+                total += points[2, i] * _power(distance2, 0.5 * beta)
             taus[jet, n_axes - 1] = total / scale
-    return taus
 
 
-@numba.njit(cache=True)
-def _minimise(rap, phi, pt, axes, beta):
+@numba.njit(cache=True, error_model="numpy")
+def _minimise(points, first, last, axes, n_axes, beta):
     """Move axes to a minimum of τ: each to the weighted mean of the points nearest to it."""
-    n_axes = axes.shape[1]
-    sums = np.empty((3, n_axes))
     for _ in range(AXES_STEPS):
         for k in range(n_axes):
-            sums[0, k] = sums[1, k] = sums[2, k] = 0.0
-        for i in range(len(rap)):
-            k, distance2 = _nearest(rap[i], phi[i], axes)
-            weight = pt[i] * _power(AXES_ACCURACY**2 + distance2, 0.5 * beta - 1.0)
-            azimuth = phi[i]
+            axes[2, k] = axes[3, k] = axes[4, k] = 0.0
+        for i in range(first, last):
+            k, distance2 = _nearest(points, i, axes, n_axes)
+            weight = points[2, i] * _power(AXES_ACCURACY**2 + distance2, 0.5 * beta - 1.0)
+            azimuth = points[1, i]
             if azimuth - axes[1, k] > math.pi:
                 azimuth -= 2.0 * math.pi
             elif azimuth - axes[1, k] < -math.pi:
                 azimuth += 2.0 * math.pi
-            sums[0, k] += weight * rap[i]
-            sums[1, k] += weight * azimuth
-            sums[2, k] += weight
+            axes[2, k] += weight * points[0, i]
+            axes[3, k] += weight * azimuth
+            axes[4, k] += weight
         moved = 0.0
         for k in range(n_axes):
-            if sums[2, k] == 0.0:  # no point is nearest to this axis
+            if axes[4, k] == 0.0:  # no point is nearest to this axis
                 continue
-            new_rap, new_phi = sums[0, k] / sums[2, k], sums[1, k] / sums[2, k]
-            moved += math.hypot(axes[0, k] - new_rap, axes[1, k] - new_phi)
-            axes[0, k] = new_rap
-            axes[1, k] = new_phi - 2.0 * math.pi * round(new_phi / (2.0 * math.pi))
+            rap, phi = axes[2, k] / axes[4, k], axes[3, k] / axes[4, k]
+            moved += math.hypot(axes[0, k] - rap, axes[1, k] - phi)
+            if phi > math.pi:
+                phi -= 2.0 * math.pi
+            elif phi < -math.pi:
+                phi += 2.0 * math.pi
+            axes[0, k], axes[1, k] = rap, phi
         if moved <= AXES_ACCURACY * n_axes:
             return
 
 
-@numba.njit(cache=True)
-def _nearest(rap, phi, axes):
+@numba.njit(cache=True, error_model="numpy")
+def _nearest(points, i, axes, n_axes):
     """Return the axis nearest to a point, and ΔR²."""
     best, shortest = 0, math.inf
-    for k in range(axes.shape[1]):
-        delta_rapidity = rap - axes[0, k]
-        angle = delta_phi(phi, axes[1, k])
+    for k in range(n_axes):
+        delta_rapidity = points[0, i] - axes[0, k]
+        angle = delta_phi(points[1, i], axes[1, k])
         distance2 = delta_rapidity * delta_rapidity + angle * angle
         if distance2 < shortest:
             best, shortest = k, distance2
     return best, shortest
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _power(value, exponent):
     """Return value**exponent, quickly for the exponents of beta = 1."""
     if exponent == 0.5:

@@ -1,9 +1,6 @@
 """Clusters jets and measures their substructure (Delphes: FastJetFinder)."""
 
-import math
-
 import fastjet
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -182,13 +179,14 @@ def _sums(
     weight = np.sqrt(np.maximum(energy, 0.0))
     jet_energy = np.where(jets["e"] > 0.0, jets["e"], np.inf)
     direction = Candidates(jet_offsets, jets)
-    delta_eta, delta_phi = _widths(
-        direction["eta"], direction["phi"], jet_offsets, members["eta"], members["phi"], row_offsets
-    )
+    delta_eta = np.abs(direction["eta"][jet] - members["eta"])
+    delta_phi = np.abs(direction["phi"][jet] - members["phi"])
+    delta_phi = np.minimum(delta_phi, 2.0 * np.pi - delta_phi)
+    event = direction.event_of_row()
     return {
         "t": total(weight * members["t"]) / np.maximum(total(weight), 1e-300),
-        "delta_eta": delta_eta,
-        "delta_phi": delta_phi,
+        "delta_eta": _widest(delta_eta, row_offsets, event),
+        "delta_phi": _widest(delta_phi, row_offsets, event),
         "charge": total(charge).astype(np.int32),
         "n_charged": total(~neutral).astype(np.int32),
         "n_neutrals": total(neutral).astype(np.int32),
@@ -199,19 +197,16 @@ def _sums(
     }
 
 
-@numba.njit(cache=True)
-def _widths(eta, phi, jet_offsets, member_eta, member_phi, member_offsets):
-    """Return the largest |Δη| and |Δφ| between jet and constituent, over this and harder jets.
+def _widest(
+    distance: NDArray[np.float64], row_offsets: NDArray[np.int64], event: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the largest distance of a constituent, over this and the harder jets of the event.
 
-    Delphes does not start afresh with each jet of an event.
+    Delphes does not start afresh with each jet.
     """
-    delta_eta, delta_phi = np.zeros(len(eta)), np.zeros(len(eta))
-    for event in range(len(jet_offsets) - 1):
-        widest_eta, widest_phi = 0.0, 0.0
-        for jet in range(jet_offsets[event], jet_offsets[event + 1]):
-            for i in range(member_offsets[jet], member_offsets[jet + 1]):
-                widest_eta = max(widest_eta, abs(eta[jet] - member_eta[i]))
-                angle = abs(phi[jet] - member_phi[i])
-                widest_phi = max(widest_phi, min(angle, 2.0 * math.pi - angle))
-            delta_eta[jet], delta_phi[jet] = widest_eta, widest_phi
-    return delta_eta, delta_phi
+    if not len(event):
+        return np.zeros(0)
+    # Each event has a range of its own, so that one running maximum serves all of them.
+    shift = event * (1.0 + distance.max())
+    widest = np.maximum.reduceat(distance, row_offsets[:-1])
+    return np.maximum.accumulate(widest + shift) - shift
