@@ -137,12 +137,13 @@ class EventGenerator:
             When Pythia does not start, or fails 50 times as often as it is asked for events.
         """
         pythia, _kept = self._start(point, seed, self._densities, self._switch_on)
-        parts, made, failed = [], 0, 0
-        while made < n_events:
-            events = pythia.nextBatch(n_events - made, "none")
-            parts.append(_successful(events))
-            made += len(parts[-1])
-            failed += len(events) - len(parts[-1])
+        parts, missing, failed = [], n_events, 0
+        while missing:
+            made = _successful(pythia.nextBatch(missing, "none"))
+            if len(made):
+                parts.append(made)
+            failed += missing - len(made)
+            missing -= len(made)
             if failed > MOST_FAILURES * n_events:
                 raise RuntimeError(f"Pythia fails to generate {self.process.name} at {point}")
         normalised = not isinstance(self.process.hard_process, str)
@@ -169,7 +170,7 @@ class EventGenerator:
         Yields
         ------
         GeneratedBatch
-            With fewer events than were read where Pythia gave some up.
+            With fewer events than were read where Pythia gave some up; none where it gave up all.
         """
 
         def read(pythia: pythia8mc.Pythia) -> list[pythia8mc.PhysicsBase]:
@@ -182,6 +183,8 @@ class EventGenerator:
         for start in range(0, n_events, events_per_batch):
             wanted = min(events_per_batch, n_events - start)
             events = _successful(pythia.nextBatch(wanted, "none"))
+            if len(events) == 0:
+                continue
             yield self._batch(events, wanted - len(events), pythia.infoPython().sigmaGen())
 
     def _batch(self, events: ak.Array, failed: int, cross_section: float | None) -> GeneratedBatch:

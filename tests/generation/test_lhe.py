@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import uproot
 
+from generation import simulate as simulate_module
 from generation.madgraph import check_lhe
 from generation.process import load_process
 from generation.simulate import simulate_lhe
@@ -187,3 +188,14 @@ def test_mistake_leaves_no_file(heft, tmp_path, generator_card):
     with pytest.raises(UserError):
         simulate_lhe("res2p", path, None, 0, tmp_path / "out" / "x.root", card=generator_card)
     assert not (tmp_path / "out").exists()
+
+
+def test_shower_that_loses_events_is_refused(reference, tmp_path, generator_card, monkeypatch):
+    process = load_process("res2p")
+    settings = [*process.settings, "Check:epTolErr = 1e-17", "Check:epTolWarn = 1e-18"]
+    strict = process.model_copy(update={"settings": settings})
+    monkeypatch.setattr(simulate_module, "load_process", lambda _: strict)
+    path = reference("madgraph/heft_pp_hh_m150.lhe.gz")
+    with pytest.raises(UserError, match="Pythia gave up 4 of 4 events"):
+        simulate_lhe("res2p", path, 4, 0, tmp_path / "x.root", card=generator_card)
+    assert not (tmp_path / "x.root").exists()

@@ -271,3 +271,26 @@ def test_higgs_bosons_of_the_signal_have_their_masses():
 def test_impossible_point_ends_in_an_error():
     with pytest.raises(RuntimeError, match="Pythia does not start for res2p"):
         hard_process_only("res2p").batch({"m_X": 125.0, "pt_min_X": 7000.0}, 57, 1)
+
+
+def intolerant(tolerance: str) -> EventGenerator:
+    """Return a generator whose Pythia gives up events for tiny imbalances of energy."""
+    process = load_process("qcd")
+    settings = [*process.settings, f"Check:epTolErr = {tolerance}", "Check:epTolWarn = 1e-13"]
+    return EventGenerator(process.model_copy(update={"settings": settings}))
+
+
+def test_events_given_up_are_counted_and_made_anew():
+    batch = intolerant("1e-12").batch({"pt_hat_min": 300.0}, 3, 20)
+    assert batch.failed > 0
+    assert batch.record.n_events == 20
+    assert all(len(values) == 20 for values in batch.event.values())
+    stable = batch.record.status == 1
+    event = np.repeat(np.arange(20), np.diff(batch.record.offsets))[stable]
+    assert np.allclose(np.bincount(event, batch.record.e[stable]), 13000, rtol=1e-4)
+
+
+def test_nothing_but_failures_end_in_an_error(monkeypatch):
+    monkeypatch.setattr(pythia_module, "MOST_FAILURES", 2)
+    with pytest.raises(RuntimeError, match="Pythia fails to generate qcd"):
+        intolerant("1e-17").batch({"pt_hat_min": 300.0}, 3, 2)
