@@ -37,8 +37,8 @@ def write_comparison(
     real
         Event files that Delphes wrote.
     reruns
-        Jet files of Delphes run again on the same generator events; may be empty. They add to the
-        jets of `real` and show how much two runs of Delphes differ.
+        Jet files of Delphes run again on the same generator events, equally often for each file of
+        `real`; may be empty. They add to its jets and show how much two runs of Delphes differ.
     card, pileup
         For fastsim.
     repeats
@@ -99,12 +99,21 @@ def read_foreign_jets(path: Path) -> pa.Table:
 
 
 def join(samples: list[Sample], name: str, more: list[dict[str, Values]]) -> Values:
-    """Return one quantity of several samples together."""
+    """Return one quantity of several samples together; samples of the same events become runs."""
     parts = [sample.quantities[name] for sample in samples]
     parts += [quantities[name] for quantities in more if name in quantities]
+    runs: list[int] = []
+    for number, part in enumerate(parts):
+        overlapping = [
+            runs[before]
+            for before in range(number)
+            if np.isin(part.event, parts[before].event, kind="sort").any()
+        ]
+        runs.append(max(overlapping, default=-1) + 1)
     return Values(
         np.concatenate([part.values for part in parts]),
         np.concatenate([part.event for part in parts]),
+        np.repeat(runs, [len(part.values) for part in parts]),
     )
 
 
@@ -154,8 +163,8 @@ Made by `python -m workflow compare`; run it on a Delphes file of your own.
 
 Differences are fastsim minus Delphes. That of the mean is relative to the larger of |mean| and
 width; the width is the standard deviation within the range of the figure. Errors come from a
-bootstrap over events. The last column is the p-value of a two-sample Kolmogorov-Smirnov test, which
-takes all values as independent and is therefore too strict where an event gives many.
+bootstrap over events. The last column is the p-value of the Kolmogorov-Smirnov distance, calibrated
+by exchanging whole events between the two.
 
 | Quantity | Delphes | fastsim | Mean (%) | Width (%) | p |
 |---|---|---|---|---|---|

@@ -14,7 +14,6 @@ import pyarrow as pa
 import uproot
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.stats import ks_2samp
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
@@ -22,7 +21,10 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from ntuplizer.jets import JetSelection, ntuplize
 
 CONSTITUENT_TYPES = ("ChargedHadron", "NeutralHadron", "Photon", "Electron", "Muon")
-BOOTSTRAP_REPLICAS = 300
+# Bootstrap samples, and exchanges for p-values.
+REPLICAS = 300
+# Of the cumulative distributions.
+BINS = 200
 FOLDS = 5
 SEED = 1
 
@@ -31,7 +33,7 @@ CANDIDATE_LEAVES = ("PT", "Eta", "Charge", "PID", "E", "Eem", "Ehad", "D0", "Err
 
 @dataclass(frozen=True)
 class Values:
-    """A quantity with the event that each value belongs to.
+    """A quantity with the event and the run that each value belongs to.
 
     Attributes
     ----------
@@ -39,10 +41,20 @@ class Values:
         (n,) float64.
     event
         (n,) int64, number of the generator event, the same in both simulations.
+    run
+        (n,) int64 or one number for all: which of several simulations of the event by the same
+        detector, from 0.
     """
 
     values: NDArray[np.float64]
     event: NDArray[np.int64]
+    run: NDArray[np.int64] | int = 0
+
+    def inside(self, low: float, high: float) -> "Values":
+        """Return the values of a range, with one run number each."""
+        mask = (self.values >= low) & (self.values <= high)
+        run = np.broadcast_to(self.run, self.values.shape)
+        return Values(self.values[mask], self.event[mask], run[mask])
 
 
 @dataclass(frozen=True)
@@ -205,8 +217,9 @@ class Comparison:
     mean_error, width_error
         Standard deviations of both, from the bootstrap.
     p_value
-        Of the two-sample Kolmogorov-Smirnov test. It takes values as independent; those of one
-        event are not, and the two samples share events.
+        Of the largest distance between the two cumulative distributions (Kolmogorov-Smirnov),
+        calibrated by exchanging the simulations of whole events: values of one event are not
+        independent, which the textbook distribution of that distance takes them to be.
     """
 
     mean: float
@@ -218,7 +231,7 @@ class Comparison:
 
 def compare(first: Values, second: Values, quantity: Quantity) -> Comparison:
     """Compare a quantity between two simulations of the same events."""
-    first, second = (_inside(values, quantity) for values in (first, second))
+    first, second = (values.inside(quantity.low, quantity.high) for values in (first, second))
     groups, index = np.unique(np.concatenate([first.event, second.event]), return_inverse=True)
     indices = np.split(index, [len(first.event)])
     sums = [
@@ -226,24 +239,52 @@ def compare(first: Values, second: Values, quantity: Quantity) -> Comparison:
         for v, i in zip((first, second), indices, strict=True)
     ]
     rng = np.random.Generator(np.random.Philox(SEED))
-    weights = rng.multinomial(
-        len(groups), np.full(len(groups), 1 / len(groups)), BOOTSTRAP_REPLICAS
-    )
+    weights = rng.multinomial(len(groups), np.full(len(groups), 1 / len(groups)), REPLICAS)
     differences = _differences(*(s.sum(axis=1) for s in sums))
     replicas = np.array([_differences(*(s @ w for s in sums)) for w in weights])
-    error = replicas.std(axis=0)
-    return Comparison(*differences, *error, ks_2samp(first.values, second.values).pvalue)
-
-
-def _inside(values: Values, quantity: Quantity) -> Values:
-    mask = (values.values >= quantity.low) & (values.values <= quantity.high)
-    return Values(values.values[mask], values.event[mask])
+    counts = _counts(first, second, index, quantity)
+    return Comparison(
+        *differences, *replicas.std(axis=0), _p_value(counts, int(first.run.max()) + 1, rng)
+    )
 
 
 def _differences(first: NDArray, second: NDArray) -> tuple[float, float]:
     means = first[1] / first[0], second[1] / second[0]
     widths = [np.sqrt(s[2] / s[0] - m**2) for s, m in zip((first, second), means, strict=True)]
     return (means[1] - means[0]) / max(abs(means[0]), widths[0]), widths[1] / widths[0] - 1
+
+
+def _counts(first: Values, second: Values, index: NDArray, quantity: Quantity) -> NDArray:
+    """Return histograms of each event in each run, (n_events, n_runs, BINS), first's runs first."""
+    run = np.concatenate([first.run, second.run + first.run.max() + 1])
+    values = np.concatenate([first.values, second.values])
+    scaled = (values - quantity.low) / (quantity.high - quantity.low)
+    column = np.minimum((scaled * BINS).astype(int), BINS - 1)
+    shape = (index.max() + 1, run.max() + 1, BINS)
+    flat = np.ravel_multi_index((index, run, column), shape)
+    return np.bincount(flat, minlength=np.prod(shape)).reshape(shape).astype(np.float32)
+
+
+def _p_value(counts: NDArray, first_runs: int, rng: np.random.Generator) -> float:
+    """Return how often exchanged runs are as far apart as those of the two detectors."""
+    total = counts.sum(axis=(0, 1))
+    n_events, n_runs, _ = counts.shape
+
+    def distance(of_first: NDArray) -> float:
+        of_second = total - of_first
+        cumulative = of_first.cumsum() / of_first.sum() - of_second.cumsum() / of_second.sum()
+        return float(np.abs(cumulative).max())
+
+    found = distance(counts[:, :first_runs].sum(axis=(0, 1)))
+    events = np.arange(n_events)[:, None]
+    exchanged = [
+        distance(counts[events, chosen].sum(axis=(0, 1)))
+        for chosen in (
+            np.argsort(rng.random((n_events, n_runs)), axis=1)[:, :first_runs]
+            for _ in range(REPLICAS)
+        )
+    ]
+    return (1 + sum(d >= found for d in exchanged)) / (1 + REPLICAS)
 
 
 def jet_features(jets: pa.Table) -> NDArray[np.float64]:

@@ -1,0 +1,70 @@
+"""The comparison finds differences that are there and none between two runs of one detector."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from workflow.comparison_report import read_foreign_jets
+from workflow.detector_comparison import (
+    QUANTITIES,
+    Quantity,
+    Values,
+    classify,
+    compare,
+    jet_quantities,
+)
+
+UNIT = Quantity("x", -5, 5)
+
+
+def correlated(rng, n_events, shift=0.0, scale=1.0):
+    """Return 20 values an event that share most of their spread."""
+    events = np.repeat(np.arange(n_events), 20)
+    values = rng.normal(size=n_events)[events] + 0.3 * rng.normal(size=len(events))
+    return Values(shift + scale * values, events)
+
+
+def test_the_same_detector_is_not_told_apart():
+    rng = np.random.default_rng(1)
+    p_values = [
+        compare(correlated(rng, 100), correlated(rng, 100), UNIT).p_value for _ in range(20)
+    ]
+    # Uniform, though the values of an event are far from independent.
+    assert min(p_values) > 0.005
+    assert 0.25 < np.mean(p_values) < 0.75
+
+
+def test_a_shift_and_a_wider_spread_are_found():
+    rng = np.random.default_rng(2)
+    first = correlated(rng, 300)
+    second = Values(0.2 + 1.1 * first.values, first.event)
+    found = compare(first, second, UNIT)
+    assert found.mean == pytest.approx(0.2, abs=0.03)
+    assert found.width == pytest.approx(0.1, abs=0.02)
+    assert found.p_value < 0.01
+    # Paired: the events that both share do not blur the difference.
+    assert found.mean_error < 0.02
+
+
+@pytest.mark.slow
+def test_two_runs_of_delphes_agree(reference):
+    first, second = (
+        read_foreign_jets(reference(f"delphes/qcd_3.{run}ntuple.parquet"))
+        for run in ("", "resimulated_1.")
+    )
+    quantities = [jet_quantities(jets) for jets in (first, second)]
+    for name in quantities[0]:
+        found = compare(quantities[0][name], quantities[1][name], QUANTITIES[name])
+        assert abs(found.mean) < 5 * found.mean_error + 1e-9, name
+    auc, error = classify(first, second)
+    assert auc < 0.5 + 3 * error
+
+
+def test_the_classifier_finds_a_wrong_momentum_scale(reference):
+    jets = read_foreign_jets(reference("delphes/qcd_3.ntuple.parquet"))
+    column = jets.schema.get_field_index("jet_sdmass")
+    wrong = jets.set_column(
+        column, jets.schema.field(column), pa.array(jets["jet_sdmass"].to_numpy() * np.float32(1.4))
+    )
+    auc, error = classify(jets, wrong)
+    assert auc > 0.5 + 3 * error
