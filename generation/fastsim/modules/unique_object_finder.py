@@ -87,11 +87,13 @@ def itself(candidates: Candidates) -> Parts:
 
 def parts_of(candidates: Candidates) -> Parts:
     """Return the constituents of jets; other candidates are their own parts."""
-    roots = candidates.origin.parents
-    if len(roots) != 1 or roots[0].constituents is None:
+    origin = candidates.origin
+    found, jets = candidates, np.arange(len(candidates))
+    if origin.parents:
+        found, jets = origin.parents[0], origin.index
+    if len(origin.parents) > 1 or found.constituents is None:
         return itself(candidates)
-    members, offsets = roots[0].constituents
-    jets = candidates.origin.index
+    members, offsets = found.constituents
     counts = np.diff(offsets)[jets]
     owner = np.repeat(np.arange(len(jets)), counts)
     within = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
