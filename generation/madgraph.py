@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pylhe
 
-from generation.process import LheValue, Point, Process
+from generation.process import LheValue, Point, Process, beam_energy
 from provenance.errors import UserError
 
 INCOMING, OUTGOING = -1, 1
@@ -21,7 +21,6 @@ INCOMING, OUTGOING = -1, 1
 BALANCE_TOLERANCE = 1e-4
 # Of the squared energy. The mass of a relativistic particle is a small difference of its digits.
 MASS_SHELL_TOLERANCE = 1e-4
-BEAM_ENERGY = 6500.0
 EVENT_COUNT = re.compile(r"Number of Events\s*:\s*(\d+)")
 MASS_BLOCK = re.compile(r"^block\s+mass\b.*?$(.*?)(?=^\s*(?:block|decay)\b|\Z)", re.I | re.M | re.S)
 MASS_LINE = re.compile(r"^\s*(\d+)\s+([-+.\deE]+)", re.M)
@@ -76,10 +75,10 @@ def check_lhe(path: str | Path, process: Process) -> LheFile:
             warnings.simplefilter("error", RuntimeWarning)
             file = pylhe.LHEFile.fromfile(path)
             beams = file.init.initInfo
-            if (beams.energyA, beams.energyB) != (BEAM_ENERGY, BEAM_ENERGY):
+            if (beams.energyA, beams.energyB) != (beam_energy(), beam_energy()):
                 raise UserError(
                     f"{path}: beams of {beams.energyA:g} and {beams.energyB:g} GeV instead of "
-                    f"{BEAM_ENERGY:g} each"
+                    f"{beam_energy():g} each"
                 )
             lowest_pt: dict[int, float] = {}
             events = 0
@@ -114,7 +113,7 @@ def _check_event(
     energy = incoming[:, 0].sum()
     if np.abs(incoming[:, :4].sum(0) - outgoing[:, :4].sum(0)).max() > BALANCE_TOLERANCE * energy:
         raise UserError(f"{place} does not conserve energy and momentum")
-    if np.any(incoming[:, 0] > BEAM_ENERGY):
+    if np.any(incoming[:, 0] > beam_energy()):
         raise UserError(f"{place} takes more energy from a beam than it has")
     shell = outgoing[:, 0] ** 2 - (outgoing[:, 1:4] ** 2).sum(1) - outgoing[:, 4] ** 2
     if np.any(np.abs(shell) > MASS_SHELL_TOLERANCE * outgoing[:, 0] ** 2):

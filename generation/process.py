@@ -194,6 +194,12 @@ def process_names() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob("*/process.yaml"))
 
 
+def beam_energy() -> float:
+    """Return the energy of either beam in GeV, half of what the common settings give both."""
+    values = [line.split("=")[1] for line in _common_settings() if line.startswith("Beams:eCM")]
+    return float(values[-1]) / 2
+
+
 def load_process(name: str) -> Process:
     """Read the process.yaml of a process.
 
