@@ -39,6 +39,7 @@ def _add_simulate(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--events-per-batch", type=int, default=100, help="events at each parameter point (100)"
     )
+    parser.add_argument("--seed", type=int, required=True, help="dataset seed, 0 to 49")
     _add_detector(parser)
     parser.set_defaults(run=_run_simulate)
 
@@ -48,12 +49,12 @@ def _add_resimulate(commands: argparse._SubParsersAction) -> None:
         "resimulate", help="simulate the detector again for the generator record of a file"
     )
     parser.add_argument("events", type=Path, help="Delphes event file, real or embedded")
+    parser.add_argument("--seed", type=int, required=True, help="another seed is another pass")
     _add_detector(parser)
     parser.set_defaults(run=_run_resimulate)
 
 
 def _add_detector(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=int, required=True, help="dataset seed, 0 to 49")
     parser.add_argument("--output", type=Path, required=True, help="ROOT file to write")
     parser.add_argument(
         "--card",
