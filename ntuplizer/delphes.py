@@ -101,21 +101,22 @@ def read_events(
     _compare_with_ledger(path)
     with _open(path) as file:
         tree = _tree(file, path)
-        wanted = dict(branches)
-        for branch, leaves in (optional or {}).items():
-            if all(_full_name(tree, branch, leaf) for leaf in leaves):
-                wanted[branch] = leaves
-        for branch, leaves in wanted.items():
-            for leaf in leaves:
-                if not _full_name(tree, branch, leaf):
+        wanted = {branch: _find_leaves(tree, branch, own) for branch, own in branches.items()}
+        for branch, found in wanted.items():
+            for leaf in branches[branch]:
+                if leaf not in found:
                     raise UserError(f"{path}: the tree {TREE} has no branch {branch}.{leaf}")
+        for branch, own in (optional or {}).items():
+            found = _find_leaves(tree, branch, own)
+            if len(found) == len(own):
+                wanted[branch] = found
         for start in range(0, tree.num_entries, EVENTS_PER_STEP):
             stop = min(start + EVENTS_PER_STEP, tree.num_entries)
             # uproot meets damage with whatever its parser stumbles over (zlib.error,
             # AssertionError, TypeError, ...): what it raises while reading is the file's fault.
             try:
                 batch = {
-                    branch: _read_collection(tree, branch, leaves, start, stop)
+                    branch: _read_collection(branch, leaves, start, stop)
                     for branch, leaves in wanted.items()
                 }
             except Exception as error:
@@ -165,22 +166,28 @@ def _tree(file: uproot.ReadOnlyDirectory, path: str | Path) -> uproot.TTree:
     return tree
 
 
-def _full_name(tree: uproot.TTree, branch: str, leaf: str) -> str | None:
-    """Return the leaf's branch; ROOT names those of fixed-length arrays `Rho.Edges[2]`."""
-    name = f"{branch}.{leaf}"
-    if name in tree:
-        return name
-    names = (key.rpartition("/")[2] for key in tree.iterkeys())
-    return next((other for other in names if other.startswith(f"{name}[")), None)
+def _find_leaves(
+    tree: uproot.TTree, branch: str, leaves: Sequence[str]
+) -> dict[str, uproot.TBranch]:
+    """Return the branch of each leaf that exists; ROOT names one of fixed arrays `Edges[2]`."""
+    found = {}
+    for leaf in leaves:
+        name = f"{branch}.{leaf}"
+        names = (key.rpartition("/")[2] for key in tree.iterkeys())
+        if name not in tree:
+            name = next((other for other in names if other.startswith(f"{name}[")), "")
+        if name:
+            found[leaf] = tree[name]
+    return found
 
 
 def _read_collection(
-    tree: uproot.TTree, branch: str, leaves: Sequence[str], start: int, stop: int
+    branch: str, leaves: Mapping[str, uproot.TBranch], start: int, stop: int
 ) -> Collection:
     offsets = np.zeros(0, np.int64)
     columns: dict[str, np.ndarray] = {}
-    for leaf in leaves:
-        array = tree[_full_name(tree, branch, leaf)].array(entry_start=start, entry_stop=stop)
+    for leaf, tree_branch in leaves.items():
+        array = tree_branch.array(entry_start=start, entry_stop=stop)
         if array.ndim < 2:
             raise ValueError(f"{branch}.{leaf} does not hold a list per event")
         layout = ak.to_packed(array).layout
