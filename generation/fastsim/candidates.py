@@ -93,7 +93,7 @@ class Candidates:
         self.offsets = offsets
         self.columns = columns
         self.parents = tuple(parents)
-        self.index = index
+        self.index = np.zeros(0, np.int64) if index is None else index
         self.same_objects = same_objects
         # Of jets: what they are made of, and the offsets of each jet in it.
         self.constituents: tuple[Candidates, NDArray[np.int64]] | None = None

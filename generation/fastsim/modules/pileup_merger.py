@@ -104,13 +104,13 @@ class VertexDensity:
         self.cumulative = np.cumsum(np.maximum(density(z=z, t=t), 0.0))
         if not self.cumulative[-1] > 0.0:
             # A density that is zero everywhere leaves ROOT nothing to draw from: no spread.
-            self.cumulative = None
+            self.cumulative = np.zeros(0)
 
     def draw(
         self, size: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return `size` vertices: z in mm and t in mm/c."""
-        if self.cumulative is None:
+        if not len(self.cumulative):
             return np.zeros(size), np.zeros(size)
         cell = np.searchsorted(
             self.cumulative, rng.random(size) * self.cumulative[-1], side="right"

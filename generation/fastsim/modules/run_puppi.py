@@ -112,7 +112,7 @@ class RunPUPPI(Module):
             np.divide(momentum["pz"], pt, out=np.zeros_like(pt), where=pt > 0.0)
         )
         shape = np.zeros((self.n_steps, len(pt)))
-        reference = 0.0
+        references = []
         for step in range(self.n_steps):
             algorithm = puppi.algorithm_of(pt, rebuilt_eta, self.ranges, step)
             charged = (algorithm >= 0) & columns["UseCharged"][algorithm]
@@ -124,9 +124,11 @@ class RunPUPPI(Module):
                     self.metrics, columns["ConeSizeBin"],
                 )  # fmt: skip
             in_sample = (pt >= columns["RMSPtMinBin"][algorithm]) & (~charged | (kind != NEUTRAL))
-            reference = reference + puppi.reference_shapes(
-                offsets, shape[step], algorithm, in_sample,
-                columns["ApplyLowPUCorr"], columns["RMSScaleFactorBin"],
+            references.append(
+                puppi.reference_shapes(
+                    offsets, shape[step], algorithm, in_sample,
+                    columns["ApplyLowPUCorr"], columns["RMSScaleFactorBin"],
+                )
             )  # fmt: skip
             # Delphes marks a candidate without an algorithm here by this shape.
             shape[step, algorithm < 0] = -1.0
@@ -134,7 +136,12 @@ class RunPUPPI(Module):
             [puppi.algorithm_of(pt, eta, self.ranges, step) for step in range(self.n_steps)]
         )
         weight = puppi.weights(
-            merged.event_of_row(), shape, algorithms, reference, self.metrics, columns["CombId"]
+            merged.event_of_row(),
+            shape,
+            algorithms,
+            np.sum(references, axis=0),
+            self.metrics,
+            columns["CombId"],
         )
         inside = algorithms[0] >= 0
         weight[inside & (kind == FROM_VERTEX)] = 1.0

@@ -1,8 +1,7 @@
 """Towers and energy flow of one calorimeter (Delphes: SimpleCalorimeter)."""
 
-from dataclasses import dataclass
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,9 +10,7 @@ from generation.fastsim.card import ModuleConfig
 from generation.fastsim.module import EventStore, Module
 from generation.fastsim.random import log_normal
 from generation.fastsim.tower_grid import TowerGrid
-
-# Smallest energy fraction that counts as a deposit.
-FRACTION_MIN = 1e-9
+from generation.fastsim.tower_hits import FRACTION_MIN, Hits, fill_towers
 
 # PDG codes below this one have their energy fraction in a table.
 FREQUENT_CODES = 4096
@@ -22,7 +19,6 @@ FREQUENT_CODES = 4096
 BARREL_TOLERANCE = 1e-6
 
 PHOTON = 22
-EM_CODES = (11, 22)
 
 
 class SimpleCalorimeter(Module):
@@ -106,37 +102,11 @@ class SimpleCalorimeter(Module):
         scale = np.where(excess, 1.0, combined)
         self.export(store, self.track_output, _scaled_tracks(hits, tracks, scale))
 
-    def _fill(self, particles: Candidates, tracks: Candidates) -> "Hits":
+    def _fill(self, particles: Candidates, tracks: Candidates) -> Hits:
         fraction, cell = self._deposits(particles)
         track_fraction, track_cell = self._deposits(tracks, everywhere=True)
-        hit_tracks = np.flatnonzero(track_cell >= 0)
-        most = np.count_nonzero(cell >= 0) + len(hit_tracks)
-        offsets = np.zeros(particles.n_events + 1, np.int64)
-        tower_cell, last = np.empty(most, np.int64), np.full(most, -1)
-        sums, track_tower = np.zeros((6, most)), np.empty(len(tracks), np.int64)
-        n_towers = _fill(
-            particles.offsets, cell, fraction, particles["e"], particles["t"],
-            particles["pid"], particles["charge"], particles["is_pu"],
-            tracks.offsets, track_cell, np.zeros(self.grid.n_towers, np.int64),
-            offsets, tower_cell, sums, last, track_tower,
-        )  # fmt: skip
-        showers = track_fraction > FRACTION_MIN
-        order = np.lexsort((showers[hit_tracks], track_tower[hit_tracks]))
-        hit_tracks = hit_tracks[order]
-        energy, time, time_weight, hard, neutral, neutral_hard = sums[:, :n_towers]
-        return Hits(
-            offsets=offsets,
-            cell=tower_cell[:n_towers],
-            energy=energy,
-            time=time,
-            time_weight=time_weight,
-            hard_fraction=_share(hard, energy),
-            neutral_hard_fraction=_share(neutral_hard, neutral),
-            last_particle=last[:n_towers],
-            track=hit_tracks,
-            track_tower=track_tower[hit_tracks],
-            track_showers=showers[hit_tracks],
-            track_fraction=track_fraction,
+        return fill_towers(
+            self.grid.n_towers, particles, fraction, cell, tracks, track_fraction, track_cell
         )
 
     def _deposits(
@@ -151,10 +121,10 @@ class SimpleCalorimeter(Module):
         rare = np.flatnonzero(code >= FREQUENT_CODES)
         fraction[rare] = self._look_up(code[rare])
         wanted = fraction >= (-1.0 if everywhere else FRACTION_MIN)
-        return fraction, self.grid.find(*(candidates[axis] for axis in "xyz"), wanted)
+        return fraction, self.grid.find(candidates["x"], candidates["y"], candidates["z"], wanted)
 
     def _measure(
-        self, hits: "Hits", rng: np.random.Generator
+        self, hits: Hits, rng: np.random.Generator
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the measured energy of each tower and its resolution."""
         energy, sigma = np.zeros(len(hits.cell)), np.zeros(len(hits.cell))
@@ -169,13 +139,13 @@ class SimpleCalorimeter(Module):
         return energy, sigma
 
     def _sigma(self, eta: NDArray[np.float64], energy: NDArray[np.float64]) -> NDArray[np.float64]:
-        given = {"pt": 0.0, "eta": eta, "phi": 0.0, "energy": energy}
+        given: dict[str, Any] = {"eta": eta, "energy": energy}
         values = {name: given.get(name, 0.0) for name in self.resolution.names}
         return np.broadcast_to(self.resolution(**values), len(eta))
 
     def _towers(
         self,
-        hits: "Hits",
+        hits: Hits,
         rows: NDArray[np.int64],
         energy: NDArray[np.float64],
         track_energy: NDArray[np.float64],
@@ -226,7 +196,7 @@ class SimpleCalorimeter(Module):
 
     def _radius(
         self,
-        hits: "Hits",
+        hits: Hits,
         rows: NDArray[np.int64],
         particles: Candidates,
         sinh: NDArray[np.float64],
@@ -246,7 +216,7 @@ class SimpleCalorimeter(Module):
         towers: Candidates,
         rows: NDArray[np.int64],
         energy: NDArray[np.float64],
-        hits: "Hits",
+        hits: Hits,
         seen: NDArray[np.int64],
     ) -> Candidates:
         """Return clones of the towers in `rows` with the energy that no track explains."""
@@ -269,7 +239,7 @@ class SimpleCalorimeter(Module):
         )
 
     def _track_sums(
-        self, hits: "Hits", tracks: Candidates
+        self, hits: Hits, tracks: Candidates
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the energy of the showering tracks in each tower, and its variance."""
         rows, tower = hits.track[hits.track_showers], hits.track_tower[hits.track_showers]
@@ -290,48 +260,12 @@ class SimpleCalorimeter(Module):
         )
 
 
-@dataclass(frozen=True)
-class Hits:
-    """The hit towers of a batch: event by event, ring by ring, with rising φ.
-
-    Attributes
-    ----------
-    offsets
-        (n_events + 1,) rows of each event.
-    cell
-        (n,) number in the grid.
-    energy, time, time_weight
-        (n,) energy left by the particles, GeV; sums for the mean time.
-    hard_fraction, neutral_hard_fraction
-        (n,) fraction of the energy (of neutral particles) that is not pile-up; 1 without energy.
-    last_particle
-        (n,) row of the last particle hit, electrons and photons after all others; -1 without.
-    track, track_tower, track_showers
-        (n_tracks,) tracks by tower, those that only pass first; their tower; and which shower.
-    track_fraction
-        (n_all_tracks,) fraction of its energy that each track leaves here.
-    """
-
-    offsets: NDArray[np.int64]
-    cell: NDArray[np.int64]
-    energy: NDArray[np.float64]
-    time: NDArray[np.float64]
-    time_weight: NDArray[np.float64]
-    hard_fraction: NDArray[np.float64]
-    neutral_hard_fraction: NDArray[np.float64]
-    last_particle: NDArray[np.int64]
-    track: NDArray[np.int64]
-    track_tower: NDArray[np.int64]
-    track_showers: NDArray[np.bool_]
-    track_fraction: NDArray[np.float64]
-
-
 def _offsets(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the offsets of the events when only ascending `rows` are kept."""
     return np.searchsorted(rows, offsets)
 
 
-def _numbers(value: object) -> list[float]:
+def _numbers(value: Any) -> list[float]:
     """Return a number or a list of numbers as a list."""
     return [float(item) for item in value] if isinstance(value, list) else [float(value)]
 
@@ -366,60 +300,3 @@ def _scaled_tracks(hits: Hits, tracks: Candidates, scale: NDArray[np.float64]) -
     e[changed] = np.sqrt(px**2 + py**2 + pz**2 + mass**2)[changed]
     pt = tracks["pt"][rows] * factor
     return tracks.clone(rows, px=px, py=py, pz=pz, e=e, pt=pt, m=mass)
-
-
-def _share(part: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return part / total, 1 where there is nothing."""
-    return np.divide(part, total, out=np.ones_like(total), where=total > FRACTION_MIN)
-
-
-@numba.njit(cache=True)
-def _fill(
-    particle_offsets, particle_cell, fraction, energy, time, pid, charge, is_pu,
-    track_offsets, track_cell, tower_of_cell, offsets, cell, sums, last, track_tower,
-):  # fmt: skip
-    """Sum the particles of each event in towers and find the towers of its tracks.
-
-    Fills the arrays from `offsets` on, as `Hits` has them; the rows of `sums` are energy, time,
-    time weight, energy not from pile-up, energy of neutral particles, and that not from pile-up.
-    `tower_of_cell` is zero and working memory. Returns the number of towers.
-    """
-    n_towers = 0
-    for event in range(len(offsets) - 1):
-        first, stop = particle_offsets[event], particle_offsets[event + 1]
-        first_track, stop_track = track_offsets[event], track_offsets[event + 1]
-        for i in range(first, stop):
-            if particle_cell[i] >= 0:
-                tower_of_cell[particle_cell[i]] = -1
-        for i in range(first_track, stop_track):
-            if track_cell[i] >= 0:
-                tower_of_cell[track_cell[i]] = -1
-        first_tower = n_towers
-        for c in range(len(tower_of_cell)):
-            if tower_of_cell[c] < 0:
-                tower_of_cell[c] = n_towers
-                cell[n_towers] = c
-                n_towers += 1
-        offsets[event + 1] = n_towers
-        for i in range(first, stop):
-            if particle_cell[i] < 0:
-                continue
-            tower = tower_of_cell[particle_cell[i]]
-            deposit = energy[i] * fraction[i]
-            sums[0, tower] += deposit
-            sums[1, tower] += deposit * deposit * time[i]
-            sums[2, tower] += deposit * deposit
-            hard = deposit if is_pu[i] == 0 else 0.0
-            sums[3, tower] += hard
-            if charge[i] == 0:
-                sums[4, tower] += deposit
-                sums[5, tower] += hard
-            electromagnetic = abs(pid[i]) in EM_CODES
-            if last[tower] < 0 or electromagnetic or abs(pid[last[tower]]) not in EM_CODES:
-                last[tower] = i
-        for i in range(first_track, stop_track):
-            if track_cell[i] >= 0:
-                track_tower[i] = tower_of_cell[track_cell[i]]
-        for k in range(first_tower, n_towers):
-            tower_of_cell[cell[k]] = 0
-    return n_towers

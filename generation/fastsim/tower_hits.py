@@ -1,0 +1,161 @@
+"""Deposits of particles and crossings of tracks, tower by tower."""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from generation.fastsim.candidates import Candidates
+
+# Smallest energy fraction that counts as a deposit.
+FRACTION_MIN = 1e-9
+
+# Electrons and photons, which Delphes lists after all other particles of a tower.
+EM_CODES = (11, 22)
+
+
+@dataclass(frozen=True)
+class Hits:
+    """The hit towers of a batch: event by event, ring by ring, with rising φ.
+
+    Attributes
+    ----------
+    offsets
+        (n_events + 1,) rows of each event.
+    cell
+        (n,) number in the grid.
+    energy, time, time_weight
+        (n,) energy left by the particles, GeV; sums for the mean time.
+    hard_fraction, neutral_hard_fraction
+        (n,) fraction of the energy (of neutral particles) that is not pile-up; 1 without energy.
+    last_particle
+        (n,) row of the last particle hit, electrons and photons after all others; -1 without.
+    track, track_tower, track_showers
+        (n_tracks,) tracks by tower, those that only pass first; their tower; and which shower.
+    track_fraction
+        (n_all_tracks,) fraction of its energy that each track leaves here.
+    """
+
+    offsets: NDArray[np.int64]
+    cell: NDArray[np.int64]
+    energy: NDArray[np.float64]
+    time: NDArray[np.float64]
+    time_weight: NDArray[np.float64]
+    hard_fraction: NDArray[np.float64]
+    neutral_hard_fraction: NDArray[np.float64]
+    last_particle: NDArray[np.int64]
+    track: NDArray[np.int64]
+    track_tower: NDArray[np.int64]
+    track_showers: NDArray[np.bool_]
+    track_fraction: NDArray[np.float64]
+
+
+def fill_towers(
+    n_towers_of_grid: int,
+    particles: Candidates,
+    fraction: NDArray[np.float64],
+    cell: NDArray[np.int32],
+    tracks: Candidates,
+    track_fraction: NDArray[np.float64],
+    track_cell: NDArray[np.int32],
+) -> Hits:
+    """Sum particles, and sort tracks, into towers.
+
+    Parameters
+    ----------
+    n_towers_of_grid
+        Number of towers of the calorimeter.
+    particles, tracks
+        What reaches the calorimeter.
+    fraction, track_fraction
+        (n,) fraction of its energy that each of them leaves.
+    cell, track_cell
+        (n,) tower of each of them; -1 for none.
+    """
+    hit_tracks = np.flatnonzero(track_cell >= 0)
+    most = np.count_nonzero(cell >= 0) + len(hit_tracks)
+    offsets = np.zeros(particles.n_events + 1, np.int64)
+    tower_cell, last = np.empty(most, np.int64), np.full(most, -1)
+    sums, track_tower = np.zeros((6, most)), np.empty(len(tracks), np.int64)
+    n_towers = _fill(
+        particles.offsets, cell, fraction, particles["e"], particles["t"],
+        particles["pid"], particles["charge"], particles["is_pu"],
+        tracks.offsets, track_cell, np.zeros(n_towers_of_grid, np.int64),
+        offsets, tower_cell, sums, last, track_tower,
+    )  # fmt: skip
+    showers = track_fraction > FRACTION_MIN
+    order = np.lexsort((showers[hit_tracks], track_tower[hit_tracks]))
+    hit_tracks = hit_tracks[order]
+    energy, time, time_weight, hard, neutral, neutral_hard = sums[:, :n_towers]
+    return Hits(
+        offsets=offsets,
+        cell=tower_cell[:n_towers],
+        energy=energy,
+        time=time,
+        time_weight=time_weight,
+        hard_fraction=_share(hard, energy),
+        neutral_hard_fraction=_share(neutral_hard, neutral),
+        last_particle=last[:n_towers],
+        track=hit_tracks,
+        track_tower=track_tower[hit_tracks],
+        track_showers=showers[hit_tracks],
+        track_fraction=track_fraction,
+    )
+
+
+def _share(part: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return part / total, 1 where there is nothing."""
+    return np.divide(part, total, out=np.ones_like(total), where=total > FRACTION_MIN)
+
+
+@numba.njit(cache=True)
+def _fill(
+    particle_offsets, particle_cell, fraction, energy, time, pid, charge, is_pu,
+    track_offsets, track_cell, tower_of_cell, offsets, cell, sums, last, track_tower,
+):  # fmt: skip
+    """Sum the particles of each event in towers and find the towers of its tracks.
+
+    Fills the arrays from `offsets` on, as `Hits` has them; the rows of `sums` are energy, time,
+    time weight, energy not from pile-up, energy of neutral particles, and that not from pile-up.
+    `tower_of_cell` is zero and working memory. Returns the number of towers.
+    """
+    n_towers = 0
+    for event in range(len(offsets) - 1):
+        first, stop = particle_offsets[event], particle_offsets[event + 1]
+        first_track, stop_track = track_offsets[event], track_offsets[event + 1]
+        for i in range(first, stop):
+            if particle_cell[i] >= 0:
+                tower_of_cell[particle_cell[i]] = -1
+        for i in range(first_track, stop_track):
+            if track_cell[i] >= 0:
+                tower_of_cell[track_cell[i]] = -1
+        first_tower = n_towers
+        for c in range(len(tower_of_cell)):
+            if tower_of_cell[c] < 0:
+                tower_of_cell[c] = n_towers
+                cell[n_towers] = c
+                n_towers += 1
+        offsets[event + 1] = n_towers
+        for i in range(first, stop):
+            if particle_cell[i] < 0:
+                continue
+            tower = tower_of_cell[particle_cell[i]]
+            deposit = energy[i] * fraction[i]
+            sums[0, tower] += deposit
+            sums[1, tower] += deposit * deposit * time[i]
+            sums[2, tower] += deposit * deposit
+            hard = deposit if is_pu[i] == 0 else 0.0
+            sums[3, tower] += hard
+            if charge[i] == 0:
+                sums[4, tower] += deposit
+                sums[5, tower] += hard
+            electromagnetic = abs(pid[i]) in EM_CODES
+            if last[tower] < 0 or electromagnetic or abs(pid[last[tower]]) not in EM_CODES:
+                last[tower] = i
+        for i in range(first_track, stop_track):
+            if track_cell[i] >= 0:
+                track_tower[i] = tower_of_cell[track_cell[i]]
+        for k in range(first_tower, n_towers):
+            tower_of_cell[cell[k]] = 0
+    return n_towers
