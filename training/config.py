@@ -85,7 +85,6 @@ class RunConfig(_Section):
     precision: Literal["32-true", "bf16-mixed"] = Field(
         "32-true", description="pair features stay in 32 bits either way"
     )
-    compile: bool = Field(False, description="torch.compile the network")
     checkpoint_steps: int | None = Field(
         None, gt=0, description="also save for resuming every so many steps, not only per epoch"
     )

@@ -64,8 +64,6 @@ def fit(config: FitConfig, manifest: Path, output: Path, resume: bool = False) -
     data = JetData(manifest, config.data, config.seed, labels)
     task = make_task(config, pretrained)
     parameters = sum(p.numel() for p in task.network.parameters())
-    if config.run.compile:
-        task.network.compile(dynamic=True)
     throughput = Throughput()
     history = History(output / "history.csv", throughput)
     trainer = make_trainer(config, data, output, [throughput, history])
