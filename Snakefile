@@ -10,7 +10,7 @@ from provenance.errors import UserError
 from workflow import fingerprint
 from workflow.config_model import load_config
 from workflow.lock import hold_run_lock
-from workflow.paths import Paths, split_of
+from workflow.paths import Paths, shard_index, split_of
 
 min_version("9.0")
 

@@ -29,11 +29,14 @@ def ledger_path(output: str | Path) -> Path:
 
 
 def versions() -> dict[str, str]:
-    """Return the version of Python and of each package that shapes the results."""
+    """Return the version of Python and of each package that shapes the results.
+
+    Without the label of a build (`2.13.0+cpu`), so that it does not change files between machines.
+    """
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            found[name] = metadata.version(name).partition("+")[0]
         except metadata.PackageNotFoundError:
             continue
     return found

@@ -17,10 +17,17 @@ rule manifest:
     params:
         name=run_config.name,
         seed=run_config.seed,
-        folder=Path(paths.manifest).parent,
+        # Bash expands the range: a command line of 2,010 names would be too long to quote, and
+        # every *.parquet in the folder may be too many.
+        shards=[
+            paths.shard.format(
+                part=part, index=f"{{0000..{shard_index(content.shards - 1)}}}"
+            )
+            for part, content in run_config.dataset.parts.items()
+        ],
         fingerprint=fingerprint.dataset_fingerprint(run_config),
     shell:
-        "python -m ntuplizer manifest {params.folder}"
+        "python -m ntuplizer manifest {params.shards}"
         " --name {params.name}"
         " --seed {params.seed}"
         " --config-sha256 {params.fingerprint}"
