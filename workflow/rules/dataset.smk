@@ -19,7 +19,7 @@ rule manifest:
         seed=run_config.seed,
         # Bash expands the range: a command line of 2,010 names would be too long to quote, and
         # every *.parquet in the folder may be too many.
-        shards=[
+        shards=lambda wildcards: [
             paths.shard.format(
                 part=part, index=f"{{0000..{shard_index(content.shards - 1)}}}"
             )
