@@ -76,6 +76,8 @@ def draw_roc(path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray, float |
             axes.plot(signal[visible], background[visible], label=label)
         axes.set(xlabel="Signal efficiency", ylabel="Background efficiency")
         axes.set(yscale="log", xlim=(0, 1), ylim=(None, 1))
+        # Room for the legend below the curves.
+        axes.set_ylim(bottom=axes.get_ylim()[0] / 10)
         axes.legend(loc="lower right")
 
 
