@@ -1,8 +1,9 @@
 """The shard job of the embedded backend: simulate and ntuplize in steps until a shard is full.
 
 A fixed number of events either falls short of the jets asked for or wastes some: how many labelled
-jets a batch yields depends on its masses and its pT cut. Here each step simulates four fifths of
-what seems to be missing, down to a single batch, so that at most one batch's jets are left over.
+jets a batch yields depends on its masses and its pT cut. Here each step simulates what fills the
+shard if every event gives as many jets as it can, down to a single batch, so that at most one
+batch's jets are left over.
 Event files live in scratch only while their jets are made.
 """
 
@@ -25,12 +26,10 @@ from provenance.errors import UserError
 from provenance.ledger import write_ledger
 from workflow.batches import parse_shares, shard_batches
 
-# Of the events that seem to be missing, so many are simulated before the estimate is made anew.
-STEP_FRACTION = 0.8
 # Bounds an event file to about 100 MB.
 MAX_EVENTS_PER_STEP = 1_000
-# Until the first jets are seen, an event is taken to give two: most give fewer, and none wastes.
-JETS_PER_EVENT = 2.0
+# Two resonances or two hard partons give an event's jets; a third one is rare.
+MOST_JETS_PER_EVENT = 2
 
 
 @dataclass(frozen=True)
@@ -167,10 +166,9 @@ def batches_in_step(job: ShardJob, events: int, jets: int) -> int:
     missing = job.jets - jets
     if missing <= 0:
         return 0
-    jets_per_event = jets / events if jets else JETS_PER_EVENT
-    wanted = min(STEP_FRACTION * missing / jets_per_event, MAX_EVENTS_PER_STEP)
+    wanted = min(missing // MOST_JETS_PER_EVENT, MAX_EVENTS_PER_STEP)
     allowed = (job.max_events - events) // job.events_per_batch
-    return min(max(1, int(wanted / job.events_per_batch)), allowed)
+    return min(max(1, wanted // job.events_per_batch), allowed)
 
 
 def report_progress(job: ShardJob, made: Made, started: float) -> None:

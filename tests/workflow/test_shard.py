@@ -57,8 +57,8 @@ def job(**changes) -> ShardJob:
 @pytest.mark.parametrize(
     ("events", "jets", "expected"),
     [
-        (0, 0, 40),  # 0.8 of 1,000 jets at two jets per event
-        (400, 200, 100),  # what is missing would take 1,280 events, more than a file may hold
+        (0, 0, 50),  # 1,000 jets at two jets per event
+        (400, 200, 40),
         (1000, 995, 1),  # the last step is a single batch
         (1000, 1000, 0),  # full
         (3990, 10, 1),  # the limit cuts the step
