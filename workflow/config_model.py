@@ -155,6 +155,11 @@ class Training(_Section):
         default_factory=dict, description="Keys of that file to override."
     )
 
+    flat_sampling: bool = Field(
+        False,
+        description="Draw training jets flat in pT and soft-drop mass within label groups.",
+    )
+
     _config_exists = field_validator("config")(_existing_file)
 
 

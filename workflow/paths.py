@@ -27,6 +27,7 @@ class Paths:
         self.jets = str(root / "jets" / "{part}_{index}_{job}.parquet")
         self.shard = str(root / "dataset" / "{part}_{index}.parquet")
         self.manifest = str(root / "dataset" / "manifest.json")
+        self.weights = str(root / "training" / "weights.json")
         self.training = str(root / "training" / "{task}")
         self.checkpoint = str(root / "training" / "{task}" / "checkpoint.ckpt")
         self.history = str(root / "training" / "{task}" / "history.csv")

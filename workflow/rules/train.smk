@@ -1,14 +1,41 @@
 """Training: one model per task, on the dataset's train and val splits.
 
 INPUT:  dataset/manifest.json
-OUTPUT: training/<task>/checkpoint.ckpt and history.csv
+OUTPUT: training/weights.json, training/<task>/checkpoint.ckpt and history.csv
 """
+
+
+rule sampling_weights:
+    """Compute once how often each jet is drawn, flat in pT and soft-drop mass."""
+    input:
+        paths.manifest,
+    output:
+        paths.weights,
+    log:
+        paths.log("sampling_weights/weights"),
+    benchmark:
+        paths.benchmark("sampling_weights/weights")
+    resources:
+        runtime=240,
+        mem_mb=4000,
+    params:
+        version=fingerprint.TRAINING_VERSION,
+    shell:
+        "python -m training weights"
+        " --manifest {input}"
+        " --output {output}"
+        " 2>&1 | tee {log}"
 
 
 rule train:
     """Train a model; on a cluster with a GPU, on a laptop without."""
     input:
         manifest=paths.manifest,
+        weights=lambda wildcards: (
+            [paths.weights]
+            if run_config.training[wildcards.task].flat_sampling
+            else []
+        ),
     output:
         checkpoint=paths.checkpoint,
         history=paths.history,
@@ -26,6 +53,9 @@ rule train:
             f"--set {key}={value}"
             for key, value in run_config.training[wildcards.task].set.items()
         ],
+        weights=lambda wildcards, input: [
+            f"--set data.weights={file}" for file in input.weights
+        ],
         folder=paths.training,
         seed=run_config.seed,
         fingerprint=lambda wildcards: fingerprint.training_fingerprint(
@@ -35,6 +65,7 @@ rule train:
         "python -m training fit"
         " --config {params.config:q}"
         " {params.overrides}"
+        " {params.weights}"
         " --set seed={params.seed}"
         " --manifest {input.manifest}"
         " --output {params.folder}"
