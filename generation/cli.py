@@ -62,7 +62,9 @@ def _add_detector(parser: argparse.ArgumentParser) -> None:
         default=CARDS / "jetclass2_fatjet.tcl",
         help="Delphes card (%(default)s)",
     )
-    parser.add_argument("--pileup", type=Path, help="minimum-bias library, if the card adds any")
+    parser.add_argument(
+        "--pileup", type=Path, help="minimum-bias library (a default one, made once)"
+    )
 
 
 def _add_pileup(commands: argparse._SubParsersAction) -> None:

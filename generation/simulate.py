@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from generation.default_library import default_library
 from generation.delphes_file import count_events, read_generator_records, write_delphes_file
 from generation.fastsim.branches import Branch
 from generation.fastsim.card import read_card
@@ -61,7 +62,7 @@ class Simulator:
     card
         Delphes card.
     pileup
-        Minimum-bias library; needed by a card with pile-up.
+        Minimum-bias library; None stands for the default one where the card adds pile-up.
     seed
         Dataset seed, 0 to 49.
     events_per_batch
@@ -86,6 +87,8 @@ class Simulator:
         self.seed = seed
         self.events_per_batch = events_per_batch
         self.card = read_card(card)
+        if pileup is None and any(config.type == "PileUpMerger" for config in self.card.sequence()):
+            pileup = default_library()
         self.pileup = None if pileup is None else Path(pileup)
         library = None if pileup is None else PileupLibrary.open(pileup)
         self.detector = Detector(self.card, library)

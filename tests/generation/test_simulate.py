@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import uproot
 
+from generation import default_library
+from generation.pileup import PileupLibrary
 from generation.simulate import DEFAULT_CARD, Simulator, event_branches, resimulate, simulate
 from provenance.errors import UserError
-from provenance.files import sha256
+from provenance.files import read_json, sha256
 
 
 def contents(path):
@@ -156,10 +158,17 @@ def test_mistakes_end_in_a_sentence_and_no_file(tmp_path, generator_card, change
     assert not list(tmp_path.glob("out/*"))
 
 
-def test_pileup_is_asked_for_by_its_name(tmp_path):
-    with pytest.raises(UserError, match="minimum-bias library"):
-        simulate("res2p", 2, 0, tmp_path / "events.root")
-    assert list(tmp_path.iterdir()) == []
+def test_a_library_is_made_once_for_those_who_give_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(default_library, "EVENTS", 100)
+    simulate("res2p", 2, 0, tmp_path / "a.root")
+    (library,) = (tmp_path / "cache" / "jetclass-pipeline").iterdir()
+    assert PileupLibrary.open(library).n_events == 100
+    made = library.stat().st_mtime_ns
+    simulate("res2p", 2, 0, tmp_path / "b.root")
+    assert library.stat().st_mtime_ns == made
+    ledgers = [read_json(tmp_path / f"{name}.root.json") for name in "ab"]
+    assert ledgers[0]["pileup_sha256"] == ledgers[1]["pileup_sha256"] == sha256(library)
 
 
 def test_resimulation_of_nothing(tmp_path, generator_card):
