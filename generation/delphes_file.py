@@ -10,8 +10,7 @@ import numpy as np
 import uproot
 
 from generation.fastsim.branches import Branch, concatenate
-from generation.pythia_record import STABLE
-from generation.record import GeneratorRecord
+from generation.record import STABLE, GeneratorRecord
 from provenance.errors import UserError
 
 TREE = "Delphes"

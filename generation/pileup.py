@@ -8,11 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from generation.process import load_process
-from generation.progress import progress
-from generation.pythia import EventGenerator
-from generation.pythia_record import STABLE
-from generation.record import GeneratorRecord
+from generation.record import STABLE, GeneratorRecord
 from generation.seeds import Stage, batch_seed, stream
 from provenance.errors import UserError
 from provenance.files import atomic_output
@@ -95,10 +91,11 @@ class PileupLibrary:
             raise UserError(
                 f"{path}: has format {metadata['format']} instead of {FORMAT}; make it anew"
             )
+        # `to_numpy` would load pandas.
         return cls(
-            offsets=lists["pid"].offsets.to_numpy(),
+            offsets=np.from_dlpack(lists["pid"].offsets),
             metadata=metadata,
-            **{name: column.values.to_numpy() for name, column in lists.items()},
+            **{name: np.from_dlpack(column.values) for name, column in lists.items()},
         )
 
 
@@ -119,6 +116,11 @@ def build_library(path: str | Path, events: int, seed: int) -> None:
     UserError
         When the number of events is not positive or the seed is out of range.
     """
+    # Whoever only reads a library need not wait for these.
+    from generation.process import load_process
+    from generation.progress import progress
+    from generation.pythia import EventGenerator
+
     if events < 1:
         raise UserError(f"{events} events asked for; a library needs at least one")
     process = load_process(PROCESS)

@@ -7,14 +7,12 @@ import numpy as np
 import pythia8mc
 from numpy.typing import NDArray
 
-from generation.record import GeneratorRecord
+from generation.record import BEAM, DECAYED, STABLE, GeneratorRecord
 
 # TDatabasePDG of ROOT, where Delphes looks up charges, lacks these particles that Pythia makes.
 UNKNOWN_TO_ROOT = (4124, 30443, 9000221, 9010221)
 UNKNOWN_CHARGE = -999
 
-# Status codes of HepMC, as `statusHepMC` of Pythia's particles gives them.
-STABLE, DECAYED, BEAM = 1, 2, 4
 # Pythia's own status codes: of incoming beams, and of the products of ordinary decays.
 BEAM_LINE = -12
 FIRST_DECAY_PRODUCT, LAST_DECAY_PRODUCT = 91, 94

@@ -11,6 +11,9 @@ DTYPES = {
     **dict.fromkeys(("mass", "e", "px", "py", "pz", "x", "y", "z", "t"), np.float64),
 }
 
+# Status codes of HepMC, which are those of Delphes' particles.
+STABLE, DECAYED, BEAM = 1, 2, 4
+
 
 @dataclass(frozen=True)
 class GeneratorRecord:

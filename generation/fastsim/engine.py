@@ -12,7 +12,7 @@ from generation.fastsim.candidates import Candidates
 from generation.fastsim.card import Card, ModuleConfig
 from generation.fastsim.module import EventStore, Module
 from generation.fastsim.modules import MODULE_FILES
-from generation.record import GeneratorRecord
+from generation.record import STABLE, GeneratorRecord
 from provenance.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ CHUNK_INTERACTIONS = 1300
 CHUNK_EVENTS = 50
 
 UNKNOWN_CHARGE = -999
-STABLE = 1
 
 # Codes of Delphes' partons: quarks up to b, gluons and τ leptons, unless stable.
 PARTON_CODES = (0, 1, 2, 3, 4, 5, 15, 21)

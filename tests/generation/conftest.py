@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from generation import pileup
+from generation import pileup, process
 
 # Cards of this project, cut down: jets from the generator's particles, no detector.
 GENERATOR_CARD = """
@@ -52,9 +52,9 @@ def pileup_library(tmp_path_factory) -> Path:
     """
     path = tmp_path_factory.mktemp("pileup") / "minbias.arrow"
     soft = {"hard_process": ["SoftQCD:nonDiffractive = on"]}
-    process = pileup.load_process(pileup.PROCESS).model_copy(update=soft)
+    minbias = process.load_process(pileup.PROCESS).model_copy(update=soft)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pileup, "load_process", lambda _: process)
+        patch.setattr(process, "load_process", lambda _: minbias)
         pileup.build_library(path, events=60, seed=1)
     return path
 
