@@ -181,7 +181,8 @@ class Program:
         """Return the value for each column of `inputs`, whose rows are the variables `names`."""
         if self.root < 0 and self.expressions:
             return _value(self.expressions[0], dict(zip(names, inputs, strict=True)))
-        leaf = find_leaves(self.root, self.axis, self.cut, self.target, inputs)
+        leaf = np.empty(inputs.shape[1], np.int32)
+        find_leaves(self.root, self.axis, self.cut, self.target, inputs, leaf)
         result = self.constants[leaf]
         for number, expression in self.expressions.items():
             here = np.flatnonzero(leaf == number)

@@ -1,12 +1,11 @@
 """The kernel that walks the decision trees of formulas; it is cached on disk, formulas are data."""
 
-import numba
-import numpy as np
+from generation.fastsim.kernels import kernel
 
 
-@numba.njit(cache=True)
-def find_leaves(root, axis, cut, target, inputs):
-    """Return the number of the leaf that each column of `inputs` ends at.
+@kernel()
+def find_leaves(root, axis, cut, target, inputs, leaves):
+    """Fill in the number of the leaf that each column of `inputs` ends at.
 
     Parameters
     ----------
@@ -14,13 +13,9 @@ def find_leaves(root, axis, cut, target, inputs):
         The tree; see `generation.fastsim.formula.Program`.
     inputs
         (variables, n) float64.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n,) int32.
+    leaves
+        (n,) int32, to be filled.
     """
-    leaves = np.empty(inputs.shape[1], np.int32)
     for column in range(len(leaves)):
         node = root
         while node >= 0:
@@ -31,4 +26,3 @@ def find_leaves(root, axis, cut, target, inputs):
             # The side is an index, not a condition, because no processor can foresee it.
             node = target[2 * node + (value >= cut[node])]
         leaves[column] = -1 - node
-    return leaves

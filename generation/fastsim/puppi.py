@@ -6,9 +6,10 @@ shapes of charged tracks.
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from generation.fastsim.kernels import kernel
 
 # A neighbour closer than this (ΔR²) is the candidate itself or collinear with it.
 DR2_MIN = 1e-4
@@ -97,7 +98,7 @@ def shapes(
     return result
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def _shapes(
     offsets, pt, y, eta, phi, is_source, algorithm, metrics, cones, row, column, n_y, n_phi,
     start, source, result,
@@ -260,7 +261,7 @@ def chi2_probability(x: NDArray[np.float64], degrees: NDArray[np.int64]) -> NDAr
     return result
 
 
-@numba.njit(cache=True)
+@kernel()
 def _chi2_probability(x, degrees, result):
     for i in range(len(x)):
         half = 0.5 * x[i]

@@ -7,9 +7,10 @@ of constituents of a jet, where building a FastJet object for each jet would dom
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from generation.fastsim.kernels import device, kernel
 
 # FastJet's rapidity of a momentum along the beam starts here.
 MAX_RAPIDITY = 1e5
@@ -22,7 +23,7 @@ KT = 1.0
 EVERYTHING = 1e3  # FastJet's largest radius: all constituents end in one jet
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def rapidity(px, py, pz, e):
     """Return the rapidity as FastJet's PseudoJet defines it, finite for every momentum."""
     pt2 = px * px + py * py
@@ -34,7 +35,7 @@ def rapidity(px, py, pz, e):
     return -value if pz > 0.0 else value
 
 
-@numba.njit(cache=True, error_model="numpy")
+@device()
 def delta_phi(first, second):
     """Return the smaller angle between two azimuths, at most a turn apart."""
     delta = abs(first - second)
@@ -112,8 +113,7 @@ def cluster(
     return Clusterings(momenta, parents, child, start[:-1], members, end)
 
 
-# Arrays come from outside and divisions go unchecked because both take long to compile.
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def _cluster_jets(
     momenta, parents, child, start, members, end, power, radius,
     pruning_radius, pruning_fraction, scratch, places,
@@ -125,23 +125,25 @@ def _cluster_jets(
         )  # fmt: skip
 
 
-@numba.njit(cache=True, error_model="numpy")
+@device()
 def _recombine(
     momenta, parents, child, start, n, power, radius,
     pruning_radius, pruning_fraction, scratch, places,
 ):  # fmt: skip
     """Recombine the n nodes from `start` on; return the row after the last new one."""
-    # What is left to recombine lies side by side: its node, rapidity and azimuth, momentum factor
-    # of the distance, nearest neighbour among the rest, and ΔR² to it.
+    # What is left to recombine lies side by side: its node, rapidity and azimuth, the factor of
+    # kT (pT²) or Cambridge/Aachen (1) distances, nearest neighbour among the rest, and ΔR² to it.
     rap, phi, scale, gap = scratch[0], scratch[1], scratch[2], scratch[3]
     node_of, nearest = places[0], places[1]
     for i in range(n):
         node_of[i] = start + i
-        rap[i], phi[i], scale[i] = _place(momenta, start + i, power)
-    for i in range(n):
-        nearest[i], gap[i] = _find_nearest(i, i, rap, phi, radius)
+        rap[i], phi[i], pt2 = place(momenta, start + i)
+        scale[i] = pt2 if power == KT else 1.0
+        nearest[i], gap[i] = BEAM, radius * radius
         for j in range(i):
             distance2 = _distance2(i, j, rap, phi)
+            if distance2 < gap[i]:
+                nearest[i], gap[i] = j, distance2
             if distance2 < gap[j]:
                 nearest[j], gap[j] = i, distance2
 
@@ -161,7 +163,8 @@ def _recombine(
                 momenta[made, axis] = momenta[first, axis] + momenta[second, axis]
             if gap[i] > pruning_radius * pruning_radius:
                 _veto(made, momenta, parents, pruning_fraction)
-            rap[merged], phi[merged], scale[merged] = _place(momenta, made, power)
+            rap[merged], phi[merged], pt2 = place(momenta, made)
+            scale[merged] = pt2 if power == KT else 1.0
             node_of[merged] = made
             made += 1
         # The last one takes the empty place.
@@ -183,16 +186,15 @@ def _recombine(
     return made
 
 
-@numba.njit(cache=True, error_model="numpy")
-def _place(momenta, node, power):
-    """Return rapidity, azimuth and the factor of kT (pT²) or Cambridge/Aachen (1) distances."""
+@device()
+def place(momenta, node):
+    """Return rapidity, azimuth and pT²."""
     px, py = momenta[node, 0], momenta[node, 1]
-    factor = px * px + py * py if power == KT else 1.0
     y = rapidity(px, py, momenta[node, 2], momenta[node, 3])
-    return y, math.atan2(py, px), factor
+    return y, math.atan2(py, px), px * px + py * py
 
 
-@numba.njit(cache=True, error_model="numpy")
+@device()
 def _distance2(i, j, rap, phi):
     """Return ΔR² of two places."""
     delta_rapidity = rap[i] - rap[j]
@@ -200,7 +202,7 @@ def _distance2(i, j, rap, phi):
     return delta_rapidity * delta_rapidity + angle * angle
 
 
-@numba.njit(cache=True, error_model="numpy")
+@device()
 def _find_nearest(i, left, rap, phi, radius):
     """Return the nearest other place within the radius, or the beam, and ΔR²."""
     nearest, shortest = BEAM, radius * radius
@@ -211,7 +213,7 @@ def _find_nearest(i, left, rap, phi, radius):
     return nearest, shortest
 
 
-@numba.njit(cache=True, error_model="numpy")
+@device()
 def _closest(left, scale, nearest, gap):
     """Return the place with the smallest distance measure."""
     best, shortest = 0, math.inf
@@ -224,7 +226,7 @@ def _closest(left, scale, nearest, gap):
     return best
 
 
-@numba.njit(cache=True, error_model="numpy")
+@device()
 def _veto(made, momenta, parents, fraction):
     """Drop the softer parent of a new node when its share of the pT is too small."""
     first, second = parents[made, 0], parents[made, 1]

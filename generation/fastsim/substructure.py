@@ -8,10 +8,10 @@ number of subjets of each.
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from generation.fastsim.kernels import device, kernel
 from generation.fastsim.reclustering import (
     CAMBRIDGE_AACHEN,
     EVERYTHING,
@@ -19,7 +19,7 @@ from generation.fastsim.reclustering import (
     Clusterings,
     cluster,
     delta_phi,
-    rapidity,
+    place,
 )
 
 MAX_SUBJETS = 5
@@ -206,7 +206,7 @@ def _groomed(
     return momenta, counts.astype(np.int32)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def _descend(momenta, parents, nodes, symmetry_cut, beta, radius):
     """Follow the harder parents of each node until both are hard enough; return the node there."""
     for jet in range(len(nodes)):
@@ -216,7 +216,9 @@ def _descend(momenta, parents, nodes, symmetry_cut, beta, radius):
             first_pt = math.hypot(momenta[first, 0], momenta[first, 1])
             second_pt = math.hypot(momenta[second, 0], momenta[second, 1])
             symmetry = min(first_pt, second_pt) / max(first_pt + second_pt, 1e-300)
-            distance = _distance(momenta, first, second)
+            first_rap, first_phi, _ = place(momenta, first)
+            second_rap, second_phi, _ = place(momenta, second)
+            distance = math.hypot(first_rap - second_rap, delta_phi(first_phi, second_phi))
             if symmetry > symmetry_cut * (distance / radius) ** beta:
                 break
             node = first if first_pt >= second_pt else second
@@ -224,26 +226,12 @@ def _descend(momenta, parents, nodes, symmetry_cut, beta, radius):
     return nodes
 
 
-@numba.njit(cache=True, error_model="numpy")
-def _distance(momenta, first, second):
-    first_rap, first_phi, _ = _place(momenta, first)
-    second_rap, second_phi, _ = _place(momenta, second)
-    return math.hypot(first_rap - second_rap, delta_phi(first_phi, second_phi))
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _place(momenta, node):
-    """Return rapidity, azimuth and pT."""
-    px, py = momenta[node, 0], momenta[node, 1]
-    rap = rapidity(px, py, momenta[node, 2], momenta[node, 3])
-    return rap, math.atan2(py, px), math.hypot(px, py)
-
-
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def _measure(momenta, child, start, members, radius, beta, minimise, points, axes, taus):
     """Set τ; `points` and `axes` are scratch: rapidity, azimuth, pT, and sums for new axes."""
     for node in range(len(child)):
-        points[0, node], points[1, node], points[2, node] = _place(momenta, node)
+        points[0, node], points[1, node], _ = place(momenta, node)
+        points[2, node] = math.hypot(momenta[node, 0], momenta[node, 1])
     for jet in range(len(start)):
         first, n = start[jet], members[jet]
         scale = 0.0
@@ -267,7 +255,7 @@ def _measure(momenta, child, start, members, radius, beta, minimise, points, axe
             taus[jet, n_axes - 1] = total / scale
 
 
-@numba.njit(cache=True, error_model="numpy")
+@device()
 def _minimise(points, first, last, axes, n_axes, beta):
     """Move axes to a minimum of τ: each to the weighted mean of the points nearest to it."""
     for _ in range(AXES_STEPS):
@@ -299,7 +287,7 @@ def _minimise(points, first, last, axes, n_axes, beta):
             return
 
 
-@numba.njit(cache=True, error_model="numpy")
+@device()
 def _nearest(points, i, axes, n_axes):
     """Return the axis nearest to a point, and ΔR²."""
     best, shortest = 0, math.inf
@@ -312,7 +300,7 @@ def _nearest(points, i, axes, n_axes):
     return best, shortest
 
 
-@numba.njit(cache=True, error_model="numpy")
+@device()
 def _power(value, exponent):
     """Return value**exponent, quickly for the exponents of beta = 1."""
     if exponent == 0.5:

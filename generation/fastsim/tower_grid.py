@@ -2,9 +2,10 @@
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from generation.fastsim.kernels import kernel
 
 # Cells of the table that gives a first guess of the ring.
 GUESSES = 2048
@@ -79,7 +80,7 @@ class TowerGrid:
         return towers
 
 
-@numba.njit(cache=True)
+@kernel()
 def _find(
     x, y, z, wanted, eta_edges, guess, guess_scale, phi_start, phi_edges, first_tower, towers
 ):

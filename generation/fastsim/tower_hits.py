@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from generation.fastsim.candidates import Candidates
+from generation.fastsim.kernels import kernel
 
 # Smallest energy fraction that counts as a deposit.
 FRACTION_MIN = 1e-9
 
-# Electrons and photons, which Delphes lists after all other particles of a tower.
-EM_CODES = (11, 22)
+# What Delphes lists after all other particles of a tower.
+ELECTRON, PHOTON = 11, 22
 
 
 @dataclass(frozen=True)
@@ -73,30 +73,45 @@ def fill_towers(
     cell, track_cell
         (n,) tower of each of them; -1 for none.
     """
-    hit_tracks = np.flatnonzero(track_cell >= 0)
-    most = np.count_nonzero(cell >= 0) + len(hit_tracks)
+    hits, hit_tracks = np.flatnonzero(cell >= 0), np.flatnonzero(track_cell >= 0)
     offsets = np.zeros(particles.n_events + 1, np.int64)
-    tower_cell, last = np.empty(most, np.int64), np.full(most, -1)
-    sums, track_tower = np.zeros((6, most)), np.empty(len(tracks), np.int64)
-    n_towers = _fill(
-        particles.offsets, cell, fraction, particles["e"], particles["t"],
-        particles["pid"], particles["charge"], particles["is_pu"],
-        tracks.offsets, track_cell, np.zeros(n_towers_of_grid, np.int64),
-        offsets, tower_cell, sums, last, track_tower,
+    tower_cell = np.empty(len(hits) + len(hit_tracks), np.int64)
+    tower, track_tower = np.empty(len(cell), np.int64), np.empty(len(tracks), np.int64)
+    n_towers = _number_towers(
+        particles.offsets, cell, tracks.offsets, track_cell,
+        np.zeros(n_towers_of_grid, np.int64), offsets, tower_cell, tower, track_tower,
     )  # fmt: skip
+    tower = tower[hits]
+
+    def total(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        # Of nothing at all, numpy counts integers.
+        return np.bincount(tower, weights=values, minlength=n_towers).astype(np.float64, copy=False)
+
+    deposit = particles["e"][hits] * fraction[hits]
+    weight = deposit * deposit
+    hard = np.where(particles["is_pu"][hits] == 0, deposit, 0.0)
+    is_neutral = particles["charge"][hits] == 0
+    neutral, neutral_hard = np.where(is_neutral, (deposit, hard), 0.0)
+    energy = total(deposit)
+
+    code = np.abs(particles["pid"][hits])
+    electromagnetic = (code == ELECTRON) | (code == PHOTON)
+    last = np.full(n_towers, -1)
+    for group in (~electromagnetic, electromagnetic):
+        # Of several particles in a tower, the one written last stays.
+        last[tower[group]] = hits[group]
     showers = track_fraction > FRACTION_MIN
     order = np.lexsort((showers[hit_tracks], track_tower[hit_tracks]))
     hit_tracks = hit_tracks[order]
-    energy, time, time_weight, hard, neutral, neutral_hard = sums[:, :n_towers]
     return Hits(
         offsets=offsets,
         cell=tower_cell[:n_towers],
         energy=energy,
-        time=time,
-        time_weight=time_weight,
-        hard_fraction=_share(hard, energy),
-        neutral_hard_fraction=_share(neutral_hard, neutral),
-        last_particle=last[:n_towers],
+        time=total(weight * particles["t"][hits]),
+        time_weight=total(weight),
+        hard_fraction=_share(total(hard), energy),
+        neutral_hard_fraction=_share(total(neutral_hard), total(neutral)),
+        last_particle=last,
         track=hit_tracks,
         track_tower=track_tower[hit_tracks],
         track_showers=showers[hit_tracks],
@@ -109,19 +124,19 @@ def _share(part: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.
     return np.divide(part, total, out=np.ones_like(total), where=total > FRACTION_MIN)
 
 
-@numba.njit(cache=True)
-def _fill(
-    particle_offsets, particle_cell, fraction, energy, time, pid, charge, is_pu,
-    track_offsets, track_cell, tower_of_cell, offsets, cell, sums, last, track_tower,
+@kernel()
+def _number_towers(
+    particle_offsets, particle_cell, track_offsets, track_cell,
+    tower_of_cell, offsets, cell, tower, track_tower,
 ):  # fmt: skip
-    """Sum the particles of each event in towers and find the towers of its tracks.
+    """Give the hit towers numbers, event by event, and find that of each particle and track.
 
-    Fills the arrays from `offsets` on, as `Hits` has them; the rows of `sums` are energy, time,
-    time weight, energy not from pile-up, energy of neutral particles, and that not from pile-up.
-    `tower_of_cell` is zero and working memory. Returns the number of towers.
+    Fills the arrays from `offsets` on, as `Hits` has them; `tower_of_cell` is zero and working
+    memory. Returns the number of towers.
     """
     n_towers = 0
     for event in range(len(offsets) - 1):
+        first_tower = n_towers
         first, stop = particle_offsets[event], particle_offsets[event + 1]
         first_track, stop_track = track_offsets[event], track_offsets[event + 1]
         for i in range(first, stop):
@@ -130,7 +145,6 @@ def _fill(
         for i in range(first_track, stop_track):
             if track_cell[i] >= 0:
                 tower_of_cell[track_cell[i]] = -1
-        first_tower = n_towers
         for c in range(len(tower_of_cell)):
             if tower_of_cell[c] < 0:
                 tower_of_cell[c] = n_towers
@@ -138,21 +152,8 @@ def _fill(
                 n_towers += 1
         offsets[event + 1] = n_towers
         for i in range(first, stop):
-            if particle_cell[i] < 0:
-                continue
-            tower = tower_of_cell[particle_cell[i]]
-            deposit = energy[i] * fraction[i]
-            sums[0, tower] += deposit
-            sums[1, tower] += deposit * deposit * time[i]
-            sums[2, tower] += deposit * deposit
-            hard = deposit if is_pu[i] == 0 else 0.0
-            sums[3, tower] += hard
-            if charge[i] == 0:
-                sums[4, tower] += deposit
-                sums[5, tower] += hard
-            electromagnetic = abs(pid[i]) in EM_CODES
-            if last[tower] < 0 or electromagnetic or abs(pid[last[tower]]) not in EM_CODES:
-                last[tower] = i
+            if particle_cell[i] >= 0:
+                tower[i] = tower_of_cell[particle_cell[i]]
         for i in range(first_track, stop_track):
             if track_cell[i] >= 0:
                 track_tower[i] = tower_of_cell[track_cell[i]]

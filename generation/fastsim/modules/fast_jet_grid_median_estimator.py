@@ -2,11 +2,11 @@
 
 import math
 
-import numba
 import numpy as np
 
 from generation.fastsim.candidates import Candidates
 from generation.fastsim.card import ModuleConfig
+from generation.fastsim.kernels import kernel
 from generation.fastsim.module import EventStore, Module
 from generation.fastsim.reclustering import rapidity
 
@@ -46,7 +46,7 @@ class FastJetGridMedianEstimator(Module):
         self.export(store, self.output, Candidates(offsets, columns | edges))
 
 
-@numba.njit(cache=True)
+@kernel()
 def _median_density(momenta, offsets, low, high, step, turn):
     """Return the median scalar pT per area over FastJet's RectangularGrid, for each event."""
     n_rapidity = max(int((high - low) / step + 0.5), 1)

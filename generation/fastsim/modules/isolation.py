@@ -2,12 +2,12 @@
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from generation.fastsim.candidates import Candidates
 from generation.fastsim.card import ModuleConfig
+from generation.fastsim.kernels import kernel
 from generation.fastsim.module import EventStore, Module
 
 # Rows of the sums around a candidate.
@@ -83,7 +83,7 @@ class Isolation(Module):
         )  # fmt: skip
 
 
-@numba.njit(cache=True)
+@kernel()
 def _cone_sums(
     eta, phi, identity, offsets,
     other_eta, other_phi, other_identity, other_offsets,
@@ -103,7 +103,7 @@ def _cone_sums(
     return sums
 
 
-@numba.njit(cache=True)
+@kernel()
 def _density(eta, offsets, low, high, rho, rho_offsets):
     """Return the density of the last η range that holds each candidate."""
     found = np.zeros(len(eta))

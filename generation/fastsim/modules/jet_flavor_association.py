@@ -2,10 +2,10 @@
 
 import math
 
-import numba
 import numpy as np
 
 from generation.fastsim.card import ModuleConfig
+from generation.fastsim.kernels import kernel
 from generation.fastsim.module import EventStore, Module
 
 GLUON = 21
@@ -42,7 +42,7 @@ class JetFlavorAssociation(Module):
         jets.mark("flavor", flavor)
 
 
-@numba.njit(cache=True)
+@kernel()
 def _heaviest(eta, phi, offsets, parton_eta, parton_phi, code, parton_offsets, radius):
     flavor = np.zeros(len(eta), np.int32)
     for event in range(len(offsets) - 1):

@@ -2,11 +2,11 @@
 
 import math
 
-import numba
 import numpy as np
 
 from generation.fastsim.candidates import Candidates
 from generation.fastsim.card import ModuleConfig
+from generation.fastsim.kernels import kernel
 from generation.fastsim.kinematics import SPEED_OF_LIGHT
 from generation.fastsim.module import EventStore, Module
 
@@ -117,7 +117,7 @@ def propagate(
     return clones, fate
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def _propagate(
     all_px, all_py, all_pz, all_e, charge, all_x, all_y, all_z, all_t,
     radius, half_length, field, radius_max, half_length_max, fate, kept, out,

@@ -2,13 +2,13 @@
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from generation.fastsim.candidates import Candidates
 from generation.fastsim.card import ModuleConfig
 from generation.fastsim.formula import Formula
+from generation.fastsim.kernels import kernel
 from generation.fastsim.kinematics import SPEED_OF_LIGHT
 from generation.fastsim.module import EventStore, Module
 from provenance.errors import UserError
@@ -235,7 +235,7 @@ def _hard_sums(hard: Candidates) -> NDArray[np.float64]:
     return np.stack([x, y, hard.sum_by_event(charged), sum_pt2])
 
 
-@numba.njit(cache=True)
+@kernel()
 def _copy_events(
     offsets, n_hard, interactions, entries,
     lib_offsets, lib_pid, lib_charge, lib_mass,

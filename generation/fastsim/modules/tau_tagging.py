@@ -2,10 +2,10 @@
 
 import math
 
-import numba
 import numpy as np
 
 from generation.fastsim.card import ModuleConfig
+from generation.fastsim.kernels import kernel
 from generation.fastsim.module import EventStore, Module
 from generation.fastsim.modules.b_tagging import look_up, read_efficiencies
 
@@ -54,7 +54,7 @@ class TauTagging(Module):
         jets.mark("charge", np.where(flavor != 0, charge, random_charge).astype(np.int32))
 
 
-@numba.njit(cache=True)
+@kernel()
 def _match(
     eta, phi, offsets,
     parton_code, parton_charge, parton_eta, parton_phi, parton_d1, parton_d2, parton_offsets,
@@ -84,7 +84,7 @@ def _match(
     return flavor, charge
 
 
-@numba.njit(cache=True)
+@kernel()
 def _decays_hadronically(first, last, start, end, code, d1, d2):
     """Tell whether a τ has daughters, and no W among them that decays to an electron or muon.
 
@@ -103,7 +103,7 @@ def _decays_hadronically(first, last, start, end, code, d1, d2):
     return True
 
 
-@numba.njit(cache=True)
+@kernel()
 def _visible(first, last, code, momenta):
     """Return η and φ of the sum of all daughters but the τ neutrino."""
     px, py, pz = 0.0, 0.0, 0.0

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from generation.fastsim.candidates import Candidates
 from generation.fastsim.card import ModuleConfig
+from generation.fastsim.kernels import device, kernel
 from generation.fastsim.module import EventStore, Module
 
 ELECTRON = 11
@@ -100,7 +100,7 @@ def parts_of(candidates: Candidates) -> Parts:
     return Parts(members.at(np.repeat(offsets[jets], counts) + within), owner)
 
 
-@numba.njit(cache=True)
+@kernel()
 def _overlaps(
     offsets, identity, eta, phi, edges,
     other_offsets, other_identity, other_eta, other_phi, other_edges,
@@ -120,7 +120,7 @@ def _overlaps(
     return overlapping
 
 
-@numba.njit(cache=True)
+@device()
 def _inside(eta, phi, edges):
     """Tell whether a shower lies within the edges of a tower."""
     return edges[0] <= eta < edges[1] and edges[2] <= phi < edges[3]
