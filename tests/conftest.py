@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run: a change that breaks something is what makes a test fail.
+settings.register_profile("reproducible", derandomize=True)
+settings.load_profile("reproducible")
 
 REFERENCE = Path(__file__).parents[1].parent / "shared" / "reference"
 

@@ -29,6 +29,7 @@ _NUMBER = re.compile(
     r"0[xX][0-9a-fA-F]+|0[bB][01]+|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 )
 _FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_COMPARES_TEXT = ("eq", "ne", "in", "ni")
 _PRECEDENCE = {
     "**": 13, "*": 12, "/": 12, "%": 12, "+": 11, "-": 11, "<<": 10, ">>": 10,
     "<": 9, ">": 9, "<=": 9, ">=": 9, "==": 8, "!=": 8, "eq": 7, "ne": 7, "in": 6, "ni": 6,
@@ -136,7 +137,7 @@ class _ExpressionReader(Reader):
             return ("constant", str(self.braced()))
         if match := _NUMBER.match(self.source, self.position):
             self.position = match.end()
-            return ("constant", as_number(match[0]))
+            return ("number", as_number(match[0]), match[0])
         if match := _FUNCTION.match(self.source, self.position):
             self.position = match.end()
             return self._named(match[0])
@@ -167,7 +168,7 @@ class _ExpressionReader(Reader):
 
 def _value(tree: tuple, substitute: Substitute) -> Value:
     kind = tree[0]
-    if kind == "constant":
+    if kind in ("constant", "number"):
         return tree[1]
     if kind == "substitute":
         return substitute(tree[1])
@@ -175,6 +176,8 @@ def _value(tree: tuple, substitute: Substitute) -> Value:
         return _call(tree[1], [as_number(_value(argument, substitute)) for argument in tree[2]])
     if kind == "?":
         return _value(tree[2 if as_truth(_value(tree[1], substitute)) else 3], substitute)
+    if kind in _COMPARES_TEXT:
+        return _OPERATIONS[kind](_text(tree[1], substitute), _text(tree[2], substitute))
     left = _value(tree[1], substitute)
     if kind == "&&":
         return int(as_truth(left) and as_truth(_value(tree[2], substitute)))
@@ -187,6 +190,15 @@ def _value(tree: tuple, substitute: Substitute) -> Value:
     if kind.startswith("unary"):
         return _finite(lambda number: -number if kind[-1] == "-" else number, as_number(left))
     return _OPERATIONS[kind](left, _value(tree[2], substitute))
+
+
+def _text(tree: tuple, substitute: Substitute) -> Value:
+    """Return an operand as it is compared as text: a number in the card's own spelling."""
+    if tree[0] == "number":
+        return tree[2]
+    if tree[0] == "?":
+        return _text(tree[2 if as_truth(_value(tree[1], substitute)) else 3], substitute)
+    return _value(tree, substitute)
 
 
 def _call(name: str, arguments: list) -> Value:
