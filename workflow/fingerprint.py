@@ -18,11 +18,8 @@ TRAINING_VERSION = 1
 
 def shard_fingerprint(config: Config, part: str) -> str:
     """Return the fingerprint of a part's shards: physics files, configuration, code versions."""
-    processes = config.dataset.parts[part].processes
     return _digest(
-        card_files(Path(config.generation.card))
-        + [PROCESSES / "common.yaml"]
-        + [PROCESSES / name / "process.yaml" for name in processes],
+        physics_files(config, part),
         SIMULATION_VERSION,
         NTUPLIZER_VERSION,
         pileup_fingerprint(config),
@@ -60,9 +57,7 @@ def delphes_fingerprint(config: Config, part: str) -> str:
     """Return the fingerprint of the events that Delphes makes for the shards of a part."""
     containers = config.generation.containers
     return _digest(
-        card_files(Path(config.generation.card))
-        + [PROCESSES / "common.yaml"]
-        + [PROCESSES / name / "process.yaml" for name in config.dataset.parts[part].processes],
+        physics_files(config, part),
         SIMULATION_VERSION,
         config.seed,
         config.generation.events_per_batch,
@@ -70,6 +65,16 @@ def delphes_fingerprint(config: Config, part: str) -> str:
         containers.jobs_per_shard,
         config.dataset.parts[part].processes,
     )
+
+
+def physics_files(config: Config, part: str) -> list[Path]:
+    """Return the files that shape a part's events: the detector's card, the processes."""
+    processes = config.dataset.parts[part].processes
+    return [
+        *card_files(Path(config.generation.card)),
+        PROCESSES / "common.yaml",
+        *(PROCESSES / name / "process.yaml" for name in processes),
+    ]
 
 
 def card_files(card: Path) -> list[Path]:

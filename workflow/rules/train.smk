@@ -50,8 +50,9 @@ rule train:
     params:
         config=lambda wildcards: run_config.training[wildcards.task].config,
         overrides=lambda wildcards: [
-            f"--set {key}={value}"
+            word
             for key, value in run_config.training[wildcards.task].set.items()
+            for word in ("--set", f"{key}={value}")
         ],
         weights=lambda wildcards, input: [
             f"--set data.weights={file}" for file in input.weights
@@ -64,7 +65,7 @@ rule train:
     shell:
         "python -m training fit"
         " --config {params.config:q}"
-        " {params.overrides}"
+        " {params.overrides:q}"
         " {params.weights}"
         " --set seed={params.seed}"
         " --manifest {input.manifest}"
