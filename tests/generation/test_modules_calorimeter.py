@@ -1,5 +1,6 @@
 """SimpleCalorimeter: what goes in comes out, and who gets it."""
 
+import itertools
 import math
 
 import numpy as np
@@ -8,7 +9,8 @@ from detector_events import make_record, random_record, run_modules, write_card
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generation.fastsim.tower_grid import TowerGrid
+from generation.fastsim.card import read_card
+from generation.fastsim.tower_grid import TowerGrid, read_grid
 from provenance.errors import UserError
 
 PROPAGATOR = (
@@ -223,9 +225,62 @@ def test_towers_are_found_as_by_a_search_through_the_edges(eta_edges, phi_edges,
     assert grid.find(x, y, z, np.full(len(x), True)).tolist() == expected.tolist()
 
 
+@settings(max_examples=50, deadline=None)
+@given(
+    rings=st.dictionaries(
+        st.floats(-5, 5, width=16),
+        st.frozensets(st.floats(-3, 3, width=16), min_size=1, max_size=4),
+        min_size=2,
+        max_size=8,
+    ),
+    data=st.data(),
+)
+def test_every_ring_has_the_phi_edges_of_its_upper_eta_edge(rings, data):
+    grid = TowerGrid(rings)
+    eta_edges = sorted(rings)
+    expected = [
+        (low, high, left, right)
+        for low, high in itertools.pairwise(eta_edges)
+        for left, right in itertools.pairwise(sorted(rings[high]))
+    ]
+    assert grid.n_towers == len(expected)
+    columns = (grid.eta_low, grid.eta_high, grid.phi_low, grid.phi_high)
+    assert list(zip(*(column.tolist() for column in columns), strict=True)) == expected
+    eta, phi = (np.array([data.draw(st.floats(-limit, limit))]) for limit in (5.5, 3.1))
+    point = np.cos(phi), np.sin(phi), np.sinh(eta)
+    eta, phi = np.arcsinh(point[2] / np.hypot(*point[:2])), np.arctan2(point[1], point[0])
+    holds = [low < eta[0] <= high and left < phi[0] <= right for low, high, left, right in expected]
+    found = grid.find(*point, np.full(1, True))[0]
+    assert found == (holds.index(True) if any(holds) else -1)
+
+
+@pytest.mark.parametrize("bins", ["add EtaPhiBins {0 1 2} {-3 0 3}", "add EtaPhiBins 0 8\n" * 2])
+def test_lists_of_eta_share_their_phi_edges_and_a_number_is_one_edge(tmp_path, bins):
+    card = write_card(tmp_path, ("SimpleCalorimeter", "Cal", f"{bins}\nadd EtaPhiBins 3 8"))
+    grid = read_grid(read_card(card).modules["Cal"])
+    # As in the public LHCb card, `PhiBins 360` is no list of 360 towers: Delphes then sees nothing.
+    expected = [(0, 1, -3, 0), (0, 1, 0, 3), (1, 2, -3, 0), (1, 2, 0, 3)] if "{" in bins else []
+    columns = (grid.eta_low, grid.eta_high, grid.phi_low, grid.phi_high)
+    assert list(zip(*(column.tolist() for column in columns), strict=True)) == expected
+
+
+def test_a_calorimeter_without_towers_sees_nothing(tmp_path):
+    kind, name, body = PROPAGATOR
+    bins = "set PhiBins 360\nforeach eta {-3 0 3} {add EtaPhiBins $eta $PhiBins}"
+    card = write_card(
+        tmp_path,
+        (kind, name, body.format(field=0.0)),
+        ("SimpleCalorimeter", "Cal", f"{INPUTS}\n{bins}\n{FRACTIONS}"),
+    )
+    arrays = run_modules(card, random_record(np.random.default_rng(1), [20, 0]))
+    for output in ("towers", "eflowTracks", "eflowTowers"):
+        assert arrays[f"Cal/{output}"].counts.tolist() == [0, 0]
+
+
 @pytest.mark.parametrize(
     ("body", "word"),
     [
+        ("add EtaPhiBins {0 1} {0 one}", "EtaPhiBins"),
         ("add EtaPhiBins 0.0 {0 1} 1.0", "EtaPhiBins"),
         ("add EtaPhiBins 0.0 {0 1}", "EtaPhiBins"),
         (f"{BINS}\nadd EnergyFraction 11", "EnergyFraction"),

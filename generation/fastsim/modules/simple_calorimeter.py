@@ -9,7 +9,7 @@ from generation.fastsim.candidates import Candidates, reduce_by_event
 from generation.fastsim.card import ModuleConfig
 from generation.fastsim.module import EventStore, Module
 from generation.fastsim.random import log_normal
-from generation.fastsim.tower_grid import TowerGrid
+from generation.fastsim.tower_grid import numbers, read_grid
 from generation.fastsim.tower_hits import FRACTION_MIN, Hits, fill_towers
 
 # PDG codes below this one have their energy fraction in a table.
@@ -47,21 +47,9 @@ class SimpleCalorimeter(Module):
         self.is_ecal = config.flag("IsEcal", False)
         self.smear_centre = config.flag("SmearTowerCenter", True)
         self.resolution = self.formula("ResolutionFormula", "0")
-        self.grid = self._grid()
+        self.grid = read_grid(config)
         self.codes, self.fractions = self._energy_fractions()
         self.fraction_table = self._look_up(np.arange(FREQUENT_CODES))
-
-    def _grid(self) -> TowerGrid:
-        values = self.config.array("EtaPhiBins")
-        if not values or len(values) % 2:
-            raise self.config.error("EtaPhiBins", "is not made of pairs of eta and phi edges")
-        edges: dict[float, set[float]] = {}
-        for eta, phi in zip(values[::2], values[1::2], strict=True):
-            for edge in _numbers(eta):
-                edges.setdefault(edge, set()).update(_numbers(phi))
-        if len(edges) < 2 or any(len(phi) < 2 for phi in edges.values()):
-            raise self.config.error("EtaPhiBins", "needs two edges in eta and two in phi at least")
-        return TowerGrid(edges)
 
     def _energy_fractions(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the listed |PDG codes|, sorted, and their fractions; code 0 is all others."""
@@ -70,7 +58,7 @@ class SimpleCalorimeter(Module):
             raise self.config.error("EnergyFraction", "is not made of pairs of code and fraction")
         fractions = {0: 1.0}
         for code, fraction in zip(values[::2], values[1::2], strict=True):
-            fractions[int(code)] = float(_numbers(fraction)[0])
+            fractions[int(code)] = float(numbers(fraction)[0])
         codes = sorted(fractions)
         return np.array(codes), np.array([fractions[code] for code in codes])
 
@@ -263,11 +251,6 @@ class SimpleCalorimeter(Module):
 def _offsets(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the offsets of the events when only ascending `rows` are kept."""
     return np.searchsorted(rows, offsets)
-
-
-def _numbers(value: Any) -> list[float]:
-    """Return a number or a list of numbers as a list."""
-    return [float(item) for item in value] if isinstance(value, list) else [float(value)]
 
 
 def _combined_scale(
