@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pylhe
 
-from generation.process import LheValue, Point, Process, beam_energy
+from generation.process import LheValue, Process, beam_energy
 from provenance.errors import UserError
 
 INCOMING, OUTGOING = -1, 1
@@ -43,7 +43,7 @@ class LheFile:
 
     path: Path
     events: int
-    point: Point
+    point: dict[str, float]
 
 
 def check_lhe(path: str | Path, process: Process) -> LheFile:
@@ -85,7 +85,8 @@ def check_lhe(path: str | Path, process: Process) -> LheFile:
             for event in file.events:
                 events += 1
                 _check_event(event, process.lhe.final_state, f"{path}: event {events}", lowest_pt)
-            header = {element.tag: element.text or "" for element in file.header.extra_elements}
+            elements = file.header.extra_elements if file.header else []
+            header = {element.tag: element.text or "" for element in elements}
     except UserError:
         raise
     except (RuntimeWarning, ValueError, IndexError, EOFError, OSError, AttributeError) as error:
@@ -137,13 +138,13 @@ def _value(value: LheValue, slha: str, lowest_pt: dict[int, float], path: Path) 
         return lowest_pt[value.pt_min_of]
     if value.mass_of is not None:
         block = MASS_BLOCK.search(slha)
-        table, code, what = block[1] if block else "", value.mass_of, MASS_LINE
+        kind, code, lines = "mass", value.mass_of, MASS_LINE.findall(block[1] if block else "")
     else:
-        table, code, what = slha, value.width_of, WIDTH_LINE
-    for found, number in what.findall(table):
+        assert value.width_of is not None  # the model admits just one of the three
+        kind, code, lines = "width", value.width_of, WIDTH_LINE.findall(slha)
+    for found, number in lines:
         if int(found) == code:
             return float(number)
-    kind = "mass" if value.mass_of is not None else "width"
     raise UserError(f"{path}: the parameter card in its header gives no {kind} of {code}")
 
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -92,11 +93,11 @@ class PileupLibrary:
                 f"{path}: has format {metadata['format']} instead of {FORMAT}; make it anew"
             )
         # `to_numpy` would load pandas.
-        return cls(
-            offsets=np.from_dlpack(lists["pid"].offsets),
-            metadata=metadata,
-            **{name: np.from_dlpack(column.values) for name, column in lists.items()},
-        )
+        arrays: dict[str, Any] = {
+            name: np.from_dlpack(column.values) for name, column in lists.items()
+        }
+        arrays["offsets"] = np.from_dlpack(lists["pid"].offsets)
+        return cls(metadata=metadata, **arrays)
 
 
 def build_library(path: str | Path, events: int, seed: int) -> None:

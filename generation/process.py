@@ -1,6 +1,7 @@
 """Processes as data: what is generated, at which parameter points, and how it decays."""
 
 import math
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from string import Template
@@ -19,7 +20,7 @@ FOLDER = Path(__file__).parent / "processes"
 TABLE_MATRIX_ELEMENT = 100
 FRACTION_TOLERANCE = 1e-4
 
-Point = dict[str, float | int | str]
+Point = Mapping[str, float | int | str]
 
 
 class _Model(BaseModel):
@@ -165,7 +166,7 @@ class Process(_Model):
 
     def draw_point(self, rng: np.random.Generator) -> Point:
         """Draw a parameter point: the values by name, in GeV where they are masses or momenta."""
-        drawn: Point = {}
+        drawn: dict[str, float | int | str] = {}
         for name, distribution in self.point.items():
             if isinstance(distribution, Choice):
                 drawn.update(distribution.choice[int(rng.integers(len(distribution.choice)))])

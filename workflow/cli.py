@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from provenance.files import atomic_output
 
@@ -42,7 +43,7 @@ def _add_shard(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(function=_shard)
 
 
-def _shard(**arguments: object) -> None:
+def _shard(**arguments: Any) -> None:
     from workflow.shard import ShardJob, fill_shard
 
     fill_shard(ShardJob(**arguments))
@@ -60,7 +61,7 @@ def _add_plan(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(function=_plan)
 
 
-def _plan(**arguments: object) -> None:
+def _plan(**arguments: Any) -> None:
     from workflow.chain import plan_hard_process
 
     plan_hard_process(**arguments)
@@ -85,7 +86,7 @@ def _add_delphes(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(function=_delphes)
 
 
-def _delphes(**arguments: object) -> None:
+def _delphes(**arguments: Any) -> None:
     from workflow.chain import simulate_batches
 
     simulate_batches(**arguments)
@@ -107,7 +108,7 @@ def _add_merge(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(function=_merge)
 
 
-def _merge(**arguments: object) -> None:
+def _merge(**arguments: Any) -> None:
     from workflow.chain import merge_shard
 
     merge_shard(**arguments)
@@ -128,7 +129,7 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(function=_report)
 
 
-def _report(**arguments: Path) -> None:
+def _report(**arguments: Any) -> None:
     from workflow.report import write_report
 
     write_report(**arguments)
@@ -148,7 +149,7 @@ def _add_compare(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(function=_compare)
 
 
-def _compare(**arguments: object) -> None:
+def _compare(**arguments: Any) -> None:
     from workflow.comparison_report import write_comparison
 
     write_comparison(**arguments)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from provenance.errors import UserError
 
@@ -240,7 +241,7 @@ def load_config(raw: dict[str, Any]) -> Config:
         raise UserError("; ".join(_sentence(item) for item in error.errors())) from None
 
 
-def _sentence(error: dict[str, Any]) -> str:
+def _sentence(error: ErrorDetails) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"config key {key} is unknown; {_siblings(error['loc'])}"

@@ -63,7 +63,7 @@ def fill_jets(files: list[tuple[str, Path]]) -> dict[str, hist.Hist]:
         For each column a histogram with the axes `part` and the column.
     """
     parts = list(dict.fromkeys(part for part, _ in files))
-    filled = {
+    filled: dict[str, hist.Hist] = {
         name: hist.Hist(hist.axis.StrCategory(parts, name="part"), axis)
         for name, axis in JET_AXES.items()
     }

@@ -7,6 +7,7 @@ anything else never simulates again, and changing the physics always does.
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 from workflow.config_model import PROCESSES, Config
 
@@ -94,7 +95,7 @@ def pileup_fingerprint(config: Config) -> str:
     return _digest([], SIMULATION_VERSION, config.seed, config.generation.pileup_events)
 
 
-def training_fingerprint(config: Config, task: str) -> str:
+def training_fingerprint(config: Config, task: Literal["sophon"]) -> str:
     """Return the fingerprint of a training: its configuration file, overrides and seed."""
     training = config.training[task]
     return _digest([Path(training.config)], TRAINING_VERSION, config.seed, training.set)

@@ -236,6 +236,7 @@ def _store(
 def _check_point(file: Path, process: Process, point: Mapping[str, float]) -> None:
     """Check every event of a file, and that it was made at the parameter point asked for."""
     found = check_lhe(file, process).point
+    assert process.lhe is not None  # or `check_lhe` had refused
     for name, value in point.items():
         # A cut is known by the softest event alone.
         wrong = found[name] < value if process.lhe.point[name].pt_min_of else found[name] != value

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,13 +49,15 @@ def point_grid(name: str) -> list[dict[str, float]]:
     """
     process = load_process(name)
     card = _run_card_template(name)
-    keys = [key for key in card.get_identifiers() if key not in RUN_PARAMETERS]
-    for key in keys:
-        if not isinstance(process.point.get(key), Range | Geometric):
-            raise UserError(f"{process.name}/{RUN_CARD}: ${key} is not on a grid in process.yaml")
-    keys.sort(key=list(process.point).index)
-    values = [process.point[key].values() for key in keys]
-    return [dict(zip(keys, point, strict=True)) for point in itertools.product(*values)]
+    keys = {key for key in card.get_identifiers() if key not in RUN_PARAMETERS}
+    grids = {
+        key: parameter.values()
+        for key, parameter in process.point.items()
+        if key in keys and isinstance(parameter, Range | Geometric)
+    }
+    for key in sorted(keys - grids.keys()):
+        raise UserError(f"{process.name}/{RUN_CARD}: ${key} is not on a grid in process.yaml")
+    return [dict(zip(grids, point, strict=True)) for point in itertools.product(*grids.values())]
 
 
 def run_seed(process: Process, dataset_seed: int, point: int, run: int) -> int:
@@ -101,7 +104,9 @@ class PointPlan:
         """Draw the point of each batch and rank the batches of each point."""
         process = load_process(name)
         grid = point_grid(name)
-        index = {tuple(point.values()): i for i, point in enumerate(grid)}
+        index: dict[tuple[object, ...], int] = {
+            tuple(point.values()): i for i, point in enumerate(grid)
+        }
         batch = np.unique(np.fromiter(batches, np.int64))
         point = np.empty(len(batch), np.int32)
         for i, number in enumerate(batch.tolist()):
@@ -131,7 +136,7 @@ class PointPlan:
     def write(self, path: Path) -> None:
         """Write the plan as a NumPy archive whose bytes depend on its content alone."""
         settings = {"process": self.process, "seed": self.seed, "events": self.events_per_batch}
-        arrays = {key: np.asarray(value) for key, value in settings.items()} | {
+        arrays: dict[str, Any] = {key: np.asarray(value) for key, value in settings.items()} | {
             "batch": self.batch, "point": self.point, "rank": self.rank,
         }  # fmt: skip
         with atomic_output(path) as temporary, temporary.open("wb") as file:
