@@ -6,6 +6,7 @@ import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -15,7 +16,7 @@ from provenance.errors import UserError
 from provenance.files import atomic_output
 from provenance.ledger import write_ledger
 from training.checkpoint import load_task
-from training.data.features import FEATURES, VECTORS
+from training.data.features import FEATURES, REFERENCE_PT, TRANSFORMS, VECTOR_NAMES, VECTORS
 from training.models.particle_transformer import (
     MASKED,
     Layout,
@@ -23,6 +24,7 @@ from training.models.particle_transformer import (
     kinematics,
     pair_features,
 )
+from training.tasks.sophon import Sophon
 
 INPUTS = ("pf_features", "pf_vectors", "pf_mask")
 OUTPUTS = ("probabilities", "embedding")
@@ -101,8 +103,8 @@ class ExportedNetwork(nn.Module):
 def export_onnx(checkpoint: Path, output: Path) -> None:
     """Write the network of a checkpoint as ONNX; batch size and length are free.
 
-    Labels, features and vectors are described in the file's metadata. Probabilities and embedding
-    equal those of `predict` within 1e-4.
+    The file's metadata say what is needed to use it elsewhere (`describe`). Probabilities and
+    embedding equal those of `predict` within 1e-4.
 
     Raises
     ------
@@ -130,8 +132,29 @@ def export_onnx(checkpoint: Path, output: Path) -> None:
             verbose=False,
         )
     model = program.model_proto
-    description = {"labels": task.labels, "features": FEATURES, "vectors": VECTORS}
-    onnx.helper.set_model_props(model, {k: json.dumps(v) for k, v in description.items()})
+    onnx.helper.set_model_props(model, {k: json.dumps(v) for k, v in describe(task).items()})
     with atomic_output(output) as temporary:
         onnx.save(model, temporary)
     write_ledger(output, started, checkpoint=checkpoint.name)
+
+
+def describe(task: Sophon) -> dict[str, Any]:
+    """Return what the inputs and outputs of a network mean, as plain values by key.
+
+    Features and vectors come as formulas and by the names of their variables in Sophon's data card;
+    `feature_scaling` is (centre, factor, low, high) of each `Transform`. `reference_pt` (GeV) is
+    what jets are scaled to. The last two are the open intervals, in GeV, that jets were trained on.
+    """
+    selection = task.config.data.selection
+    return {
+        "labels": task.labels,
+        "features": FEATURES,
+        "feature_names": [t.name for t in TRANSFORMS],
+        "feature_scaling": [(t.centre, t.factor, t.low, t.high) for t in TRANSFORMS],
+        "vectors": VECTORS,
+        "vector_names": VECTOR_NAMES,
+        "reference_pt": REFERENCE_PT,
+        "max_constituents": task.config.data.max_constituents,
+        "selected_jet_pt": selection.jet_pt,
+        "selected_jet_sdmass": selection.jet_sdmass,
+    }

@@ -66,8 +66,14 @@ def test_predict_covers_every_jet_in_order_and_onnx_agrees(checkpoint, reference
         np.testing.assert_allclose(probabilities, scores["probabilities"][chosen], atol=1e-4)
         np.testing.assert_allclose(embedding, scores["embedding"][chosen], atol=1e-4)
     properties = {p.key: p.value for p in onnx.load(tmp_path / "network.onnx").metadata_props}
-    assert json.loads(properties["labels"]) == list(LABELS)
-    assert len(json.loads(properties["features"])) == 17
+    description = {key: json.loads(value) for key, value in properties.items()}
+    assert description["labels"] == list(LABELS)
+    assert len(description["features"]) == 17
+    scaling = dict(zip(description["feature_names"], description["feature_scaling"], strict=True))
+    assert scaling["part_pt_scale_log"] == [1.7, 0.7, -5, 5]
+    assert scaling["part_d0err"] == [0, 1, 0, 1]
+    assert description["max_constituents"] == 64
+    assert description["selected_jet_sdmass"] == [20, 500]
 
 
 def test_predict_on_a_delphes_file(checkpoint, reference, tmp_path):

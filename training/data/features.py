@@ -4,6 +4,8 @@ The 17 features and the scaled four-vectors are those of Sophon (arXiv:2405.1297
 `data/JetClassII/JetClassII_full.yaml`): transforms, shifts, scales and clipping.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numba import njit
 
@@ -32,30 +34,65 @@ JET_FLOATS = ("jet_pt", "jet_energy", "jet_sdmass")
 LABEL = "jet_label"
 COLUMNS = (*PARTICLE_FLOATS, *PARTICLE_CODES, *JET_FLOATS)
 
-FEATURES = (
-    "0.7 (ln(500 pT / jet pT) - 1.7)",
-    "0.7 (ln(500 E / jet pT) - 2.0)",
-    "0.7 (ln(pT / jet pT) + 4.7)",
-    "0.7 (ln(E / jet E) + 4.7)",
-    "4 (ΔR(particle, jet) - 0.2)",
-    *PARTICLE_CODES,
-    "tanh(d0 / mm)",
-    "clip(σ(d0) / mm, 0, 1)",
-    "tanh(dz / mm)",
-    "clip(σ(dz) / mm, 0, 1)",
-    "part_deta",
-    "part_dphi",
-)
-VECTORS = tuple(f"500 {component} / jet pT" for component in ("px", "py", "pz", "E"))
 # Jets are scaled to this pT (GeV), so that the network cannot read the jet's own.
 REFERENCE_PT = 500.0
-# The first five features are clipped to ± this.
-CLIP = 5.0
+# A limit that is none. Exported networks carry the limits in JSON, which knows no infinity.
+UNLIMITED = 1e32
+
+
+@dataclass(frozen=True)
+class Transform:
+    """How a variable becomes a feature: clip((variable - centre) * factor, low, high).
+
+    `name` is the variable's in Sophon's data card, `formula` what it is made of.
+    """
+
+    name: str
+    formula: str
+    centre: float = 0.0
+    factor: float = 1.0
+    low: float = -UNLIMITED
+    high: float = UNLIMITED
+
+    def __str__(self) -> str:
+        if self.factor != 1:
+            sign = "-" if self.centre > 0 else "+"
+            return f"{self.factor:g} ({self.formula} {sign} {abs(self.centre)})"
+        if self.high < UNLIMITED:
+            return f"clip({self.formula}, {self.low:g}, {self.high:g})"
+        return self.formula
+
+
+TRANSFORMS = (
+    Transform("part_pt_scale_log", "ln(500 pT / jet pT)", 1.7, 0.7, -5, 5),
+    Transform("part_e_scale_log", "ln(500 E / jet pT)", 2.0, 0.7, -5, 5),
+    Transform("part_logptrel", "ln(pT / jet pT)", -4.7, 0.7, -5, 5),
+    Transform("part_logerel", "ln(E / jet E)", -4.7, 0.7, -5, 5),
+    Transform("part_deltaR", "ΔR(particle, jet)", 0.2, 4.0, -5, 5),
+    *(Transform(code, code) for code in PARTICLE_CODES),
+    Transform("part_d0", "tanh(d0 / mm)"),
+    Transform("part_d0err", "σ(d0) / mm", low=0, high=1),
+    Transform("part_dz", "tanh(dz / mm)"),
+    Transform("part_dzerr", "σ(dz) / mm", low=0, high=1),
+    Transform("part_deta", "part_deta"),
+    Transform("part_dphi", "part_dphi"),
+)
+# What a checkpoint says that it was trained on.
+FEATURES = tuple(str(transform) for transform in TRANSFORMS)
+VECTORS = tuple(f"500 {component} / jet pT" for component in ("px", "py", "pz", "E"))
+VECTOR_NAMES = tuple(f"part_{component}_scale" for component in ("px", "py", "pz", "energy"))
+
+# The transforms as the compiled loop takes them; it leaves variables that become features as they
+# are alone.
+_CENTRE, _FACTOR, _LOW, _HIGH = np.array(
+    [[t.centre, t.factor, t.low, t.high] for t in TRANSFORMS]
+).T.copy()
 
 
 @njit(cache=True)
-def _clip(value, low, high):
-    return min(max(value, low), high)
+def _transform(feature, variable):
+    value = (variable - _CENTRE[feature]) * _FACTOR[feature]
+    return min(max(value, _LOW[feature]), _HIGH[feature])
 
 
 @njit(cache=True)
@@ -96,17 +133,17 @@ def fill_batch(jets, columns, batch):
             particle_log_pt = np.float32(0.5) * np.log(px * px + py * py)
             particle_log_energy = np.log(particle_energy)
             out = features[row, slot]
-            out[0] = _clip(0.7 * (particle_log_pt + log_scale - 1.7), -CLIP, CLIP)
-            out[1] = _clip(0.7 * (particle_log_energy + log_scale - 2.0), -CLIP, CLIP)
-            out[2] = _clip(0.7 * (particle_log_pt - log_pt + 4.7), -CLIP, CLIP)
-            out[3] = _clip(0.7 * (particle_log_energy - log_energy + 4.7), -CLIP, CLIP)
-            out[4] = _clip(4.0 * (np.sqrt(deta * deta + dphi * dphi) - 0.2), -CLIP, CLIP)
+            out[0] = _transform(0, particle_log_pt + log_scale)
+            out[1] = _transform(1, particle_log_energy + log_scale)
+            out[2] = _transform(2, particle_log_pt - log_pt)
+            out[3] = _transform(3, particle_log_energy - log_energy)
+            out[4] = _transform(4, np.sqrt(deta * deta + dphi * dphi))
             for code in range(6):
                 out[5 + code] = codes[code, particle]
             out[11] = np.tanh(floats[6, particle])
-            out[12] = _clip(floats[7, particle], 0.0, 1.0)
+            out[12] = _transform(12, floats[7, particle])
             out[13] = np.tanh(floats[8, particle])
-            out[14] = _clip(floats[9, particle], 0.0, 1.0)
+            out[14] = _transform(14, floats[9, particle])
             out[15] = deta
             out[16] = dphi
             vector = vectors[row, slot]
