@@ -4,9 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from generation.process import load_process, process_names
 from provenance.errors import UserError
+
+if TYPE_CHECKING:
+    from generation.fastsim.card import Card
 
 CARDS = Path(__file__).parents[1] / "delphes_cards"
 
@@ -77,8 +81,10 @@ def _add_pileup(commands: argparse._SubParsersAction) -> None:
 
 def _add_card(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("card", help="show what a Delphes card says")
-    parser.add_argument("card", type=Path, help="Tcl file")
-    parser.add_argument("--json", action="store_true", help="all parameters, as JSON")
+    parser.add_argument(
+        "card", type=Path, nargs="+", help="Tcl file; of several, only what is not implemented"
+    )
+    parser.add_argument("--json", action="store_true", help="all parameters of one, as JSON")
     parser.set_defaults(run=_run_card)
 
 
@@ -121,18 +127,50 @@ def _run_pileup(options: argparse.Namespace) -> None:
 
 
 def _run_card(options: argparse.Namespace) -> None:
+    if options.json:
+        _describe_card(options.card)
+    elif len(options.card) > 1:
+        _compare_cards(options.card)
+    else:
+        _show_card(options.card[0])
+
+
+def _describe_card(paths: list[Path]) -> None:
     from generation.fastsim.card import describe, read_card, write_description
     from generation.fastsim.modules import MODULE_FILES
 
-    description = describe(read_card(options.card), MODULE_FILES)
-    if options.json:
-        write_description(description, sys.stdout)
-        return
-    modules = description["modules"]
-    for name in description["execution_path"]:
-        print(f"{name:32s} {modules[name]['class'] if name in modules else '(not configured)'}")
-    missing = description["not_implemented"]
-    print(f"not implemented: {', '.join(missing) if missing else 'none'}")
+    if len(paths) > 1:
+        raise UserError("--json describes one card, not several")
+    write_description(describe(read_card(paths[0]), MODULE_FILES), sys.stdout)
+
+
+def _compare_cards(paths: list[Path]) -> None:
+    from generation.fastsim.card import read_card
+
+    width = max(len(str(path)) for path in paths)
+    for path in paths:
+        try:
+            lacking = _lacking(read_card(path))
+        except UserError as error:
+            # A folder of cards holds the files that they source, too.
+            lacking = f"cannot be used: {str(error).removeprefix(f'{path}: ')}"
+        print(f"{path!s:{width}s}  {lacking}")
+
+
+def _show_card(path: Path) -> None:
+    from generation.fastsim.card import read_card
+
+    card = read_card(path)
+    for name in card.execution_path:
+        kind = card.modules[name].type if name in card.modules else "(not configured)"
+        print(f"{name:32s} {kind}")
+    print(f"not implemented: {_lacking(card)}")
+
+
+def _lacking(card: "Card") -> str:
+    from generation.fastsim.engine import not_implemented
+
+    return ", ".join(not_implemented(card)) or "none"
 
 
 def _run_processes(_: argparse.Namespace) -> None:

@@ -42,6 +42,20 @@ MOST = 200_000_000
 Plain = Any  # str, int, float, or lists of them
 
 
+class ParameterError(UserError):
+    """A parameter whose value or name a module cannot take.
+
+    Attributes
+    ----------
+    parameter
+        Its name.
+    """
+
+    def __init__(self, sentence: str, parameter: str) -> None:
+        super().__init__(sentence)
+        self.parameter = parameter
+
+
 @dataclass
 class ModuleConfig:
     """One module of a card.
@@ -106,10 +120,11 @@ class ModuleConfig:
             if name not in self._known and name not in self._helpers:
                 raise self.error(name, f"is not a parameter of {self.type}")
 
-    def error(self, name: str, complaint: str) -> UserError:
+    def error(self, name: str, complaint: str) -> ParameterError:
         """Return the error that says what is wrong with a parameter, and where."""
         path, line = self._places.get(name, (self.path, self.line))
-        return UserError(f"{path}:{line}: '{name}' of module '{self.name}' {complaint}")
+        sentence = f"{path}:{line}: '{name}' of module '{self.name}' {complaint}"
+        return ParameterError(sentence, name)
 
     def _get(self, name: str, convert: Any, default: Any, kind: str) -> Any:
         self._known.add(name)

@@ -9,7 +9,7 @@ import numpy as np
 
 from generation.fastsim.branches import Branch, concatenate
 from generation.fastsim.candidates import Candidates
-from generation.fastsim.card import Card, ModuleConfig
+from generation.fastsim.card import Card, ModuleConfig, ParameterError
 from generation.fastsim.module import EventStore, Module
 from generation.fastsim.modules import MODULE_FILES
 from generation.record import STABLE, GeneratorRecord
@@ -97,6 +97,40 @@ class Detector:
             module.run(store)
             self.seconds[module.config.name] += time.process_time() - start
         return store.branches
+
+
+def not_implemented(card: Card) -> list[str]:
+    """Return what the execution path of a card needs and this detector lacks.
+
+    Parameters
+    ----------
+    card
+        The card.
+
+    Returns
+    -------
+    list
+        Sorted: `Class`, or `Class (Parameter, ...)` where a class is implemented but not for the
+        values that the card gives to these parameters.
+
+    Raises
+    ------
+    UserError
+        When the path names a module that the card does not configure.
+    """
+    refused: dict[str, set[str]] = {}
+    for config in card.sequence():
+        if config.type not in MODULE_FILES:
+            refused[config.type] = set()
+            continue
+        try:
+            _make(config)
+        except ParameterError as error:
+            refused.setdefault(config.type, set()).add(error.parameter)
+    return [
+        f"{name} ({', '.join(sorted(parameters))})" if parameters else name
+        for name, parameters in sorted(refused.items())
+    ]
 
 
 def _make(config: ModuleConfig) -> Module:

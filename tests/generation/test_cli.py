@@ -98,6 +98,33 @@ def test_card_as_text(capsys):
     assert text.splitlines()[-1] == "not implemented: none"
 
 
+def test_cards_compared(tmp_path, capsys):
+    body = "set ExecutionPath {J X}\nmodule FastJetFinder J {set JetAlgorithm %d}\n"
+    texts = {
+        "valencia": body % 9 + "module Unknown X {}",
+        "kt": body % 4 + "module Merger X {add InputArray J/jets}",
+        "part": "set EfficiencyFormula {1.0}",
+        "incomplete": "set ExecutionPath Absent",
+    }
+    paths = [str(tmp_path / f"{name}.tcl") for name in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        Path(path).write_text(text)
+    main(["card", *paths])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == paths
+    assert [line.split(maxsplit=1)[1] for line in lines] == [
+        "FastJetFinder (JetAlgorithm), Unknown",
+        "none",
+        "cannot be used: sets no ExecutionPath",
+        "cannot be used: ExecutionPath names 'Absent', which no module command configures",
+    ]
+    main(["card", paths[0]])
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "not implemented: FastJetFinder (JetAlgorithm), Unknown"
+    )
+    assert "one card" in fails(["card", *paths[:2], "--json"], capsys)
+
+
 def test_processes(capsys):
     main(["processes"])
     names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
