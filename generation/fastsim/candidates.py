@@ -95,8 +95,8 @@ class Candidates:
         self.parents = tuple(parents)
         self.index = np.zeros(0, np.int64) if index is None else index
         self.same_objects = same_objects
-        # Of jets: what they are made of, and the offsets of each jet in it.
-        self.constituents: tuple[Candidates, NDArray[np.int64]] | None = None
+        # Of jets and towers: what they are made of, and the row that each part belongs to.
+        self.parts: tuple[Candidates, NDArray[np.int64]] | None = None
         self._serial = next(self._serials)
 
     def __len__(self) -> int:

@@ -244,7 +244,7 @@ def make_towers(
     cosine, sine, sinh = np.cos(phi), np.sin(phi), np.sinh(eta)
     pt = energy / np.sqrt(1.0 + sinh**2)
     r = _radius(hits, rows, particles, sinh)
-    return Candidates(
+    towers = Candidates(
         # Only ascending rows of each event are kept.
         np.searchsorted(rows, hits.offsets),
         {
@@ -271,6 +271,12 @@ def make_towers(
         }
         | columns,
     )
+    row_of_tower = np.full(len(hits.cell), -1)
+    row_of_tower[rows] = np.arange(len(rows))
+    owner = row_of_tower[hits.particle_tower]
+    inside = owner >= 0
+    towers.parts = particles.at(hits.particle[inside]), owner[inside]
+    return towers
 
 
 def _radius(

@@ -29,6 +29,8 @@ class Hits:
         (n,) energy left by the particles, GeV; sums for the mean time.
     hard_fraction, neutral_hard_fraction
         (n,) fraction of the energy (of neutral particles) that is not pile-up; 1 without energy.
+    particle, particle_tower
+        (n_hits,) rows of the particles that leave energy, and the tower of each.
     last_particle
         (n,) row of the last particle hit, electrons and photons after all others; -1 without.
     track, track_tower, track_showers
@@ -44,6 +46,8 @@ class Hits:
     time_weight: NDArray[np.float64]
     hard_fraction: NDArray[np.float64]
     neutral_hard_fraction: NDArray[np.float64]
+    particle: NDArray[np.int64]
+    particle_tower: NDArray[np.int64]
     last_particle: NDArray[np.int64]
     track: NDArray[np.int64]
     track_tower: NDArray[np.int64]
@@ -111,6 +115,8 @@ def fill_towers(
         time_weight=total(weight),
         hard_fraction=_share(total(hard), energy),
         neutral_hard_fraction=_share(total(neutral_hard), total(neutral)),
+        particle=hits,
+        particle_tower=tower,
         last_particle=last,
         track=hit_tracks,
         track_tower=track_tower[hit_tracks],

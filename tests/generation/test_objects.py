@@ -7,9 +7,11 @@ import fastjet
 import numpy as np
 import pytest
 import uproot
+from detector_events import make_record, run_modules, write_card
 from test_jets import module, stored
 
 from generation.fastsim.candidates import Candidates, merge
+from generation.fastsim.composition import parts_of
 from generation.fastsim.module import EventStore
 from generation.fastsim.modules.b_tagging import BTagging
 from generation.fastsim.modules.constituent_filter import ConstituentFilter
@@ -288,21 +290,6 @@ def test_efficiencies_that_are_none_are_named(tmp_path, formulas):
 # --- overlaps
 
 
-def photons_and_electrons():
-    """Return two ECAL towers and three electrons; the first electron is in the first tower."""
-    photons = collection(
-        [2], [30.0, 40.0], [0.01, 1.01], 0.01, charge=0, pid=22, e_em=[30.0, 40.0],
-        edge_eta_min=[0.0, 1.0], edge_eta_max=[0.0174, 1.0174],
-        edge_phi_min=0.0, edge_phi_max=0.0174,
-    )  # fmt: skip
-    x, y = 1290 * math.cos(0.01), 1290 * math.sin(0.01)
-    electrons = collection(
-        [3], 25.0, 0.0, 0.0, charge=-1, pid=[11, 11, 13], x=x, y=y,
-        z=1290 * np.sinh([0.01, 0.5, 1.01]),
-    )  # fmt: skip
-    return photons, electrons
-
-
 def unique(tmp_path, store, *names, extra=""):
     pairs = " ".join(f"In/{name} {name}" for name in names)
     UniqueObjectFinder(module(tmp_path, f"UniqueObjectFinder add InputArray {pairs}\n{extra}")).run(
@@ -311,30 +298,85 @@ def unique(tmp_path, store, *names, extra=""):
     return [store.arrays[f"M/{name}"] for name in names]
 
 
-def test_the_first_of_two_that_share_a_tower_is_kept(tmp_path):
-    photons, electrons = photons_and_electrons()
-    store = store_of(photons=photons, electrons=electrons)
-    kept = unique(tmp_path, store, "photons", "electrons")
-    assert [len(part) for part in kept] == [2, 2]
-    assert kept[1]["pid"].tolist() == [11, 13]
-    kept = unique(tmp_path, store, "electrons", "photons")
-    assert [len(part) for part in kept] == [3, 1]
-    kept = unique(tmp_path, store, "photons", "electrons", extra="set UseUniqueID true")
+def towers_and_tracks():
+    """Return two towers, the particles in them, and tracks; two events.
+
+    The first tower holds a photon and an electron, the second another photon. The electron and a
+    pion have tracks; the tracks of the second event have nothing to do with the first.
+    """
+    particles = collection([4, 1], 25.0, [0.0, 0.0, 1.0, 2.0, 0.0], 0.0, pid=[22, 11, 22, 211, 11])
+    towers = collection([2, 0], [50.0, 25.0], [0.01, 1.01], 0.01, charge=0)
+    towers.parts = particles.at(np.array([0, 1, 2])), np.array([0, 0, 1])
+    tracks = particles.clone(np.array([1, 3, 4]), charge=np.array([-1, 1, -1]))
+    return towers, tracks
+
+
+def test_a_tower_overlaps_with_everything_that_has_contributed_to_it(tmp_path):
+    towers, tracks = towers_and_tracks()
+    # What is left of a tower's energy beyond its tracks is a clone of the tower.
+    photons = towers.clone(np.arange(2), e=towers["e"] / 2)
+    store = store_of(photons=photons, tracks=tracks, towers=towers)
+    kept = unique(tmp_path, store, "photons", "tracks")
+    assert [part.counts.tolist() for part in kept] == [[2, 0], [1, 1]]
+    assert kept[1]["pid"].tolist() == [211, 11]
+    kept = unique(tmp_path, store, "tracks", "photons")
+    assert [part.counts.tolist() for part in kept] == [[2, 1], [1, 0]]
+    assert kept[1]["eta"].tolist() == pytest.approx([1.01])
+    kept = unique(tmp_path, store, "photons", "tracks", extra="set UseUniqueID true")
     assert [len(part) for part in kept] == [2, 3]
+    kept = unique(tmp_path, store, "towers", "photons")
+    assert [len(part) for part in kept] == [2, 0]
 
 
-def test_clones_overlap_and_jets_by_their_constituents(tmp_path):
-    photons, _ = photons_and_electrons()
-    hadrons = collection([2], 50.0, [0.0, 2.5], [0.0, 2.0], charge=1, pid=211)
-    candidates = merge([photons.clone(np.arange(2), charge=np.zeros(2)), hadrons])
-    store = stored(candidates)
+def test_what_is_dropped_drops_nothing_else(tmp_path):
+    towers, tracks = towers_and_tracks()
+    electron = tracks.select(np.array([True, False, False]))
+    store = store_of(electron=electron, towers=towers, tracks=tracks)
+    # The tower goes because of the electron: the photon in it could not exclude the pion anyway,
+    # and the electron's track only overlaps with the electron itself.
+    kept = unique(tmp_path, store, "electron", "towers", "tracks")
+    assert [len(part) for part in kept] == [1, 1, 2]
+
+
+def test_jets_overlap_by_what_is_in_their_towers(tmp_path):
+    towers, tracks = towers_and_tracks()
+    store = stored(merge([towers, tracks]))
     body = "FastJetFinder set InputArray Input/particles; set ParameterR 0.4; set JetPTMin 5"
     FastJetFinder(module(tmp_path, body)).run(store)
-    store.arrays |= {"In/photons": photons, "In/jets": store.arrays["M/jets"]}
-    assert len(store.arrays["In/jets"]) == 3
-    kept = unique(tmp_path, store, "photons", "jets")
-    assert len(kept[0]) == 2
-    assert kept[1]["eta"].tolist() == pytest.approx([2.5])
+    jets = store.arrays["M/jets"]
+    assert jets.counts.tolist() == [3, 1]
+    # The first jet goes: the electron is in it, and in the tower that is in it.
+    electron = tracks.select(np.array([True, False, False]))
+    store.arrays |= {"In/electron": electron, "In/jets": jets, "In/towers": towers}
+    kept = unique(tmp_path, store, "electron", "jets")[1]
+    assert sorted(kept["eta"]) == pytest.approx([0.0, 1.01, 2.0])
+    kept = unique(tmp_path, store, "jets", "towers")
+    assert [len(part) for part in kept] == [4, 0]
+
+
+def test_towers_of_the_calorimeter_hold_its_particles(tmp_path):
+    bins = "add EtaPhiBins {-2 -1 0 1 2} {-3.2 -1.6 0 1.6 3.2}"
+    inputs = "set ParticleInputArray Fly/stableParticles; set TrackInputArray Fly/electrons"
+    fractions = "add EnergyFraction 0 0.0; add EnergyFraction 11 1.0; add EnergyFraction 22 1.0"
+    card = write_card(
+        tmp_path,
+        ("ParticlePropagator", "Fly", "set Bz 0.0"),
+        ("SimpleCalorimeter", "ECal", f"{inputs}\n{bins}\n{fractions}\nset IsEcal true"),
+        ("UniqueObjectFinder", "Unique", "add InputArray Fly/electrons e ECal/towers towers"),
+    )
+    # Photon and electron share a tower, a pion leaves nothing in it; another event the like.
+    record = make_record(
+        [4, 1], [22, 11, 211, 22, 22], 30.0, [0.5, 0.6, 0.5, -0.5, 0.5], [1.0, 1.1, 1.0, 1.0, 1.0]
+    )
+    arrays = run_modules(card, record)
+    towers = arrays["ECal/towers"]
+    parts = parts_of(towers)
+    assert parts.owner.tolist() == [0, 1, 1, 2]
+    assert parts.candidates["pid"].tolist() == [22, 22, 11, 22]
+    assert np.bincount(parts.owner, parts.candidates["e"]) == pytest.approx(towers["e"])
+    left = arrays["Unique/towers"]
+    assert left.counts.tolist() == [1, 1]
+    assert left["edge_eta_min"].tolist() == [-1, 0]
 
 
 def test_constituents_of_hard_jets_are_kept(tmp_path):

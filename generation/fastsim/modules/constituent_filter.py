@@ -3,8 +3,8 @@
 import numpy as np
 
 from generation.fastsim.card import ModuleConfig
+from generation.fastsim.composition import parts_of
 from generation.fastsim.module import EventStore, Module
-from generation.fastsim.modules.unique_object_finder import parts_of
 
 
 class ConstituentFilter(Module):

@@ -104,7 +104,7 @@ class FastJetFinder(Module):
         columns |= self._substructure(momenta[rows], row_offsets)
         members = candidates.at(rows)
         found = Candidates(jet_offsets, columns)
-        found.constituents = members, row_offsets
+        found.parts = members, np.repeat(np.arange(len(found)), np.diff(row_offsets))
         self.export(store, self.output, found)
         self.export(store, self.constituents_output, members)
 
