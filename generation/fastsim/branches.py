@@ -43,7 +43,10 @@ def make_branch(delphes_class: str, candidates: Candidates) -> Branch:
         "fUniqueID": np.zeros(len(candidates), np.uint32),
         "fBits": np.zeros(len(candidates), np.uint32),
     }
-    for name, (dtype, source) in LEAVES[delphes_class].items():
+    leaves = LEAVES[delphes_class]
+    if delphes_class == "Jet" and candidates.knows("area_e"):
+        leaves = leaves | AREA_LEAVES
+    for name, (dtype, source) in leaves.items():
         values = candidates[source] if isinstance(source, str) else source(candidates)
         columns[name] = _typed(values, np.dtype(dtype))
     return Branch(delphes_class, candidates.offsets, columns)
@@ -269,6 +272,15 @@ LEAVES: dict[str, dict[str, tuple[str, Source]]] = {
     ),
     "Weight": _floats(Weight="e"),
 }  # fmt: skip
+
+# Of jets whose area was measured: the parts of Delphes' Lorentz vector, by the paths that ROOT has
+# for them, so that `Jet.Area.fE` means the same here and in a file of Delphes.
+AREA_LEAVES: dict[str, tuple[str, Source]] = {
+    "Area.fP.fX": ("f8", "area_px"),
+    "Area.fP.fY": ("f8", "area_py"),
+    "Area.fP.fZ": ("f8", "area_pz"),
+    "Area.fE": ("f8", "area_e"),
+}
 
 # Delphes' TreeWriter sorts these classes, in falling order.
 SORTED_BY = {"Photon": "pt", "Electron": "pt", "Muon": "pt", "Jet": "pt", "Vertex": "sum_pt2"}

@@ -123,6 +123,11 @@ class Candidates:
             return self._derived(name)
         return self._assemble(providers, name)
 
+    def knows(self, name: str) -> bool:
+        """Tell whether anyone has given `name` a value: if not, it is zero or its default."""
+        parts = (self, *(part.collection for part in self._ancestors))
+        return any(name in part.columns for part in parts)
+
     def _provides(self, name: str) -> bool:
         """Tell whether the collection has its own values of `name`, given or derived."""
         if name in self.columns:

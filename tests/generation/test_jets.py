@@ -280,7 +280,6 @@ def test_energy_scale(tmp_path):
     ("body", "word"),
     [
         ("set JetAlgorithm 3", "JetAlgorithm"),
-        ("set ComputeRho true", "ComputeRho"),
         ("set ExclusiveClustering true", "ExclusiveClustering"),
         ("set ComputeNsubjettiness 1; set AxisMode 1", "AxisMode"),
         ("set ParameterR wide", "ParameterR"),
@@ -289,3 +288,111 @@ def test_energy_scale(tmp_path):
 def test_what_is_not_implemented_is_named(tmp_path, body, word):
     with pytest.raises(UserError, match=rf"card\.tcl:3: '{word}'"):
         FastJetFinder(module(tmp_path, f"FastJetFinder {body}"))
+
+
+# --- areas
+
+AREA_FINDER = """FastJetFinder set InputArray Input/particles; set ParameterR 0.5
+    set JetPTMin 20; set GhostEtaMax 6"""
+
+
+def soft_background(rng, n, density=8.0):
+    """Return particles spread evenly in rapidity and azimuth to |y| = 5, `density` GeV per area."""
+    pt = rng.exponential(density * 20 * np.pi / n, n)
+    eta, phi = rng.uniform(-5, 5, n), rng.uniform(-np.pi, np.pi, n)
+    return np.stack([pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), pt * np.cosh(eta)], 1)
+
+
+def jets_in_background(rng, n=1500):
+    hard = momenta((60, 0, 0, 60), (-50, 0, 20, 53.9))
+    soft = soft_background(rng, n)
+    return {k: np.concatenate([hard[k], soft[:, i]]) for i, k in enumerate(("px", "py", "pz", "e"))}
+
+
+# The cells of Voronoi areas are as coarse as the particles are sparse.
+@pytest.mark.parametrize(("algorithm", "precision"), [(1, 0.05), (3, 0.05), (5, 0.05), (4, 0.1)])
+def test_areas_of_hard_jets_are_circles(tmp_path, algorithm, precision):
+    store = stored(Candidates(np.array([0, 0, 1502]), jets_in_background(np.random.default_rng(2))))
+    FastJetFinder(module(tmp_path, f"{AREA_FINDER}; set AreaAlgorithm {algorithm}")).run(store)
+    jets = store.arrays["M/jets"]
+    plain = stored(store.arrays["Input/particles"])
+    FastJetFinder(module(tmp_path, AREA_FINDER)).run(plain)
+    for name in ("px", "py", "pz", "e", "n_neutrals"):
+        assert np.array_equal(jets[name], plain.arrays["M/jets"][name])
+    assert jets.counts.tolist() == [0, len(jets)]
+    area = np.hypot(jets["area_px"], jets["area_py"])
+    # arXiv:0802.1188: the hardest anti-kT jets are circles, of area πR²; the vector's pT is that
+    # less what the width of the jet takes away, 1 - R²/8 in lowest order.
+    assert area[:2] == pytest.approx(math.pi * 0.25 * (1 - 0.25 / 8), rel=precision)
+    # The area points along the jet.
+    along = jets["area_px"] * jets["px"] + jets["area_py"] * jets["py"]
+    assert np.all(along > 0.97 * area * jets["pt"])
+
+
+def test_areas_are_fastjet_s(tmp_path):
+    columns = jets_in_background(np.random.default_rng(5), 400)
+    store = stored(Candidates(np.array([0, 402]), columns))
+    FastJetFinder(module(tmp_path, f"{AREA_FINDER}; set AreaAlgorithm 4")).run(store)
+    jets = store.arrays["M/jets"]
+    particles = [fastjet.PseudoJet(*p) for p in np.stack(list(columns.values()), 1).tolist()]
+    sequence = fastjet.ClusterSequenceArea(
+        fastjet.vectorPJ(particles),
+        fastjet.JetDefinition(fastjet.antikt_algorithm, 0.5),
+        fastjet.AreaDefinition(fastjet.VoronoiAreaSpec(1.0)),
+    )
+    expected = fastjet.sorted_by_pt(sequence.inclusive_jets(20.0))
+    areas = [jet.area_4vector() for jet in expected]
+    assert jets["area_e"].tolist() == [area.e() for area in areas]
+    assert jets["area_pz"].tolist() == [area.pz() for area in areas]
+
+
+def test_the_area_of_an_event_does_not_depend_on_those_before(tmp_path):
+    event = jets_in_background(np.random.default_rng(3), 200)
+    twice = {name: np.tile(values, 2) for name, values in event.items()}
+    finder = FastJetFinder(module(tmp_path, f"{AREA_FINDER}; set AreaAlgorithm 5"))
+    areas = []
+    for columns, offsets in ((event, [0, 202]), (twice, [0, 202, 404]), (event, [0, 202])):
+        store = stored(Candidates(np.array(offsets), columns))
+        finder.run(store)
+        areas.append(store.arrays["M/jets"]["area_e"].tolist())
+    assert areas[0] == areas[2]
+    assert areas[1] == areas[0] * 2
+
+
+@pytest.mark.parametrize("algorithm", [1, 5])
+def test_the_density_is_that_of_the_background(tmp_path, algorithm):
+    rng = np.random.default_rng(4)
+    soft = np.concatenate([soft_background(rng, 3000, density) for density in (6.0, 12.0)])
+    columns = dict(zip(("px", "py", "pz", "e"), soft.T.copy(), strict=True))
+    store = stored(Candidates(np.array([0, 3000, 3000, 6000]), columns))
+    body = "set InputArray Input/particles; set JetAlgorithm 4; set ParameterR 0.6"
+    rho = "set ComputeRho true; add RhoEtaRange -4 0; add RhoEtaRange 0 4"
+    FastJetFinder(
+        module(tmp_path, f"FastJetFinder {body}\n{rho}\nset AreaAlgorithm {algorithm}")
+    ).run(store)
+    found = store.arrays["M/rho"]
+    assert found.counts.tolist() == [2, 2, 2]
+    assert found["edge_eta_min"].tolist() == [-4, 0] * 3
+    assert found["pt"].tolist() == pytest.approx([6, 6, 0, 0, 12, 12], rel=0.15, abs=1e-9)
+    assert found["pt"].tolist() == found["e"].tolist()
+
+
+def test_areas_and_density_are_only_for_cards_that_ask_for_them(tmp_path):
+    store = stored(Candidates(np.array([0, 2]), momenta((60, 0, 0, 60), (-50, 0, 20, 53.9))))
+    rho = "set ComputeRho true; add RhoEtaRange 0 4"
+    FastJetFinder(module(tmp_path, f"{AREA_FINDER}; {rho}")).run(store)
+    jets = store.arrays["M/jets"]
+    assert len(jets) == 2
+    assert not jets["area_e"].any()
+    # As in Delphes, there is no density without areas.
+    assert store.arrays["M/rho"].counts.tolist() == [0]
+    assert not any(leaf.startswith("Area") for leaf in make_branch("Jet", jets).columns)
+    FastJetFinder(module(tmp_path, f"{AREA_FINDER}; set AreaAlgorithm 5")).run(store)
+    branch = make_branch("Jet", store.arrays["M/jets"].clone(np.arange(2), pt=np.ones(2)))
+    assert branch.columns["Area.fE"].min() > 0.5
+
+
+@pytest.mark.parametrize("values", ["0", "low high", "2 1"])
+def test_a_range_that_is_none_is_named(tmp_path, values):
+    with pytest.raises(UserError, match="'RhoEtaRange'"):
+        FastJetFinder(module(tmp_path, f"{AREA_FINDER}; add RhoEtaRange {values}"))

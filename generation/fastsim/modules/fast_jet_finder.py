@@ -6,7 +6,9 @@ from numpy.typing import NDArray
 
 from generation.fastsim.candidates import Candidates
 from generation.fastsim.card import ModuleConfig
+from generation.fastsim.jet_areas import read_areas
 from generation.fastsim.module import EventStore, Module
+from generation.fastsim.modules.fast_jet_grid_median_estimator import density_candidates
 from generation.fastsim.substructure import n_subjettiness, prune, soft_drop, trim
 
 # FastJet greets on standard output at its first use; its papers are named in the documentation.
@@ -17,6 +19,9 @@ ALGORITHMS = {
     5: fastjet.cambridge_algorithm,
     6: fastjet.antikt_algorithm,
 }
+# Columns of the area, a four-vector.
+AREA = ("area_px", "area_py", "area_pz", "area_e")
+
 KT_AXES = 3
 ONE_PASS_KT_AXES = 4
 
@@ -42,12 +47,11 @@ class FastJetFinder(Module):
                 "JetAlgorithm", "is not implemented; 4 (kT), 5 (Cambridge/Aachen), 6 (anti-kT) are"
             )
         self.definition = fastjet.JetDefinition(ALGORITHMS[algorithm], self.radius)
-        for name in ("ExclusiveClustering", "ComputeRho"):
-            if config.flag(name, False):
-                raise config.error(name, "is not implemented")
-        # Areas and their ghosts change neither jets nor any leaf of the event file.
-        config.ignore("AreaAlgorithm", "GhostEtaMax", "Repeat", "GhostArea", "GridScatter")
-        config.ignore("PtScatter", "MeanGhostPt", "EffectiveRfact", "RhoEtaRange", "RhoOutputArray")
+        if config.flag("ExclusiveClustering", False):
+            raise config.error("ExclusiveClustering", "is not implemented")
+        self.areas = read_areas(config, self.definition)
+        self.rho_output = config.text("RhoOutputArray", "rho")
+        self.rho_ranges = self._rho_ranges()
         # What belongs to the algorithms above that are not implemented.
         config.ignore("ConeRadius", "SeedThreshold", "ConeAreaFraction", "MaxIterations", "Iratch")
         config.ignore("MaxPairSize", "AdjacencyCut", "OverlapThreshold", "N", "RcutOff", "NJets")
@@ -56,6 +60,18 @@ class FastJetFinder(Module):
         self.trimming = self._trimming()
         self.pruning = self._pruning()
         self.subjettiness = self._subjettiness()
+
+    def _rho_ranges(self) -> NDArray[np.float64]:
+        """Return the (k, 2) ranges of rapidity to measure ρ in; none without areas, as Delphes."""
+        values = self.config.array("RhoEtaRange")
+        try:
+            ranges = np.array(values, dtype=np.float64).reshape(-1, 2)
+        except (TypeError, ValueError):
+            raise self.config.error("RhoEtaRange", "is not made of pairs of rapidities") from None
+        if np.any(ranges[:, 0] >= ranges[:, 1]):
+            raise self.config.error("RhoEtaRange", "has an empty range")
+        wanted = self.config.flag("ComputeRho", False) and self.areas is not None
+        return ranges if wanted else ranges[:0]
 
     def _soft_drop(self) -> dict[str, float] | None:
         parameters = {
@@ -98,15 +114,24 @@ class FastJetFinder(Module):
         """Write the jets of each event by falling pT, and the candidates that they are made of."""
         candidates = self.array(store, self.input)
         momenta = np.stack([candidates[name] for name in ("px", "py", "pz", "e")], axis=1)
+        # A momentum that is not finite would take FastJet, and the process, down.
+        momenta = np.where(np.isfinite(momenta).all(axis=1)[:, None], momenta, 0.0)
         jets, jet_offsets, rows, row_offsets = self._cluster(momenta, candidates.offsets)
         columns = dict(zip(("px", "py", "pz", "e"), jets.T.copy(), strict=True))
         columns |= _sums(candidates, rows, row_offsets, columns, jet_offsets)
         columns |= self._substructure(momenta[rows], row_offsets)
+        if self.areas is not None:
+            areas = self.areas.measure(momenta, candidates.offsets, jets, jet_offsets)
+            columns |= dict(zip(AREA, areas.T.copy(), strict=True))
         members = candidates.at(rows)
         found = Candidates(jet_offsets, columns)
         found.parts = members, np.repeat(np.arange(len(found)), np.diff(row_offsets))
         self.export(store, self.output, found)
         self.export(store, self.constituents_output, members)
+        rho = np.zeros((store.n_events, 0))
+        if self.areas is not None and len(self.rho_ranges):
+            rho = self.areas.densities(momenta, candidates.offsets, self.rho_ranges)
+        self.export(store, self.rho_output, density_candidates(rho, self.rho_ranges))
 
     def _cluster(self, momenta: NDArray[np.float64], offsets: NDArray[np.int64]) -> tuple:
         """Cluster every event.
@@ -120,8 +145,6 @@ class FastJetFinder(Module):
         rows, row_offsets
             The rows of the constituents, and (n + 1,) those of each jet.
         """
-        # A momentum that is not finite would take FastJet, and the process, down.
-        momenta = np.where(np.isfinite(momenta).all(axis=1)[:, None], momenta, 0.0)
         result = fastjet._ext.interfacemulti(
             *momenta.T.copy(),
             offsets[:-1].astype(np.int32),

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from generation.fastsim.candidates import Candidates
 from generation.fastsim.card import ModuleConfig
@@ -36,14 +37,26 @@ class FastJetGridMedianEstimator(Module):
         rho = np.stack(
             [_median_density(momenta, candidates.offsets, *limits) for limits in self.ranges],
             axis=1,
-        ).reshape(-1)
-        n_events, n_ranges = store.n_events, len(self.ranges)
-        low, high = np.tile(self.ranges[:, :2], (n_events, 1)).T
-        zero = np.zeros_like(rho)
-        columns = {"px": rho, "py": zero, "pz": zero, "e": rho}
-        edges = {"edge_eta_min": low, "edge_eta_max": high}
-        offsets = np.arange(n_events + 1, dtype=np.int64) * n_ranges
-        self.export(store, self.output, Candidates(offsets, columns | edges))
+        )
+        self.export(store, self.output, density_candidates(rho, self.ranges[:, :2]))
+
+
+def density_candidates(rho: NDArray[np.float64], ranges: NDArray[np.float64]) -> Candidates:
+    """Return one candidate for each event and range, with ρ as its pT and energy.
+
+    Parameters
+    ----------
+    rho
+        (n_events, k) energy densities.
+    ranges
+        (k, 2) the ranges in which they hold: the candidates' edges in η.
+    """
+    low, high = np.tile(ranges, (len(rho), 1)).T
+    offsets = np.arange(len(rho) + 1, dtype=np.int64) * len(ranges)
+    rho = rho.reshape(-1)
+    zero = np.zeros_like(rho)
+    columns = {"px": rho, "py": zero, "pz": zero, "e": rho}
+    return Candidates(offsets, columns | {"edge_eta_min": low, "edge_eta_max": high})
 
 
 @kernel()
