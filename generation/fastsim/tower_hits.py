@@ -1,12 +1,12 @@
 """Deposits of particles and crossings of tracks, tower by tower."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from generation.fastsim.candidates import Candidates
-from generation.fastsim.kernels import kernel
 
 # Smallest energy fraction that counts as a deposit.
 FRACTION_MIN = 1e-9
@@ -78,14 +78,14 @@ def fill_towers(
         (n,) tower of each of them; -1 for none.
     """
     hits, hit_tracks = np.flatnonzero(cell >= 0), np.flatnonzero(track_cell >= 0)
-    offsets = np.zeros(particles.n_events + 1, np.int64)
-    tower_cell = np.empty(len(hits) + len(hit_tracks), np.int64)
-    tower, track_tower = np.empty(len(cell), np.int64), np.empty(len(tracks), np.int64)
-    n_towers = _number_towers(
-        particles.offsets, cell, tracks.offsets, track_cell,
-        np.zeros(n_towers_of_grid, np.int64), offsets, tower_cell, tower, track_tower,
-    )  # fmt: skip
-    tower = tower[hits]
+    offsets, tower_cell, (tower, track_tower) = _number_towers(
+        n_towers_of_grid,
+        [
+            (np.searchsorted(hits, particles.offsets), cell[hits]),
+            (np.searchsorted(hit_tracks, tracks.offsets), track_cell[hit_tracks]),
+        ],
+    )
+    n_towers = len(tower_cell)
 
     def total(values: NDArray[np.float64]) -> NDArray[np.float64]:
         # Of nothing at all, numpy counts integers.
@@ -105,11 +105,11 @@ def fill_towers(
         # Of several particles in a tower, the one written last stays.
         last[tower[group]] = hits[group]
     showers = track_fraction > FRACTION_MIN
-    order = np.lexsort((showers[hit_tracks], track_tower[hit_tracks]))
-    hit_tracks = hit_tracks[order]
+    order = np.lexsort((showers[hit_tracks], track_tower))
+    hit_tracks, track_tower = hit_tracks[order], track_tower[order]
     return Hits(
         offsets=offsets,
-        cell=tower_cell[:n_towers],
+        cell=tower_cell,
         energy=energy,
         time=total(weight * particles["t"][hits]),
         time_weight=total(weight),
@@ -119,7 +119,7 @@ def fill_towers(
         particle_tower=tower,
         last_particle=last,
         track=hit_tracks,
-        track_tower=track_tower[hit_tracks],
+        track_tower=track_tower,
         track_showers=showers[hit_tracks],
         track_fraction=track_fraction,
     )
@@ -130,39 +130,39 @@ def _share(part: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.
     return np.divide(part, total, out=np.ones_like(total), where=total > FRACTION_MIN)
 
 
-@kernel()
 def _number_towers(
-    particle_offsets, particle_cell, track_offsets, track_cell,
-    tower_of_cell, offsets, cell, tower, track_tower,
-):  # fmt: skip
-    """Give the hit towers numbers, event by event, and find that of each particle and track.
+    n_cells: int, collections: Sequence[tuple[NDArray[np.int64], NDArray[np.int32]]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], list[NDArray[np.int64]]]:
+    """Give the hit towers of each event numbers, rising with their cell.
 
-    Fills the arrays from `offsets` on, as `Hits` has them; `tower_of_cell` is zero and working
-    memory. Returns the number of towers.
+    Parameters
+    ----------
+    n_cells
+        Number of cells of the grid.
+    collections
+        Offsets of the events, and the cell of each candidate, all of which have one.
+
+    Returns
+    -------
+    offsets, cell
+        (n_events + 1,) towers of each event, and (n,) the cell of each tower.
+    towers
+        For each collection, the tower of each of its candidates.
     """
-    n_towers = 0
-    for event in range(len(offsets) - 1):
-        first_tower = n_towers
-        first, stop = particle_offsets[event], particle_offsets[event + 1]
-        first_track, stop_track = track_offsets[event], track_offsets[event + 1]
-        for i in range(first, stop):
-            if particle_cell[i] >= 0:
-                tower_of_cell[particle_cell[i]] = -1
-        for i in range(first_track, stop_track):
-            if track_cell[i] >= 0:
-                tower_of_cell[track_cell[i]] = -1
-        for c in range(len(tower_of_cell)):
-            if tower_of_cell[c] < 0:
-                tower_of_cell[c] = n_towers
-                cell[n_towers] = c
-                n_towers += 1
-        offsets[event + 1] = n_towers
-        for i in range(first, stop):
-            if particle_cell[i] >= 0:
-                tower[i] = tower_of_cell[particle_cell[i]]
-        for i in range(first_track, stop_track):
-            if track_cell[i] >= 0:
-                track_tower[i] = tower_of_cell[track_cell[i]]
-        for k in range(first_tower, n_towers):
-            tower_of_cell[cell[k]] = 0
-    return n_towers
+    n_events = len(collections[0][0]) - 1
+    offsets = np.zeros(n_events + 1, np.int64)
+    cells = [np.zeros(0, np.int64)]
+    towers = [np.empty(len(cell), np.int64) for _, cell in collections]
+    is_hit, number = np.zeros(n_cells, bool), np.empty(n_cells, np.int64)
+    for event in range(n_events):
+        here = [slice(*rows[event : event + 2]) for rows, _ in collections]
+        for (_, cell), candidates in zip(collections, here, strict=True):
+            is_hit[cell[candidates]] = True
+        hit = np.flatnonzero(is_hit)
+        offsets[event + 1] = offsets[event] + len(hit)
+        number[hit] = np.arange(offsets[event], offsets[event + 1])
+        for (_, cell), candidates, tower in zip(collections, here, towers, strict=True):
+            tower[candidates] = number[cell[candidates]]
+        is_hit[hit] = False
+        cells.append(hit)
+    return offsets, np.concatenate(cells), towers

@@ -5,12 +5,12 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from generation.fastsim.candidates import Candidates
+from generation.fastsim.candidates import Candidates, consecutive_runs
 from generation.fastsim.card import ModuleConfig
 from generation.fastsim.formula import Formula
-from generation.fastsim.kernels import kernel
 from generation.fastsim.kinematics import SPEED_OF_LIGHT
 from generation.fastsim.module import EventStore, Module
+from generation.pileup import COLUMNS, PileupLibrary
 from provenance.errors import UserError
 
 # Cells along z and t in which Delphes (ROOT's TF2) tabulates the vertex density.
@@ -146,45 +146,74 @@ def _collect(
     angle: NDArray[np.float64],
     beam_spot: list[float],
 ) -> tuple[Candidates, NDArray[np.float64]]:
-    """Return the particles of all interactions, and the sums per vertex of `_copy_events`."""
-    library = store.pileup
+    """Return the particles of all interactions; and x, y, charged particles, Σ pT² per vertex."""
+    n_events = store.n_events
     sizes = np.zeros(0, np.int64)
     if len(entries):
-        sizes = np.diff(library.offsets)[entries]
+        sizes = np.diff(store.pileup.offsets)[entries].astype(np.int64)
     interactions = np.concatenate(([0], np.cumsum(counts)))
     added = np.concatenate(([0], np.cumsum(sizes)))[interactions]
     offsets = (hard.offsets + added).astype(np.int64)
-    total = int(offsets[-1])
 
-    integers = np.zeros((4, total), np.int32)
-    reals = np.empty((9, total))
-    for row, name in enumerate(INTEGERS):
-        integers[row, _hard_rows(offsets, hard)] = hard[name]
-    for row, name in enumerate(REALS):
-        reals[row, _hard_rows(offsets, hard)] = hard[name]
-    sums = np.zeros((4, store.n_events + len(entries)))
-    sums[:, interactions[:-1] + np.arange(store.n_events)] = _hard_sums(hard)
+    hard_rows = consecutive_runs(offsets[:-1], hard.counts)
+    columns = {
+        name: np.zeros(offsets[-1], np.int32 if name in INTEGERS else np.float64)
+        for name in INTEGERS + REALS
+    }
+    for name, column in columns.items():
+        column[hard_rows] = hard[name]
+    sums = np.zeros((4, n_events + len(entries)))
+    first_vertices = interactions[:-1] + np.arange(n_events)
+    sums[:, first_vertices] = _hard_sums(hard)
     if len(entries):
-        _copy_events(
-            offsets, hard.counts, interactions, entries,
-            library.offsets, library.pid, library.charge, library.mass,
-            library.px, library.py, library.pz, library.e,
-            library.x, library.y, library.z, library.t,
-            z[store.n_events :], t[store.n_events :], angle, np.array(beam_spot),
-            integers, reals, sums,
-        )  # fmt: skip
-    columns = dict(zip(INTEGERS, integers, strict=True)) | dict(zip(REALS, reals, strict=True))
+        rows = consecutive_runs(offsets[:-1] + hard.counts, np.diff(added))
+        drawn, of_vertex = _turned(store.pileup, entries, sizes, angle, beam_spot)
+        drawn["z"] += np.repeat(z[n_events:], sizes)
+        drawn["t"] += np.repeat(t[n_events:], sizes)
+        for name, values in drawn.items():
+            columns[name][rows] = values
+        for name in ("status", "is_pu"):
+            columns[name][rows] = 1
+        sums[:, np.delete(np.arange(sums.shape[1]), first_vertices)] = of_vertex
     return Candidates(offsets, columns), sums
 
 
-# Columns of the merged particles, in the order of the rows that the kernels fill.
+def _turned(
+    library: PileupLibrary,
+    entries: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    angle: NDArray[np.float64],
+    beam_spot: list[float],
+) -> tuple[dict[str, NDArray], NDArray[np.float64]]:
+    """Return the particles of minimum-bias events, each event turned by an angle.
+
+    The second array has mean x and y, number of charged particles and Σ pT² of each event.
+    """
+    chosen = consecutive_runs(library.offsets[entries], sizes)
+    interaction = np.repeat(np.arange(len(entries)), sizes)
+    # The same on every machine, which numpy's cosine is not.
+    cosine = np.array([math.cos(value) for value in angle])[interaction]
+    sine = np.array([math.sin(value) for value in angle])[interaction]
+    drawn = {name: getattr(library, name)[chosen] for name in COLUMNS}
+    px, py = drawn["px"], drawn["py"]
+    x, y = drawn["x"] - np.float64(beam_spot[0]), drawn["y"] - np.float64(beam_spot[1])
+    drawn["px"], drawn["py"] = cosine * px - sine * py, sine * px + cosine * py
+    drawn["x"] = cosine * x - sine * y + beam_spot[2]
+    drawn["y"] = sine * x + cosine * y + beam_spot[3]
+    drawn["z"], drawn["t"] = (drawn[name].astype(np.float64) for name in ("z", "t"))
+
+    def total(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.bincount(interaction, weights=values, minlength=len(entries))
+
+    charged = drawn["charge"] != 0
+    mean_x, mean_y = (total(drawn[name]) / np.maximum(sizes, 1) for name in "xy")
+    sum_pt2 = total(np.where(charged, px * px + py * py, 0.0))
+    return drawn, np.stack([mean_x, mean_y, total(charged), sum_pt2])
+
+
+# Columns of the merged particles.
 INTEGERS = ("pid", "charge", "status", "is_pu")
 REALS = ("px", "py", "pz", "e", "x", "y", "z", "t", "mass")
-
-
-def _hard_rows(offsets: NDArray[np.int64], hard: Candidates) -> NDArray[np.int64]:
-    """Return where the hard particles go: first in each event."""
-    return np.arange(len(hard)) + np.repeat(offsets[:-1] - hard.offsets[:-1], hard.counts)
 
 
 def _vertices(
@@ -233,45 +262,3 @@ def _hard_sums(hard: Candidates) -> NDArray[np.float64]:
     scale = np.divide(1.0, sum_pt2, out=np.zeros_like(sum_pt2), where=sum_pt2 > 0.0)
     x, y = (hard.sum_by_event(hard[axis]) * scale for axis in "xy")
     return np.stack([x, y, hard.sum_by_event(charged), sum_pt2])
-
-
-@kernel()
-def _copy_events(
-    offsets, n_hard, interactions, entries,
-    lib_offsets, lib_pid, lib_charge, lib_mass,
-    lib_px, lib_py, lib_pz, lib_e, lib_x, lib_y, lib_z, lib_t,
-    z, t, angle, beam_spot, integers, reals, sums,
-):  # fmt: skip
-    """Copy the drawn minimum-bias events behind the hard particles, turned and shifted."""
-    for event in range(len(n_hard)):
-        k = offsets[event] + n_hard[event]
-        for j in range(interactions[event], interactions[event + 1]):
-            vertex = j + event + 1
-            cos, sin = math.cos(angle[j]), math.sin(angle[j])
-            first, last = lib_offsets[entries[j]], lib_offsets[entries[j] + 1]
-            for i in range(first, last):
-                integers[0, k] = lib_pid[i]
-                integers[1, k] = lib_charge[i]
-                integers[2, k] = 1
-                integers[3, k] = 1
-                px, py = float(lib_px[i]), float(lib_py[i])
-                reals[0, k] = cos * px - sin * py
-                reals[1, k] = sin * px + cos * py
-                reals[2, k] = lib_pz[i]
-                reals[3, k] = lib_e[i]
-                x = float(lib_x[i]) - beam_spot[0]
-                y = float(lib_y[i]) - beam_spot[1]
-                reals[4, k] = cos * x - sin * y + beam_spot[2]
-                reals[5, k] = sin * x + cos * y + beam_spot[3]
-                reals[6, k] = lib_z[i] + z[j]
-                reals[7, k] = lib_t[i] + t[j]
-                reals[8, k] = lib_mass[i]
-                sums[0, vertex] += reals[4, k]
-                sums[1, vertex] += reals[5, k]
-                if integers[1, k] != 0:
-                    sums[2, vertex] += 1.0
-                    sums[3, vertex] += px * px + py * py
-                k += 1
-            if last > first:
-                sums[0, vertex] /= last - first
-                sums[1, vertex] /= last - first
