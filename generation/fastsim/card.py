@@ -389,4 +389,4 @@ class _Reader:
         if len(content) > MAX_FILE_BYTES:
             raise UserError(f"{path}: larger than a card may be ({MAX_FILE_BYTES} bytes)")
         self.digest.update(content)
-        return content.decode("utf-8", errors="replace").replace("\r\n", "\n")
+        return content.decode("utf-8", errors="replace").replace("\r\n", "\n").replace("\r", "\n")

@@ -35,6 +35,14 @@ from generation.fastsim.formula import Formula, FormulaError, keyed_formulas
         ("erf(0.3) + erfc(0.3)", 1.0),
         ("floor(1.7) + ceil(1.2) + int(-1.7) + sign(-3)", 1.0),
         ("sin(pi/2) + cos(0) + asin(1) + acos(1)", 2 + math.pi / 2),
+        # What public cards write: loose blanks, line ends escaped or not, signs after operators.
+        ("2e-1 ^2 *  1 . 5", 0.06),
+        ("1 + \\   \n 2 + \\\n\t3", 6.0),
+        ("3^2*   + 0.5^2", 2.25),
+        ("4* -0.25 + 8.-.5", 6.5),
+        ("16^0.5^2", 16**0.25),
+        ("1 - pow(1. - min(pow(4/8., 2), 1.), max(3 - 5., 1.))", 0.25),
+        ("0 < 1 && 2*(2 < 1) + 1 > 3 && 5", 0.0),  # conditions bind last of all
     ],
 )
 def test_constants_are_folded_to_the_value_of_cpp(text, expected):
@@ -122,6 +130,7 @@ def test_a_false_condition_hides_what_it_multiplies():
         ("(pt", "')'"),
         ("pt)", "')'"),
         ("pt @ 2", "'@"),
+        ("pt # in GeV\n * 2", "'#in"),
         ("__import__", "'__import__'"),
         ("(" * 200 + "1" + ")" * 200, "nested"),
         ("-" * 5000 + "1", "nested"),

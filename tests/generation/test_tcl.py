@@ -106,12 +106,10 @@ _texts = st.text(st.sampled_from('ab1 \t\n{}[]"$;#\\'), max_size=8)
 @settings(max_examples=300, deadline=None)
 @given(words=st.lists(_texts, max_size=4))
 def test_lists_of_any_text_survive(tclsh, words):
-    """What is made a list here is the same list when read back here and in tclsh."""
+    """What is made a list here reads back as the same list, and tclsh writes it so too."""
     text = as_text(tuple(words))
     assert list(as_list(text)) == words
-    command = "list " + " ".join(f"[lindex {{{text}}} {i}]" for i in range(len(words)))
-    if text.count("{") == text.count("}") and "\\" not in text:
-        assert tclsh(command) == tclsh("list " + " ".join(map(_escaped, words)))
+    assert text == tclsh("list " + " ".join(map(_escaped, words)))
 
 
 def _escaped(word):

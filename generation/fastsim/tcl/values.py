@@ -17,6 +17,8 @@ _INTEGER = re.compile(r"\s*([+-]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-
 _FLOAT = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*")
 _SPECIAL = re.compile(r"\s*[+-]?(?:inf(?:inity)?|nan)\s*", re.IGNORECASE)
 _PLAIN_WORD = re.compile(r"[^\s{}\[\]$\";\\#][^\s{}\[\]$\";\\]*")
+_SEPARATES = re.compile(r"[\s\[$;\\]")
+_CONTINUED = re.compile(r"(?<!\\)(?:\\\\)*\\\n")
 _SPACE = " \t\n\r\v\f"
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _TRUTH = {
@@ -219,17 +221,23 @@ def _float_text(value: float) -> str:
 
 
 def _quoted(text: str, first: bool) -> str:
-    """Return the text of a list element, braced or escaped so that it reads back as one."""
+    """Return the text of a list element as Tcl 8.6 writes it: bare, braced or escaped."""
     if not text:
         return "{}"
-    if _PLAIN_WORD.fullmatch(text) or (not first and text[0] == "#" and text[1:].isalnum()):
+    if _PLAIN_WORD.fullmatch(text):
         return text
+    # Only a list's first word can be taken for a comment.
+    comment = first and text[0] == "#"
     try:
-        if closing_brace("{" + text + "}", 0) == len(text) + 1 and not text.endswith("\\"):
-            return "{" + text + "}"
+        paired = closing_brace("{" + text + "}", 0) == len(text) + 1
     except TclError:
-        pass
-    return re.sub(r"([\s{}\[\]$\";\\#])", _escaped, text)
+        paired = False
+    if not paired or _CONTINUED.search(text):
+        escaped = re.sub(r"([\s{}\[\]$\";\\])", _escaped, text)
+        return "\\" + escaped if comment else escaped
+    if comment or text[0] in '{"' or _SEPARATES.search(text):
+        return "{" + text + "}"
+    return re.sub(r"([\]\"])", _escaped, text)
 
 
 def _escaped(match: re.Match) -> str:
