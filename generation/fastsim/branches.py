@@ -150,7 +150,7 @@ _TRACK_KINEMATICS = _floats(
     XFirstHit="x_first_hit", YFirstHit="y_first_hit", ZFirstHit="z_first_hit", L="path_length",
     D0="d0", DZ="dz", Nclusters="n_clusters", dNdx="dn_dx",
     ErrorP="error_p", ErrorPT="error_pt", ErrorPhi="error_phi", ErrorCtgTheta="error_ctg_theta",
-    ErrorT="error_t", ErrorD0="error_d0", ErrorDZ="error_dz", ErrorC="error_c",
+    ErrorT=_seconds("error_t"), ErrorD0="error_d0", ErrorDZ="error_dz", ErrorC="error_c",
     **dict.fromkeys(
         ("ErrorD0Phi", "ErrorD0C", "ErrorD0DZ", "ErrorD0CtgTheta", "ErrorPhiC", "ErrorPhiDZ",
          "ErrorPhiCtgTheta", "ErrorCDZ", "ErrorCCtgTheta", "ErrorDZCtgTheta"),

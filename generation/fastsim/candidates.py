@@ -244,6 +244,30 @@ class Candidates:
                 number[here] = (part.collection._serial << 32) + part.rows[here]
         return number
 
+    def mothers(self) -> "tuple[Candidates, NDArray[np.int64]]":
+        """Return what candidates were cloned from (Delphes: the last of `GetCandidates`).
+
+        Returns
+        -------
+        Candidates, numpy.ndarray
+            The mothers, and the rows of those that have one: (n,) int64.
+        """
+        parents: list[Candidates] = []
+        index = np.full(len(self), -1)
+        missing = np.full(len(self), True)
+        for ancestor in (Ancestor(self, np.arange(len(self))), *self._ancestors):
+            clone = ancestor.collection
+            here = missing & (ancestor.rows >= 0)
+            if clone.same_objects or not here.any():
+                continue
+            missing &= ~here
+            if clone.parents:
+                index[here] = clone.index[ancestor.rows[here]] + sum(map(len, parents))
+                parents.extend(clone.parents)
+        rows = np.flatnonzero(index >= 0)
+        offsets = self._offsets_of(rows)
+        return Candidates(offsets, {}, parents, index[rows], same_objects=True), rows
+
     def event_of_row(self) -> NDArray[np.int64]:
         """Return the event number of each candidate."""
         return np.repeat(np.arange(self.n_events), self.counts)
@@ -265,6 +289,8 @@ class Candidates:
             here = missing & (ancestor.rows >= 0)
             if here.any():
                 column = np.array(owner[name], dtype=values.dtype)
+                if column.ndim < values.ndim:
+                    column = np.repeat(column[:, None], values.shape[1], axis=1)
                 column[ancestor.rows[here]] = values[here]
                 owner.columns[name] = column
                 missing &= ~here

@@ -279,6 +279,42 @@ def make_towers(
     return towers
 
 
+def neutral_towers(
+    towers: Candidates,
+    rows: NDArray[np.int64],
+    energy: NDArray[np.float64],
+    e_em: NDArray[np.float64],
+    e_had: NDArray[np.float64],
+    **columns: NDArray,
+) -> Candidates:
+    """Return clones of the towers `rows` with the energy that no track explains.
+
+    Parameters
+    ----------
+    towers
+        The towers.
+    rows
+        (n,) which of them.
+    energy, e_em, e_had
+        (n,) this energy, and what of it belongs to each depth, GeV.
+    columns
+        Further columns.
+    """
+    share = energy / towers["e"][rows]
+    momentum = {name: towers[name][rows] * share for name in ("px", "py", "pz", "pt")}
+    return towers.clone(
+        rows,
+        **momentum,
+        e=energy,
+        m=np.zeros_like(energy),
+        eta=towers["eta"][rows],
+        phi=towers["phi"][rows],
+        e_em=e_em,
+        e_had=e_had,
+        **columns,
+    )
+
+
 def _radius(
     hits: Hits, rows: NDArray[np.int64], particles: Candidates, sinh: NDArray[np.float64]
 ) -> NDArray[np.float64]:

@@ -75,12 +75,25 @@ class Isolation(Module):
         """Return the energy density at each candidate; 0 without `RhoInputArray`."""
         if not self.rho:
             return np.zeros(len(candidates))
-        densities = self.array(store, self.rho)
-        return _density(
-            np.abs(candidates["eta"]), candidates.offsets,
-            densities["edge_eta_min"], densities["edge_eta_max"], densities["pt"],
-            densities.offsets,
-        )  # fmt: skip
+        return density_at(
+            np.abs(candidates["eta"]), candidates.offsets, self.array(store, self.rho)
+        )
+
+
+def density_at(
+    eta: NDArray[np.float64], offsets: NDArray[np.int64], densities: Candidates
+) -> NDArray[np.float64]:
+    """Return the energy density at each η: that of the last range which holds it, else 0.
+
+    Parameters
+    ----------
+    eta, offsets
+        (n,) where it is wanted, and the rows of each event.
+    densities
+        Candidates with ρ as their pT, and the range as their edges in η.
+    """
+    low, high = densities["edge_eta_min"], densities["edge_eta_max"]
+    return _density(eta, offsets, low, high, densities["pt"], densities.offsets)
 
 
 @kernel()
@@ -105,7 +118,6 @@ def _cone_sums(
 
 @kernel()
 def _density(eta, offsets, low, high, rho, rho_offsets):
-    """Return the density of the last η range that holds each candidate."""
     found = np.zeros(len(eta))
     for event in range(len(offsets) - 1):
         for i in range(offsets[event], offsets[event + 1]):

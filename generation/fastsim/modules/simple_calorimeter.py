@@ -9,6 +9,7 @@ from generation.fastsim.energy_flow import (
     Compartment,
     EnergyFractions,
     make_towers,
+    neutral_towers,
     scaled_tracks,
 )
 from generation.fastsim.module import EventStore, Module
@@ -126,20 +127,15 @@ class SimpleCalorimeter(Module):
         seen: NDArray[np.int64],
     ) -> Candidates:
         """Return clones of the towers in `rows` with the energy that no track explains."""
-        share = energy / towers["e"][rows]
         hard_fraction = hits.neutral_hard_fraction[seen][rows]
-        momentum = {name: towers[name][rows] * share for name in ("px", "py", "pz", "pt")}
         zero = np.zeros_like(energy)
-        return towers.clone(
+        return neutral_towers(
+            towers,
             rows,
-            **momentum,
-            e=energy,
-            m=zero,
-            eta=towers["eta"][rows],
-            phi=towers["phi"][rows],
-            pid=np.full(len(rows), PHOTON if self.is_ecal else 0, np.int32),
+            energy,
             e_em=energy if self.is_ecal else zero,
             e_had=zero if self.is_ecal else energy,
+            pid=np.full(len(rows), PHOTON if self.is_ecal else 0, np.int32),
             hard_energy_fraction=hard_fraction,
             is_pu=(hard_fraction < 0.5).astype(np.int32),
         )

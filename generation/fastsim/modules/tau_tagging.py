@@ -3,7 +3,9 @@
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
+from generation.fastsim.candidates import Candidates
 from generation.fastsim.card import ModuleConfig
 from generation.fastsim.kernels import kernel
 from generation.fastsim.module import EventStore, Module
@@ -54,6 +56,33 @@ class TauTagging(Module):
         jets.mark("charge", np.where(flavor != 0, charge, random_charge).astype(np.int32))
 
 
+def hadronic_taus(taus: Candidates, particles: Candidates) -> NDArray[np.bool_]:
+    """Tell which τ leptons decay to hadrons, as `TauTagging` sees it.
+
+    Parameters
+    ----------
+    taus
+        τ leptons; their daughters are given by their places in the record.
+    particles
+        The record.
+    """
+    found = np.empty(len(taus), np.bool_)
+    _find_hadronic(
+        taus["d1"], taus["d2"], taus.offsets,
+        np.abs(particles["pid"]), particles["d1"], particles["d2"], particles.offsets, found,
+    )  # fmt: skip
+    return found
+
+
+@kernel()
+def _find_hadronic(tau_d1, tau_d2, offsets, code, d1, d2, particle_offsets, found):
+    for event in range(len(offsets) - 1):
+        start, end = particle_offsets[event], particle_offsets[event + 1]
+        for i in range(offsets[event], offsets[event + 1]):
+            first, last = start + tau_d1[i], start + tau_d2[i]
+            found[i] = _decays_hadronically(first, last, start, end, code, d1, d2)
+
+
 @kernel()
 def _match(
     eta, phi, offsets,
@@ -72,7 +101,7 @@ def _match(
                 first, last = start + parton_d1[i], start + parton_d2[i]
                 if not _decays_hadronically(first, last, start, end, code, d1, d2):
                     continue
-                towards_eta, towards_phi = _visible(first, last, code, momenta)
+                towards_eta, towards_phi = visible_direction(first, last, code, momenta)
             for jet in range(offsets[event], offsets[event + 1]):
                 angle = abs(phi[jet] - towards_phi)
                 distance = math.hypot(eta[jet] - towards_eta, min(angle, 2.0 * math.pi - angle))
@@ -104,7 +133,7 @@ def _decays_hadronically(first, last, start, end, code, d1, d2):
 
 
 @kernel()
-def _visible(first, last, code, momenta):
+def visible_direction(first, last, code, momenta):
     """Return η and φ of the sum of all daughters but the τ neutrino."""
     px, py, pz = 0.0, 0.0, 0.0
     for i in range(first, last + 1):
