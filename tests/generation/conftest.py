@@ -1,10 +1,8 @@
-"""A minimum-bias library and cards that several tests of generation share."""
+"""Cards that several tests of generation share."""
 
 from pathlib import Path
 
 import pytest
-
-from generation import pileup, process
 
 # Cards of this project, cut down: jets from the generator's particles, no detector.
 GENERATOR_CARD = """
@@ -42,21 +40,6 @@ module TreeWriter TreeWriter {
   add Branch GenJetFinder/jets GenJetAK8 Jet
 }
 """
-
-
-@pytest.fixture(scope="session")
-def pileup_library(tmp_path_factory) -> Path:
-    """Return a small library of Pythia's inelastic, non-diffractive events.
-
-    Diffraction would cost Pythia seven seconds to start.
-    """
-    path = tmp_path_factory.mktemp("pileup") / "minbias.arrow"
-    soft = {"hard_process": ["SoftQCD:nonDiffractive = on"]}
-    minbias = process.load_process(pileup.PROCESS).model_copy(update=soft)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(process, "load_process", lambda _: minbias)
-        pileup.build_library(path, events=60, seed=1)
-    return path
 
 
 @pytest.fixture
