@@ -8,9 +8,16 @@ themselves, which is why they get them from outside.
 import functools
 
 import numba
+from numba.core import entrypoints
+
+# Kernels take arrays of numpy alone. Numba would import what teaches it the arrays of other
+# packages (awkward, vector, and sympy with them) before it compiles or loads the first kernel, and
+# has no public way to say no. Whoever hands it such arrays in the same process, which nothing here
+# does, calls their own `register` functions.
+entrypoints._already_initialized = True
 
 # A function that Python calls.
 kernel = functools.partial(numba.njit, cache=True, error_model="numpy", no_cfunc_wrapper=True)
 
-# A function that only kernels call.
-device = functools.partial(kernel, no_cpython_wrapper=True)
+# A function that only kernels call, and compile as a part of themselves.
+inlined = functools.partial(kernel, inline="always")

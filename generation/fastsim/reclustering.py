@@ -10,12 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from generation.fastsim.kernels import device, kernel
+from generation.fastsim.kernels import inlined, kernel
 
 # FastJet's rapidity of a momentum along the beam starts here.
 MAX_RAPIDITY = 1e5
 
-BEAM = -1
+# Instead of the number of a place.
+BEAM, NOWHERE = -1, -2
 
 CAMBRIDGE_AACHEN = 0.0
 KT = 1.0
@@ -23,7 +24,7 @@ KT = 1.0
 EVERYTHING = 1e3  # FastJet's largest radius: all constituents end in one jet
 
 
-@kernel()
+@inlined()
 def rapidity(px, py, pz, e):
     """Return the rapidity as FastJet's PseudoJet defines it, finite for every momentum."""
     pt2 = px * px + py * py
@@ -35,11 +36,14 @@ def rapidity(px, py, pz, e):
     return -value if pz > 0.0 else value
 
 
-@device()
-def delta_phi(first, second):
-    """Return the smaller angle between two azimuths, at most a turn apart."""
-    delta = abs(first - second)
-    return min(delta, 2.0 * math.pi - delta)
+@inlined()
+def distance2(first_rapidity, first_azimuth, second_rapidity, second_azimuth):
+    """Return ΔR² of two directions."""
+    delta_rapidity = first_rapidity - second_rapidity
+    delta_azimuth = abs(first_azimuth - second_azimuth)
+    if delta_azimuth > math.pi:
+        delta_azimuth = 2.0 * math.pi - delta_azimuth
+    return delta_rapidity * delta_rapidity + delta_azimuth * delta_azimuth
 
 
 class Clusterings(NamedTuple):
@@ -52,6 +56,8 @@ class Clusterings(NamedTuple):
     ----------
     momenta
         (nodes, 4) px, py, pz, E in GeV.
+    rapidity, azimuth
+        (nodes,) direction of each.
     parents
         (nodes, 2) the rows that each was made of; -1 for constituents, and in place of what was
         dropped.
@@ -62,6 +68,8 @@ class Clusterings(NamedTuple):
     """
 
     momenta: NDArray[np.float64]
+    rapidity: NDArray[np.float64]
+    azimuth: NDArray[np.float64]
     parents: NDArray[np.int64]
     child: NDArray[np.int64]
     start: NDArray[np.int64]
@@ -104,137 +112,93 @@ def cluster(
     momenta = np.zeros((start[-1], 4))
     parents, child = np.full((start[-1], 2), -1), np.full(start[-1], -1)
     momenta[np.repeat(start[:-1] - offsets[:-1], members) + np.arange(offsets[-1])] = constituents
+    rap, phi, pt2 = np.zeros((3, start[-1]))
     most = members.max(initial=0)
     end = np.empty(len(members), np.int64)
     _cluster_jets(
-        momenta, parents, child, start[:-1], members, end, power, radius,
-        pruning_radius, pruning_fraction, np.empty((4, most)), np.empty((2, most), np.int64),
+        momenta, rap, phi, pt2, parents, child, start[:-1], members, end, power == KT,
+        radius * radius, pruning_radius * pruning_radius, pruning_fraction * pruning_fraction,
+        *np.empty((4, most)), *np.empty((2, most), np.int64),
     )  # fmt: skip
-    return Clusterings(momenta, parents, child, start[:-1], members, end)
+    return Clusterings(momenta, rap, phi, parents, child, start[:-1], members, end)
 
 
 @kernel()
 def _cluster_jets(
-    momenta, parents, child, start, members, end, power, radius,
-    pruning_radius, pruning_fraction, scratch, places,
+    momenta, rap, phi, pt2, parents, child, start, members, end, is_kt,
+    radius2, pruning_radius2, pruning_fraction2, x, y, scale, gap, node_of, nearest,
 ):  # fmt: skip
+    """Fill the nodes of each jet.
+
+    What is left to recombine lies side by side in the last six arrays: rapidity and azimuth, the
+    factor of kT (pT²) or Cambridge/Aachen (1) distances, ΔR² to the nearest neighbour among the
+    rest, the node, and the neighbour's place.
+    """
     for jet in range(len(end)):
-        end[jet] = _recombine(
-            momenta, parents, child, start[jet], members[jet], power, radius,
-            pruning_radius[jet], pruning_fraction, scratch, places,
-        )  # fmt: skip
-
-
-@device()
-def _recombine(
-    momenta, parents, child, start, n, power, radius,
-    pruning_radius, pruning_fraction, scratch, places,
-):  # fmt: skip
-    """Recombine the n nodes from `start` on; return the row after the last new one."""
-    # What is left to recombine lies side by side: its node, rapidity and azimuth, the factor of
-    # kT (pT²) or Cambridge/Aachen (1) distances, nearest neighbour among the rest, and ΔR² to it.
-    rap, phi, scale, gap = scratch[0], scratch[1], scratch[2], scratch[3]
-    node_of, nearest = places[0], places[1]
-    for i in range(n):
-        node_of[i] = start + i
-        rap[i], phi[i], pt2 = place(momenta, start + i)
-        scale[i] = pt2 if power == KT else 1.0
-        nearest[i], gap[i] = BEAM, radius * radius
-        for j in range(i):
-            distance2 = _distance2(i, j, rap, phi)
-            if distance2 < gap[i]:
-                nearest[i], gap[i] = j, distance2
-            if distance2 < gap[j]:
-                nearest[j], gap[j] = i, distance2
-
-    left, made = n, start + n
-    while left > 0:
-        i = _closest(left, scale, nearest, gap)
-        j = nearest[i]
-        if j == BEAM:
-            gone = i
-        else:
-            gone = max(i, j)
-            merged = min(i, j)
-            first, second = node_of[i], node_of[j]
-            child[first] = child[second] = made
-            parents[made, 0], parents[made, 1] = first, second
-            for axis in range(4):
-                momenta[made, axis] = momenta[first, axis] + momenta[second, axis]
-            if gap[i] > pruning_radius * pruning_radius:
-                _veto(made, momenta, parents, pruning_fraction)
-            rap[merged], phi[merged], pt2 = place(momenta, made)
-            scale[merged] = pt2 if power == KT else 1.0
-            node_of[merged] = made
-            made += 1
-        # The last one takes the empty place.
-        left -= 1
-        if gone != left:
-            node_of[gone], nearest[gone], gap[gone] = node_of[left], nearest[left], gap[left]
-            rap[gone], phi[gone], scale[gone] = rap[left], phi[left], scale[left]
-        for k in range(left):
-            near = nearest[k]
-            if near == i or (near == j and j != BEAM) or (j != BEAM and k == merged):
-                nearest[k], gap[k] = _find_nearest(k, left, rap, phi, radius)
-            else:
-                if near == left:
+        node, left = start[jet], 0
+        first_made = node + members[jet]
+        while True:
+            # Either the next constituent comes, or two nodes become one, which comes to the place
+            # of the first, or a node leaves for the beam. The last one takes the empty place.
+            place, gone = left, NOWHERE
+            if node >= first_made:
+                if left == 0:
+                    break
+                gone, shortest = 0, math.inf
+                for k in range(left):
+                    factor = scale[k]
+                    if nearest[k] != BEAM and scale[nearest[k]] < factor:
+                        factor = scale[nearest[k]]
+                    if factor * gap[k] < shortest:
+                        gone, shortest = k, factor * gap[k]
+                place = nearest[gone]
+                if place == BEAM:
+                    place = NOWHERE
+                else:
+                    first, second = node_of[gone], node_of[place]
+                    child[first] = child[second] = node
+                    parents[node, 0], parents[node, 1] = first, second
+                    px = momenta[first, 0] + momenta[second, 0]
+                    py = momenta[first, 1] + momenta[second, 1]
+                    far = gap[gone] > pruning_radius2[jet]
+                    if pt2[first] <= pt2[second]:
+                        first, second = second, first
+                    if far and pt2[second] < pruning_fraction2 * (px * px + py * py):
+                        parents[node, 0], parents[node, 1] = first, -1
+                    for axis in range(4):
+                        momenta[node, axis] = momenta[first, axis]
+                        if parents[node, 1] >= 0:
+                            momenta[node, axis] += momenta[second, axis]
+                    if gone < place:
+                        place, gone = gone, place
+                left -= 1
+                x[gone], y[gone], scale[gone] = x[left], y[left], scale[left]
+                gap[gone], node_of[gone], nearest[gone] = gap[left], node_of[left], nearest[left]
+            if place >= 0:
+                px, py = momenta[node, 0], momenta[node, 1]
+                rap[node] = rapidity(px, py, momenta[node, 2], momenta[node, 3])
+                phi[node], pt2[node] = math.atan2(py, px), px * px + py * py
+                x[place], y[place], scale[place] = rap[node], phi[node], 1.0
+                if is_kt:
+                    scale[place] = pt2[node]
+                gap[place], node_of[place], nearest[place] = radius2, node, BEAM
+                if place == left:
+                    left += 1
+                node += 1
+            for k in range(left):
+                if nearest[k] == gone or nearest[k] == place:
+                    # The neighbour has gone: look for the next one.
+                    gap[k], nearest[k] = radius2, BEAM
+                    for other in range(left):
+                        square = distance2(x[k], y[k], x[other], y[other])
+                        if square < gap[k] and other != k:
+                            gap[k], nearest[k] = square, other
+                elif nearest[k] == left:
                     nearest[k] = gone
-                if j != BEAM:
-                    distance2 = _distance2(k, merged, rap, phi)
-                    if distance2 < gap[k]:
-                        nearest[k], gap[k] = merged, distance2
-    return made
-
-
-@device()
-def place(momenta, node):
-    """Return rapidity, azimuth and pT²."""
-    px, py = momenta[node, 0], momenta[node, 1]
-    y = rapidity(px, py, momenta[node, 2], momenta[node, 3])
-    return y, math.atan2(py, px), px * px + py * py
-
-
-@device()
-def _distance2(i, j, rap, phi):
-    """Return ΔR² of two places."""
-    delta_rapidity = rap[i] - rap[j]
-    angle = delta_phi(phi[i], phi[j])
-    return delta_rapidity * delta_rapidity + angle * angle
-
-
-@device()
-def _find_nearest(i, left, rap, phi, radius):
-    """Return the nearest other place within the radius, or the beam, and ΔR²."""
-    nearest, shortest = BEAM, radius * radius
-    for j in range(left):
-        distance2 = _distance2(i, j, rap, phi)
-        if distance2 < shortest and j != i:
-            nearest, shortest = j, distance2
-    return nearest, shortest
-
-
-@device()
-def _closest(left, scale, nearest, gap):
-    """Return the place with the smallest distance measure."""
-    best, shortest = 0, math.inf
-    for i in range(left):
-        factor = scale[i]
-        if nearest[i] != BEAM:
-            factor = min(factor, scale[nearest[i]])
-        if factor * gap[i] < shortest:
-            best, shortest = i, factor * gap[i]
-    return best
-
-
-@device()
-def _veto(made, momenta, parents, fraction):
-    """Drop the softer parent of a new node when its share of the pT is too small."""
-    first, second = parents[made, 0], parents[made, 1]
-    first2 = momenta[first, 0] ** 2 + momenta[first, 1] ** 2
-    second2 = momenta[second, 0] ** 2 + momenta[second, 1] ** 2
-    both2 = momenta[made, 0] ** 2 + momenta[made, 1] ** 2
-    if min(first2, second2) < fraction * fraction * both2:
-        kept = first if first2 > second2 else second
-        for axis in range(4):
-            momenta[made, axis] = momenta[kept, axis]
-        parents[made, 0], parents[made, 1] = kept, -1
+                if place >= 0 and place != k:
+                    square = distance2(x[k], y[k], x[place], y[place])
+                    if square < gap[k]:
+                        gap[k], nearest[k] = square, place
+                    if square < gap[place]:
+                        gap[place], nearest[place] = square, k
+        end[jet] = node

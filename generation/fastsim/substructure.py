@@ -11,15 +11,14 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from generation.fastsim.kernels import device, kernel
+from generation.fastsim.kernels import kernel
 from generation.fastsim.reclustering import (
     CAMBRIDGE_AACHEN,
     EVERYTHING,
     KT,
     Clusterings,
     cluster,
-    delta_phi,
-    place,
+    distance2,
 )
 
 MAX_SUBJETS = 5
@@ -53,7 +52,7 @@ def soft_drop(
         The groomed jets; see the module.
     """
     history = cluster(constituents, offsets, CAMBRIDGE_AACHEN, EVERYTHING)
-    nodes = _descend(history.momenta, history.parents, history.end - 1, symmetry_cut, beta, radius)
+    nodes = _descend(history, symmetry_cut, beta, radius)
     return _with_parents(history, nodes)
 
 
@@ -152,12 +151,21 @@ def n_subjettiness(
         (jets, 5) float64; 0 where there are not more constituents than axes.
     """
     history = cluster(constituents, offsets, KT, EVERYTHING)
-    taus = np.zeros((len(history.start), MAX_SUBJETS))
-    _measure(
-        history.momenta, history.child, history.start, history.members, radius, beta, minimise,
-        np.empty((3, len(history.child))), np.empty((5, MAX_SUBJETS)), taus,
-    )  # fmt: skip
-    return taus
+    pt = _pt(history.momenta)
+    stop = history.start + history.members
+    taus = np.zeros((len(stop), MAX_SUBJETS))
+    for n_axes in range(1, MAX_SUBJETS + 1):
+        jets = np.flatnonzero(history.members > n_axes)
+        axes, measured = _exclusive_jets(history, jets, n_axes), np.empty(len(jets))
+        _measure(
+            history.rapidity, history.azimuth, pt, history.start[jets], stop[jets],
+            history.rapidity[axes], history.azimuth[axes], np.zeros((3, n_axes)), beta,
+            AXES_STEPS if minimise else 0, measured,
+        )  # fmt: skip
+        taus[jets, n_axes - 1] = measured
+    owner = _owners(history.members)
+    scale = np.bincount(owner, weights=_pt(constituents), minlength=len(stop)) * radius**beta
+    return taus / np.maximum(scale, 1e-300)[:, None]
 
 
 def _pt(momenta: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -185,6 +193,23 @@ def _inclusive_jets(history: Clusterings) -> tuple[NDArray[np.int64], NDArray[np
     return found, owner[found]
 
 
+def _exclusive_jets(
+    history: Clusterings, jets: NDArray[np.int64], number: int
+) -> NDArray[np.int64]:
+    """Return the nodes, (jets, number), that are left when the last recombinations are undone."""
+    first_undone = np.zeros_like(history.end)
+    first_undone[jets] = history.end[jets] - (number - 1)
+    owner = np.repeat(
+        np.arange(len(history.start)), np.diff(history.start, append=len(history.child))
+    )
+    undone = first_undone[owner]
+    node = np.arange(len(owner))
+    found = np.flatnonzero((node < undone) & ((history.child >= undone) | (history.child < 0)))
+    first = np.searchsorted(found, history.start[jets])
+    # More of them when some could not be recombined, being too far away.
+    return found[first[:, None] + np.arange(number)]
+
+
 def _with_parents(history: Clusterings, nodes: NDArray[np.int64]) -> Groomed:
     """Return groomed jets that are nodes, with their parents as subjets; a particle has none."""
     parents = history.parents[nodes]
@@ -206,105 +231,80 @@ def _groomed(
     return momenta, counts.astype(np.int32)
 
 
-@kernel()
-def _descend(momenta, parents, nodes, symmetry_cut, beta, radius):
-    """Follow the harder parents of each node until both are hard enough; return the node there."""
-    for jet in range(len(nodes)):
-        node = nodes[jet]
-        while parents[node, 0] >= 0:
-            first, second = parents[node, 0], parents[node, 1]
-            first_pt = math.hypot(momenta[first, 0], momenta[first, 1])
-            second_pt = math.hypot(momenta[second, 0], momenta[second, 1])
-            symmetry = min(first_pt, second_pt) / max(first_pt + second_pt, 1e-300)
-            first_rap, first_phi, _ = place(momenta, first)
-            second_rap, second_phi, _ = place(momenta, second)
-            distance = math.hypot(first_rap - second_rap, delta_phi(first_phi, second_phi))
-            if symmetry > symmetry_cut * (distance / radius) ** beta:
-                break
-            node = first if first_pt >= second_pt else second
-        nodes[jet] = node
+def _descend(
+    history: Clusterings, symmetry_cut: float, beta: float, radius: float
+) -> NDArray[np.int64]:
+    """Follow the harder parents of each jet until both are hard enough; return the nodes there."""
+    made = np.flatnonzero(history.parents[:, 0] >= 0)
+    first, second = history.parents[made].T
+    pt = _pt(history.momenta)
+    symmetry = np.minimum(pt[first], pt[second]) / np.maximum(pt[first] + pt[second], 1e-300)
+    delta_phi = np.abs(history.azimuth[first] - history.azimuth[second])
+    distance = np.hypot(
+        history.rapidity[first] - history.rapidity[second],
+        np.minimum(delta_phi, 2.0 * np.pi - delta_phi),
+    )
+    passes = symmetry > symmetry_cut * (distance / radius) ** beta
+    harder = np.where(pt[first] >= pt[second], first, second)
+    following = np.arange(len(pt))
+    following[made] = np.where(passes, made, harder)
+    nodes = history.end - 1
+    while np.any(following[nodes] != nodes):
+        following = following[following]  # twice as many steps at a time
+        nodes = following[nodes]
     return nodes
 
 
 @kernel()
-def _measure(momenta, child, start, members, radius, beta, minimise, points, axes, taus):
-    """Set τ; `points` and `axes` are scratch: rapidity, azimuth, pT, and sums for new axes."""
-    for node in range(len(child)):
-        points[0, node], points[1, node], _ = place(momenta, node)
-        points[2, node] = math.hypot(momenta[node, 0], momenta[node, 1])
+def _measure(rap, phi, pt, start, stop, axis_rap, axis_phi, sums, beta, steps, measured):
+    """Measure Σ pT min(ΔR)^beta of each jet, after moving its axes to a minimum of that.
+
+    A step moves each axis to the weighted mean of the points nearest to it. `sums` is working
+    memory, zero: rapidity, azimuth and weight of each axis.
+    """
+    n_axes = axis_rap.shape[1]
     for jet in range(len(start)):
-        first, n = start[jet], members[jet]
-        scale = 0.0
-        for i in range(first, first + n):
-            scale += points[2, i]
-        scale = max(scale * radius**beta, 1e-300)
-        for n_axes in range(1, min(MAX_SUBJETS, n - 1) + 1):
-            # With k axes, the last k - 1 recombinations are undone.
-            first_undone = first + 2 * n - n_axes
-            found = 0
-            for node in range(first, first_undone):
-                if child[node] >= first_undone or child[node] < 0:
-                    axes[0, found], axes[1, found] = points[0, node], points[1, node]
-                    found += 1
-            if minimise:
-                _minimise(points, first, first + n, axes, n_axes, beta)
-            total = 0.0
-            for i in range(first, first + n):
-                distance2 = _nearest(points, i, axes, n_axes)[1]
-                total += points[2, i] * _power(distance2, 0.5 * beta)
-            taus[jet, n_axes - 1] = total / scale
-
-
-@device()
-def _minimise(points, first, last, axes, n_axes, beta):
-    """Move axes to a minimum of τ: each to the weighted mean of the points nearest to it."""
-    for _ in range(AXES_STEPS):
-        for k in range(n_axes):
-            axes[2, k] = axes[3, k] = axes[4, k] = 0.0
-        for i in range(first, last):
-            k, distance2 = _nearest(points, i, axes, n_axes)
-            weight = points[2, i] * _power(AXES_ACCURACY**2 + distance2, 0.5 * beta - 1.0)
-            azimuth = points[1, i]
-            if azimuth - axes[1, k] > math.pi:
-                azimuth -= 2.0 * math.pi
-            elif azimuth - axes[1, k] < -math.pi:
-                azimuth += 2.0 * math.pi
-            axes[2, k] += weight * points[0, i]
-            axes[3, k] += weight * azimuth
-            axes[4, k] += weight
-        moved = 0.0
-        for k in range(n_axes):
-            if axes[4, k] == 0.0:  # no point is nearest to this axis
-                continue
-            rap, phi = axes[2, k] / axes[4, k], axes[3, k] / axes[4, k]
-            moved += math.hypot(axes[0, k] - rap, axes[1, k] - phi)
-            if phi > math.pi:
-                phi -= 2.0 * math.pi
-            elif phi < -math.pi:
-                phi += 2.0 * math.pi
-            axes[0, k], axes[1, k] = rap, phi
-        if moved <= AXES_ACCURACY * n_axes:
-            return
-
-
-@device()
-def _nearest(points, i, axes, n_axes):
-    """Return the axis nearest to a point, and ΔR²."""
-    best, shortest = 0, math.inf
-    for k in range(n_axes):
-        delta_rapidity = points[0, i] - axes[0, k]
-        angle = delta_phi(points[1, i], axes[1, k])
-        distance2 = delta_rapidity * delta_rapidity + angle * angle
-        if distance2 < shortest:
-            best, shortest = k, distance2
-    return best, shortest
-
-
-@device()
-def _power(value, exponent):
-    """Return value**exponent, quickly for the exponents of beta = 1."""
-    if exponent == 0.5:
-        return math.sqrt(value)
-    if exponent == -0.5:
-        return 1.0 / math.sqrt(value)
-    return value**exponent
+        total, left = 0.0, steps
+        while True:
+            for i in range(start[jet], stop[jet]):
+                near, shortest = 0, math.inf
+                for k in range(n_axes):
+                    square = distance2(rap[i], phi[i], axis_rap[jet, k], axis_phi[jet, k])
+                    if square < shortest:
+                        near, shortest = k, square
+                if left == 0:
+                    total += pt[i] * (
+                        math.sqrt(shortest) if beta == 1.0 else shortest ** (0.5 * beta)
+                    )
+                    continue
+                weight = AXES_ACCURACY * AXES_ACCURACY + shortest
+                if beta == 1.0:
+                    weight = pt[i] * (1.0 / math.sqrt(weight))
+                else:
+                    weight = pt[i] * weight ** (0.5 * beta - 1.0)
+                azimuth = phi[i]
+                if azimuth - axis_phi[jet, near] > math.pi:
+                    azimuth -= 2.0 * math.pi
+                elif azimuth - axis_phi[jet, near] < -math.pi:
+                    azimuth += 2.0 * math.pi
+                sums[0, near] += weight * rap[i]
+                sums[1, near] += weight * azimuth
+                sums[2, near] += weight
+            if left == 0:
+                break
+            left -= 1
+            moved = 0.0
+            for k in range(n_axes):
+                if sums[2, k] == 0.0:  # no point is nearest to this axis
+                    continue
+                x, y = sums[0, k] / sums[2, k], sums[1, k] / sums[2, k]
+                moved += math.hypot(axis_rap[jet, k] - x, axis_phi[jet, k] - y)
+                if y > math.pi:
+                    y -= 2.0 * math.pi
+                elif y < -math.pi:
+                    y += 2.0 * math.pi
+                axis_rap[jet, k], axis_phi[jet, k] = x, y
+                sums[0, k] = sums[1, k] = sums[2, k] = 0.0
+            if moved <= AXES_ACCURACY * n_axes:
+                left = 0
+        measured[jet] = total
