@@ -265,6 +265,8 @@ class Candidates:
                 index[here] = clone.index[ancestor.rows[here]] + sum(map(len, parents))
                 parents.extend(clone.parents)
         rows = np.flatnonzero(index >= 0)
+        if not parents:
+            return self.at(rows), rows
         offsets = self._offsets_of(rows)
         return Candidates(offsets, {}, parents, index[rows], same_objects=True), rows
 

@@ -183,3 +183,24 @@ def test_outputs_are_sorted_by_kind(tmp_path):
     assert arrays["Fly/muons"]["pid"].tolist() == [-13]
     assert arrays["Fly/neutralParticles"]["pid"].tolist() == [22, 130, 12, 22]
     assert arrays["Fly/electrons"].counts.tolist() == [1, 1]
+
+
+def test_a_second_propagation_starts_where_the_particle_was_made(tmp_path):
+    record = make_record([2, 1], [211, -13, 22], 5.0, 0.5, [0.0, 1.0, 2.0], x=1.0)
+    cylinder = "set Bz 3.8; set Radius {}; set HalfLength 3.0; set RadiusMax 2.0"
+    path = write_card(
+        tmp_path,
+        ("ParticlePropagator", "Outer", cylinder.format(1.5)),
+        ("MomentumSmearing", "Worse", "set InputArray Outer/stableParticles\n"
+         "set ResolutionFormula 0.5"),
+        ("ParticlePropagator", "Inner", f"set InputArray Worse/stableParticles; {cylinder}"
+         .format(0.5)),
+        ("ParticlePropagator", "Directly", cylinder.format(0.5)),
+    )  # fmt: skip
+    arrays = run_modules(path, record)
+    twice, once = arrays["Inner/stableParticles"], arrays["Directly/stableParticles"]
+    for name in ("x", "y", "z", "t", "px", "pz", "pid", "initial_x", "d0"):
+        assert np.array_equal(twice[name], once[name]), name
+    for kind in ("chargedHadrons", "muons", "neutralParticles"):
+        assert len(arrays[f"Inner/{kind}"]) == 1
+    assert np.hypot(twice["x"], twice["y"]) == pytest.approx(500.0)

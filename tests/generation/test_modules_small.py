@@ -182,9 +182,11 @@ def test_dense_tracks_are_smeared_and_particles_without_mother_dropped(tmp_path)
         assert np.mean(found[name]) == pytest.approx(0.05, abs=5e-4)
         assert np.std(found[name]) == pytest.approx(0.01, rel=0.05)
     assert found["pt"] == pytest.approx(5.0)
-    store = store_of(tracks=collection([2, 0], 5.0, 0.05, 0.05, **place))
+    store = store_of(tracks=collection([2, 0], 5.0, 0.05, 0.05, pid=211, **place))
     DenseTrackFilter(module(tmp_path, body)).run(store)
-    assert store.arrays["M/tracks"].counts.tolist() == [0, 0]
+    found = store.arrays["M/tracks"]
+    assert found.counts.tolist() == [0, 0]
+    assert found["pid"].dtype.kind == "i"
 
 
 def test_a_grid_of_millions_of_cells_needs_no_memory_for_them(tmp_path):

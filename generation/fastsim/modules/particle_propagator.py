@@ -89,7 +89,8 @@ def propagate(
     Parameters
     ----------
     particles
-        Candidates with momentum, position and charge.
+        Candidates. They fly from the place and with the momentum that they were generated with,
+        whatever other modules have made of them since, as in Delphes.
     radius, half_length
         The cylinder with the field, m.
     field
@@ -107,13 +108,15 @@ def propagate(
     n = len(particles)
     fate, kept = np.empty(n, np.uint8), np.empty(n, np.int64)
     values = np.zeros((len(COLUMNS), n))
+    origin = particles.origin
     count = _propagate(
-        particles["px"], particles["py"], particles["pz"], particles["e"], particles["charge"],
-        particles["x"], particles["y"], particles["z"], particles["t"],
+        *(origin[name] for name in ("px", "py", "pz", "e", "charge", "x", "y", "z", "t")),
         radius, half_length, field, radius_max, half_length_max, fate, kept, values,
     )  # fmt: skip
     fate, kept, values = fate[:count], kept[:count], values[:, :count]
-    clones = particles.clone(kept, **dict(zip(COLUMNS, values, strict=True)))
+    columns = dict(zip(COLUMNS, values, strict=True))
+    columns |= {name: origin[name][kept] for name in ("pz", "e")}
+    clones = particles.clone(kept, **columns)
     return clones, fate
 
 
