@@ -131,7 +131,8 @@ def read_generator_records(path: str | Path, events_per_batch: int) -> Iterator[
     """Read the generator record out of a Delphes event file, a batch of events at a time.
 
     PileUpMerger moves the stable particles of the hard event to a vertex that it draws, in place,
-    and writes that vertex as the first of the branch `Vertex`. They are moved back.
+    and writes that vertex as the first of the branch `Vertex`. They are moved back. Their energies
+    are made from momentum and mass anew.
 
     Parameters
     ----------
@@ -193,4 +194,8 @@ def _record(columns: dict[str, ak.Array], vertex: dict[str, ak.Array]) -> Genera
             first = ak.to_numpy(ak.fill_none(ak.firsts(vertex[branch]), 0.0))
             flat[name] -= np.where(stable, np.repeat(first, np.diff(offsets)), 0.0)
     flat["t"] *= MM_PER_SECOND
+    # Single precision loses the mass of fast particles, which Delphes takes from the momentum.
+    momentum2 = sum(flat[name].astype(np.float64) ** 2 for name in ("px", "py", "pz"))
+    energy = np.sqrt(momentum2 + flat["mass"].astype(np.float64) ** 2)
+    flat["e"] = np.where(stable, energy, flat["e"])
     return GeneratorRecord(offsets=offsets, **flat)

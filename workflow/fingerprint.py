@@ -12,7 +12,7 @@ from typing import Literal
 from workflow.config_model import PROCESSES, Config
 
 # Raised by hand together with a change of code that changes the events or the jets.
-SIMULATION_VERSION = 1
+SIMULATION_VERSION = 2
 NTUPLIZER_VERSION = 1
 TRAINING_VERSION = 1
 

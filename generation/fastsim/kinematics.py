@@ -26,8 +26,9 @@ def magnitude(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.floa
 
 
 def azimuth(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the azimuthal angle of vectors in (-π, π]."""
-    return np.arctan2(y, x)
+    """Return the azimuthal angle of vectors in (-π, π]; 0 for null ones."""
+    # The zero that is added has a sign to lose: scaled to nothing, a momentum is (-0, 0).
+    return np.arctan2(y, x + 0.0)
 
 
 def invariant_mass(

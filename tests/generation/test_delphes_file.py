@@ -111,6 +111,8 @@ def test_record_of_a_real_file(reference, name):
     event = np.repeat(np.arange(50), np.diff(record.offsets))
     stable = record.status == 1
     assert np.allclose(np.bincount(event[stable], record.e[stable]), 13000, rtol=1e-3)
+    mass2 = record.e**2 - record.px**2 - record.py**2 - record.pz**2
+    assert mass2[stable] == pytest.approx(record.mass[stable].astype(float) ** 2, abs=1e-6)
     mother = record.m1[stable]
     assert np.all((mother >= 0) & (mother < np.diff(record.offsets)[event[stable]]))
 

@@ -107,12 +107,13 @@ def test_centres_are_uniform_within_the_edges(tmp_path):
 
 
 def test_towers_below_threshold_vanish_and_take_their_tracks_along(tmp_path):
-    record = make_record([2], [211, 22], [4.0, 8.0], [0.1, 1.1], [0.05, 0.4])
+    record = make_record([2], [211, 22], [4.0, 8.0], [0.1, 1.1], [2.05, 0.4])
     arrays = calorimeter(tmp_path, "set ResolutionFormula {0.001}\nset EnergyMin 6.0\n", record)
     assert arrays["Cal/towers"]["e"] == pytest.approx([8.0 * math.cosh(1.1)], rel=0.01)
     tracks = arrays["Cal/eflowTracks"]
     # The track has no resolution of its own: the tower's zero is the best estimate.
     assert tracks["pt"].tolist() == [0.0]
+    assert tracks["phi"].tolist() == [0.0]
     assert tracks["e"] == pytest.approx([0.13957])
 
 
