@@ -85,6 +85,11 @@ class RunConfig(_Section):
     precision: Literal["32-true", "bf16-mixed"] = Field(
         "32-true", description="pair features stay in 32 bits either way"
     )
+    compile: bool | None = Field(
+        None,
+        description="compile the network with torch.compile, a minute or two at the start; "
+        "null: on GPUs (on a CPU it makes a step slower)",
+    )
     checkpoint_steps: int | None = Field(
         None, gt=0, description="also save for resuming every so many steps, not only per epoch"
     )

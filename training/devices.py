@@ -31,6 +31,13 @@ def device_count(run: RunConfig) -> int:
     return max(torch.cuda.device_count(), 1) if run.accelerator != "cpu" else 1
 
 
+def compiles(run: RunConfig) -> bool:
+    """Return whether a run compiles its network: on GPUs, unless told."""
+    if run.compile is not None:
+        return run.compile
+    return torch.cuda.is_available() and run.accelerator != "cpu"
+
+
 def limit_threads(run: RunConfig) -> None:
     """Keep PyTorch to the number of threads that a run asks for."""
     if run.threads is not None:

@@ -92,7 +92,7 @@ class ExportedNetwork(nn.Module):
 
     def _bias(self, vectors: Tensor, mask: Tensor) -> Tensor:
         jets, length = mask.shape
-        particles = kinematics(vectors).unflatten(0, (jets, length))
+        particles = kinematics(vectors.flatten(0, 1)).unflatten(0, (jets, length))
         first = particles[:, :, None].expand(-1, -1, length, -1).flatten(0, 2)
         second = particles[:, None, :].expand(-1, length, -1, -1).flatten(0, 2)
         rows = self.network.pair_embedding.layers(pair_features(first, second))

@@ -22,7 +22,13 @@ from training.callbacks import History, StepSeed, StreamPosition, Throughput
 from training.checkpoint import load_task
 from training.config import FitConfig
 from training.data.module import JetData
-from training.devices import check_devices, device_count, device_name, limit_threads
+from training.devices import (
+    check_devices,
+    compiles,
+    device_count,
+    device_name,
+    limit_threads,
+)
 from training.tasks import make_task
 
 # Saved for resuming, beside the results.
@@ -63,6 +69,8 @@ def fit(config: FitConfig, manifest: Path, output: Path, resume: bool = False) -
     labels = None if config.transfer is not None else LABELS
     data = JetData(manifest, config.data, config.seed, labels)
     task = make_task(config, pretrained)
+    if compiles(config.run):
+        task.network.compile_parts()
     parameters = sum(p.numel() for p in task.network.parameters())
     throughput = Throughput()
     history = History(output / "history.csv", throughput)

@@ -4,13 +4,19 @@ The network works on the real constituents of a batch, laid end to end: T rows f
 N constituents. Padding exists only inside the attention, where it is masked, so that an output
 depends neither on the padding nor, in evaluation, on the other jets of the batch. The pair network,
 which dominates the cost, sees each unordered pair of a jet once.
+
+Where the constituents and pairs of a batch are is found first (`Arrangement`), with integers alone
+and a single wait for a GPU. No size in the rest depends on a tensor's content: it compiles.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental import _config as symbolic_shapes
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from training.config import ParticleTransformerConfig
 
@@ -18,19 +24,16 @@ from training.config import ParticleTransformerConfig
 EPSILON = 1e-8
 # Added to the score of a padded key: its weight underflows to zero, yet stays finite in any type.
 MASKED = -1e4
+# Padded lengths are multiples of this: attention kernels of GPUs read biases in such blocks.
+ALIGNMENT = 8
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the real constituents of a padded batch are."""
+    """Where the real constituents of a group of jets are in padded arrays."""
 
     mask: Tensor  # (B, N) bool
     rows: Tensor  # (T,) position of each constituent in the flattened (B * N)
-
-    @classmethod
-    def of(cls, mask: Tensor) -> "Layout":
-        """Describe a mask of shape (B, N)."""
-        return cls(mask, mask.flatten().nonzero().squeeze(1))
 
     def pack(self, padded: Tensor) -> Tensor:
         """Take the real rows: (B, N, C) to (T, C)."""
@@ -43,6 +46,60 @@ class Layout:
         return empty.index_copy(0, self.rows, packed).unflatten(0, (jets, length))
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """The unordered pairs of constituents of a group of jets, each with itself included."""
+
+    first: Tensor  # (P,) row of the one among the constituents of the batch
+    second: Tensor  # (P,) and of the other
+    cell: Tensor  # (P,) position of the pair in the flattened (B * N * N)
+    mirror: Tensor  # (P,) and in the other order
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """A batch as groups of jets of similar length: attention costs the square of its length."""
+
+    order: Tensor  # (B,) the jets from short to long
+    rows: Tensor  # (T,) position of each constituent, group by group, in the flattened batch
+    groups: list[Layout]
+    pairs: list[Pairs]
+
+    @classmethod
+    def of(cls, mask: Tensor, groups: int) -> "Arrangement":
+        """Arrange a batch with the mask (B, N) into at most so many groups."""
+        width = mask.shape[1]
+        lengths = (mask * torch.arange(1, width + 1, device=mask.device)).amax(dim=1)
+        constituents = mask.sum(dim=1)
+        order = lengths.argsort(stable=True)
+        groups = min(groups, len(mask))
+        members = order.tensor_split(groups)
+        of_jets = torch.stack((lengths, constituents, constituents * (constituents + 1) // 2))
+        of_groups = of_jets[:, order].tensor_split(groups, dim=1)
+        # The only numbers that a GPU has to tell.
+        sizes = torch.stack([torch.cat((of[:1].amax(1), of[1:].sum(1))) for of in of_groups])
+        layouts, pairs, rows, begin = [], [], [], 0
+        for jets, (longest, count, pair_count) in zip(members, sizes.tolist(), strict=True):
+            length = max(-(-longest // ALIGNMENT), 1) * ALIGNMENT
+            own = functional.pad(mask[jets], (0, max(length - width, 0)))[:, :length]
+            jet, slot = own.nonzero_static(size=count).unbind(1)
+            layouts.append(Layout(own, jet * length + slot))
+            rows.append(jets[jet] * width + slot)
+            pairs.append(_pairs(own, begin, pair_count))
+            begin += count
+        return cls(order, torch.cat(rows), layouts, pairs)
+
+
+def _pairs(mask: Tensor, begin: int, count: int) -> Pairs:
+    """List the pairs of a mask (B, N) whose first constituent is row `begin` of the batch."""
+    length = mask.shape[1]
+    row = mask.flatten().cumsum(0) + (begin - 1)
+    both = (mask[:, :, None] & mask[:, None, :]).tril()
+    jet, i, j = both.nonzero_static(size=count).unbind(1)
+    first, second = jet * length + i, jet * length + j
+    return Pairs(row[first], row[second], first * length + j, second * length + i)
+
+
 class Dropout(nn.Dropout):
     """Dropout that spends a quarter of a random number per element on a CPU.
 
@@ -52,7 +109,7 @@ class Dropout(nn.Dropout):
 
     def forward(self, x: Tensor) -> Tensor:
         """Zero elements at random and scale up the others, in training."""
-        if x.is_cuda or not self.training or self.p == 0:
+        if x.is_cuda or torch.compiler.is_compiling() or not self.training or self.p == 0:
             return super().forward(x)
         dropped = round(65536 * self.p)
         words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
@@ -102,6 +159,10 @@ class InputEmbedding(nn.Sequential):
             features = width
         super().__init__(*layers)
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layers; of its own, because the inherited method is never compiled."""
+        return super().forward(x)
+
 
 class PairEmbedding(nn.Module):
     """Four-vectors to an additive attention bias per head."""
@@ -115,52 +176,58 @@ class PairEmbedding(nn.Module):
         self.layers = nn.Sequential(*layers[:-1])
         self.heads = heads
 
-    def forward(self, vectors: list[Tensor], groups: list[Layout]) -> list[Tensor]:
-        """Map vectors (B, N, 4): px, py, pz, E of each group to its bias (B, heads, N, N)."""
-        pairs = [pair_indices(group.mask) for group in groups]
+    def forward(self, particles: Tensor, groups: list[Layout], pairs: list[Pairs]) -> list[Tensor]:
+        """Map particles (T, 7), see `kinematics`, to the bias (B, heads, N, N) of each group."""
         features = [
-            pair_features(*(kinematics(v).index_select(0, particle) for particle in indices[:2]))
-            for v, indices in zip(vectors, pairs, strict=True)
+            pair_features(particles.index_select(0, p.first), particles.index_select(0, p.second))
+            for p in pairs
         ]
         elements = self.layers(torch.cat(features)).split([len(f) for f in features])
         biases = []
-        for group, rows, (_, _, cell, mirror) in zip(groups, elements, pairs, strict=True):
+        for group, rows, pair in zip(groups, elements, pairs, strict=True):
             jets, length = group.mask.shape
             bias = rows.new_zeros(jets * length * length, self.heads)
-            bias = bias.index_copy(0, cell, rows).index_copy(0, mirror, rows)
+            bias = bias.index_copy(0, pair.cell, rows).index_copy(0, pair.mirror, rows)
             bias = bias.view(jets, length, length, self.heads).permute(0, 3, 1, 2)
             biases.append(bias.masked_fill(~group.mask[:, None, None, :], MASKED).contiguous())
         return biases
 
 
-def pair_indices(mask: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """List the unordered pairs of real constituents of each jet, each with itself included.
-
-    Parameters
-    ----------
-    mask
-        (B, N) bool.
-
-    Returns
-    -------
-    first, second : Tensor
-        (P,) positions of the two in the flattened (B * N).
-    cell, mirror : Tensor
-        (P,) positions of the pair, in either order, in the flattened (B * N * N).
-    """
-    length = mask.shape[1]
-    jet, i, j = (mask[:, :, None] & mask[:, None, :]).tril().nonzero().unbind(1)
-    first, second = jet * length + i, jet * length + j
-    return first, second, first * length + j, second * length + i
-
-
 @torch.no_grad()
 def kinematics(vectors: Tensor) -> Tensor:
-    """Return (B * N, 7) in 32 bits: pT, rapidity, φ, px, py, pz, E of (B, N, 4) vectors."""
-    px, py, pz, energy = vectors.float().flatten(0, 1).unbind(1)
+    """Return (T, 7) in 32 bits: pT, rapidity, φ, px, py, pz, E of (T, 4) vectors."""
+    px, py, pz, energy = vectors.float().unbind(1)
     pt = (px.square() + py.square()).sqrt()
     rapidity = 0.5 * torch.log(1 + 2 * pz / (energy - pz).clamp(min=1e-20))
     return torch.stack((pt, rapidity, torch.atan2(py, px), px, py, pz, energy), dim=1)
+
+
+def fused_attention(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: "Dropout"
+) -> Tensor:
+    """Attend with one kernel, (B, heads, N, head width) each; for GPUs.
+
+    Of PyTorch's kernels only the memory-efficient one differentiates a bias: FlashAttention takes
+    none, and cuDNN's gives NaN with masks (pytorch issue 196678, cudnn-frontend issue 1072). It
+    wants a bias of the queries' type whose strides are multiples of 8, or copies it.
+    """
+    bias = bias.to(query.dtype).expand(*query.shape[:3], key.shape[2])
+    probability = dropout.p if dropout.training else 0.0
+    # The second is for head widths that the first does not know, and for a CPU.
+    with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
+        return functional.scaled_dot_product_attention(query, key, value, bias, probability)
+
+
+def explicit_attention(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: "Dropout"
+) -> Tensor:
+    """Attend step by step, (B, heads, N, head width) each; for CPUs.
+
+    PyTorch has no kernel for a CPU that differentiates a bias, and its substitute passes over the
+    scores thrice to guard against rows without a key, which do not exist here.
+    """
+    scores = (query * query.shape[3] ** -0.5) @ key.transpose(2, 3) + bias
+    return dropout(scores.softmax(dim=3)) @ value
 
 
 class Block(nn.Module):
@@ -190,16 +257,8 @@ class Block(nn.Module):
         query, key, value = (
             x.unflatten(2, (self.heads, -1)).transpose(1, 2) for x in (query, key, value)
         )
-        if query.is_cuda:
-            # One memory-efficient kernel, which differentiates the bias.
-            bias = bias.to(query.dtype).expand(*query.shape[:3], key.shape[2])
-            dropout = self.drop_attention.p if self.training else 0.0
-            attended = functional.scaled_dot_product_attention(query, key, value, bias, dropout)
-        else:
-            # PyTorch has no such kernel for a CPU, and its substitute passes over the scores
-            # thrice to guard against rows without a key, which do not exist here.
-            scores = (query * query.shape[3] ** -0.5) @ key.transpose(2, 3) + bias
-            attended = self.drop_attention(scores.softmax(dim=3)) @ value
+        attention = fused_attention if query.is_cuda else explicit_attention
+        attended = attention(query, key, value, bias, self.drop_attention)
         return attended.transpose(1, 2).flatten(2)
 
     def finish(self, residual: Tensor, attended: Tensor) -> Tensor:
@@ -243,8 +302,11 @@ class ClassBlock(Block):
         for group, asking, own_pair, rows in zip(
             groups, query.split(sizes), own.split(sizes), split(others, groups), strict=True
         ):
-            key, value = torch.cat((own_pair, group.pad(rows)), dim=1).chunk(2, dim=2)
-            padding = functional.pad(~group.mask, (1, 0), value=False)[:, None, None, :]
+            # Masked places before the token's own keep the length a multiple of the alignment.
+            keys = functional.pad(own_pair, (0, 0, ALIGNMENT - 1, 0)), group.pad(rows)
+            key, value = torch.cat(keys, dim=1).chunk(2, dim=2)
+            padding = functional.pad(~group.mask, (1, 0), value=False)
+            padding = functional.pad(padding, (ALIGNMENT - 1, 0), value=True)[:, None, None, :]
             attended.append(self.attend(asking, key, value, MASKED * padding.to(key.dtype)))
         return self.finish(token, torch.cat(attended))
 
@@ -324,23 +386,31 @@ class ParticleTransformer(nn.Module):
         Tensor
             (B, width).
         """
-        # Jets of similar length share a padded block: attention costs the square of its length.
-        slots = torch.arange(1, mask.shape[1] + 1, device=mask.device)
-        lengths = (mask * slots).amax(dim=1)
-        order = lengths.argsort(stable=True)
-        members = order.chunk(self.length_groups)
-        longest = [int(lengths[jets].max()) for jets in members]
-        groups = [Layout.of(mask[jets, :n]) for jets, n in zip(members, longest, strict=True)]
-        parts = list(zip(groups, members, longest, strict=True))
-        x = self.embedding(torch.cat([g.pack(features[jets, :n]) for g, jets, n in parts]))
-        biases = self.pair_embedding([vectors[jets, :n] for _, jets, n in parts], groups)
+        arrangement = Arrangement.of(mask, self.length_groups)
+        groups = arrangement.groups
+        features, vectors = (
+            padded.flatten(0, 1).index_select(0, arrangement.rows) for padded in (features, vectors)
+        )
+        x = self.embedding(features)
+        biases = self.pair_embedding(kinematics(vectors), groups, arrangement.pairs)
         for block in self.blocks:
             x = block(x, groups, biases)
         token = self.class_token.expand(len(mask), -1, -1)
         for block in self.class_blocks:
             token = block(token, x, groups)
-        return self.norm(token.squeeze(1))[order.argsort()]
+        return self.norm(token.squeeze(1))[arrangement.order.argsort()]
 
     def forward(self, features: Tensor, vectors: Tensor, mask: Tensor) -> Tensor:
         """Return the logits, (B, classes); arguments as in `encode`."""
         return self.head(self.encode(features, vectors, mask))
+
+    def compile_parts(self, **options: Any) -> None:
+        """Compile embeddings and blocks in place; names of parameters stay as they are.
+
+        Batches differ in every size, so all sizes are symbols: four graphs each for training and
+        evaluation, however many blocks and batches there are. `options` are `torch.compile`'s.
+        """
+        # Sizes that are equal in the first batch differ in the next.
+        symbolic_shapes.use_duck_shape = False
+        for part in (self.embedding, self.pair_embedding, *self.blocks, *self.class_blocks):
+            part.compile(dynamic=True, **options)

@@ -77,6 +77,18 @@ class Sophon(LightningModule):
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the norm; Lightning refuses to beside a fused optimiser under mixed precision.
+
+        Its reason, gradients scaled for 16-bit floats, does not hold for bfloat16.
+        """
+        nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is needed to use the checkpoint without its configuration (contract 5)."""
         checkpoint["description"] = {
