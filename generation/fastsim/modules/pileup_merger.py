@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from generation.fastsim.candidates import Candidates, consecutive_runs
 from generation.fastsim.card import ModuleConfig
 from generation.fastsim.formula import Formula
+from generation.fastsim.kernels import kernel
 from generation.fastsim.kinematics import SPEED_OF_LIGHT
 from generation.fastsim.module import EventStore, Module
-from generation.pileup import COLUMNS, PileupLibrary
 from provenance.errors import UserError
 
 # Cells along z and t in which Delphes (ROOT's TF2) tabulates the vertex density.
@@ -147,71 +147,36 @@ def _collect(
     beam_spot: list[float],
 ) -> tuple[Candidates, NDArray[np.float64]]:
     """Return the particles of all interactions; and x, y, charged particles, Σ pT² per vertex."""
-    n_events = store.n_events
-    sizes = np.zeros(0, np.int64)
+    library, n_events = store.pileup, store.n_events
+    first = stop = np.zeros(0, np.int64)
     if len(entries):
-        sizes = np.diff(store.pileup.offsets)[entries].astype(np.int64)
+        first, stop = library.offsets[entries].astype(np.int64), library.offsets[entries + 1]
+    before = np.concatenate(([0], np.cumsum(stop - first)))
     interactions = np.concatenate(([0], np.cumsum(counts)))
-    added = np.concatenate(([0], np.cumsum(sizes)))[interactions]
-    offsets = (hard.offsets + added).astype(np.int64)
+    offsets = hard.offsets + before[interactions]
 
+    integers = np.ones((4, offsets[-1]), np.int32)
+    reals = np.empty((9, offsets[-1]))
     hard_rows = consecutive_runs(offsets[:-1], hard.counts)
-    columns = {
-        name: np.zeros(offsets[-1], np.int32 if name in INTEGERS else np.float64)
-        for name in INTEGERS + REALS
-    }
-    for name, column in columns.items():
-        column[hard_rows] = hard[name]
-    sums = np.zeros((4, n_events + len(entries)))
-    first_vertices = interactions[:-1] + np.arange(n_events)
-    sums[:, first_vertices] = _hard_sums(hard)
+    for row, name in enumerate(INTEGERS):
+        integers[row, hard_rows] = hard[name]
+    for row, name in enumerate(REALS):
+        reals[row, hard_rows] = hard[name]
+    sums = np.zeros((4, len(entries)))
     if len(entries):
-        rows = consecutive_runs(offsets[:-1] + hard.counts, np.diff(added))
-        drawn, of_vertex = _turned(store.pileup, entries, sizes, angle, beam_spot)
-        drawn["z"] += np.repeat(z[n_events:], sizes)
-        drawn["t"] += np.repeat(t[n_events:], sizes)
-        for name, values in drawn.items():
-            columns[name][rows] = values
-        for name in ("status", "is_pu"):
-            columns[name][rows] = 1
-        sums[:, np.delete(np.arange(sums.shape[1]), first_vertices)] = of_vertex
+        _copy_events(
+            first, stop, before[:-1] + np.repeat(hard.offsets[1:], counts),
+            library.pid, library.charge, library.mass, library.px, library.py, library.pz,
+            library.e, library.x, library.y, library.z, library.t,
+            z[n_events:], t[n_events:], angle, np.array(beam_spot), integers, reals, sums,
+        )  # fmt: skip
+        sums[:2] /= np.maximum(stop - first, 1)
+    sums = np.insert(sums, interactions[:-1], _hard_sums(hard), axis=1)
+    columns = dict(zip(INTEGERS, integers, strict=True)) | dict(zip(REALS, reals, strict=True))
     return Candidates(offsets, columns), sums
 
 
-def _turned(
-    library: PileupLibrary,
-    entries: NDArray[np.int64],
-    sizes: NDArray[np.int64],
-    angle: NDArray[np.float64],
-    beam_spot: list[float],
-) -> tuple[dict[str, NDArray], NDArray[np.float64]]:
-    """Return the particles of minimum-bias events, each event turned by an angle.
-
-    The second array has mean x and y, number of charged particles and Σ pT² of each event.
-    """
-    chosen = consecutive_runs(library.offsets[entries], sizes)
-    interaction = np.repeat(np.arange(len(entries)), sizes)
-    # The same on every machine, which numpy's cosine is not.
-    cosine = np.array([math.cos(value) for value in angle])[interaction]
-    sine = np.array([math.sin(value) for value in angle])[interaction]
-    drawn = {name: getattr(library, name)[chosen] for name in COLUMNS}
-    px, py = drawn["px"], drawn["py"]
-    x, y = drawn["x"] - np.float64(beam_spot[0]), drawn["y"] - np.float64(beam_spot[1])
-    drawn["px"], drawn["py"] = cosine * px - sine * py, sine * px + cosine * py
-    drawn["x"] = cosine * x - sine * y + beam_spot[2]
-    drawn["y"] = sine * x + cosine * y + beam_spot[3]
-    drawn["z"], drawn["t"] = (drawn[name].astype(np.float64) for name in ("z", "t"))
-
-    def total(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(interaction, weights=values, minlength=len(entries))
-
-    charged = drawn["charge"] != 0
-    mean_x, mean_y = (total(drawn[name]) / np.maximum(sizes, 1) for name in "xy")
-    sum_pt2 = total(np.where(charged, px * px + py * py, 0.0))
-    return drawn, np.stack([mean_x, mean_y, total(charged), sum_pt2])
-
-
-# Columns of the merged particles.
+# Columns of the merged particles, in the order of the rows that the kernel fills.
 INTEGERS = ("pid", "charge", "status", "is_pu")
 REALS = ("px", "py", "pz", "e", "x", "y", "z", "t", "mass")
 
@@ -262,3 +227,29 @@ def _hard_sums(hard: Candidates) -> NDArray[np.float64]:
     scale = np.divide(1.0, sum_pt2, out=np.zeros_like(sum_pt2), where=sum_pt2 > 0.0)
     x, y = (hard.sum_by_event(hard[axis]) * scale for axis in "xy")
     return np.stack([x, y, hard.sum_by_event(charged), sum_pt2])
+
+
+@kernel()
+def _copy_events(
+    first, stop, to, pid, charge, mass, lib_px, lib_py, pz, e, lib_x, lib_y, lib_z, lib_t,
+    z, t, angle, beam_spot, integers, reals, sums,
+):  # fmt: skip
+    """Copy each drawn minimum-bias event to the rows from `to` on, turned and shifted."""
+    for j in range(len(first)):
+        cos, sin, k = math.cos(angle[j]), math.sin(angle[j]), to[j]
+        for i in range(first[j], stop[j]):
+            integers[0, k], integers[1, k] = pid[i], charge[i]
+            px, py = lib_px[i], lib_py[i]
+            reals[0, k] = cos * px - sin * py
+            reals[1, k] = sin * px + cos * py
+            reals[2, k], reals[3, k], reals[8, k] = pz[i], e[i], mass[i]
+            x, y = lib_x[i] - beam_spot[0], lib_y[i] - beam_spot[1]
+            reals[4, k] = cos * x - sin * y + beam_spot[2]
+            reals[5, k] = sin * x + cos * y + beam_spot[3]
+            reals[6, k], reals[7, k] = lib_z[i] + z[j], lib_t[i] + t[j]
+            sums[0, j] += reals[4, k]
+            sums[1, j] += reals[5, k]
+            if charge[i] != 0:
+                sums[2, j] += 1.0
+                sums[3, j] += px * px + py * py
+            k += 1
