@@ -39,11 +39,15 @@ def test_a_shift_and_a_wider_spread_are_found():
     first = correlated(rng, 300)
     second = Values(0.2 + 1.1 * first.values, first.event)
     found = compare(first, second, UNIT)
-    assert found.mean == pytest.approx(0.2, abs=0.03)
-    assert found.width == pytest.approx(0.1, abs=0.02)
+    assert found.mean.value == pytest.approx(0.2, abs=0.03)
+    assert found.width.value == pytest.approx(0.1, abs=0.02)
+    assert found.core.value == pytest.approx(0.1, abs=0.05)
     assert found.p_value < 0.01
     # Paired: the events that both share do not blur the difference.
-    assert found.mean_error < 0.02
+    assert found.mean.error < 0.02
+    assert found.mean.verdict(0.01) == "missed"
+    assert found.mean.verdict(0.5) == "met"
+    assert found.mean.verdict(0.2) == "open"
 
 
 @pytest.mark.slow
@@ -55,7 +59,7 @@ def test_two_runs_of_delphes_agree(reference):
     quantities = [jet_quantities(jets) for jets in (first, second)]
     for name in quantities[0]:
         found = compare(quantities[0][name], quantities[1][name], QUANTITIES[name])
-        assert abs(found.mean) < 5 * found.mean_error + 1e-9, name
+        assert abs(found.mean.value) < 5 * found.mean.error + 1e-9, name
     auc, error = classify(first, second)
     assert auc < 0.5 + 3 * error
 
