@@ -358,6 +358,8 @@ class _Reader:
     def _module(self, tcl: Interpreter, arguments: list[Value]) -> Value:
         expect(arguments, 2, 3, "module Class Name {parameters}")
         kind, name = map(as_text, arguments[:2])
+        if not name or "::" in name:
+            raise TclError(f"'{name[:60]}' cannot be the name of a module")
         # As in Delphes, a second module of the same name only adds to the first.
         self.modules.setdefault(name, ModuleConfig(kind, name, path=tcl.path, line=tcl.line))
         tcl.namespaces.setdefault(name, {})

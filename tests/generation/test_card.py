@@ -6,9 +6,12 @@ import shutil
 import subprocess
 import zlib
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from generation.fastsim.card import describe, read_card, write_description
 from generation.fastsim.tcl.values import as_list, as_text
@@ -254,6 +257,29 @@ def test_constructs_equal_tclsh(name, tmp_path):
     path = tmp_path / "card.tcl"
     path.write_text(CONSTRUCTS[name])
     assert_equals_tclsh(path, tmp_path)
+
+
+@needs_tclsh
+@settings(max_examples=200, deadline=None)
+@given(
+    name=st.sampled_from(sorted(set(CONSTRUCTS) - {"a_fine_grid"})),
+    place=st.floats(0, 1),
+    lost=st.integers(0, 2),
+    gained=st.sampled_from(
+        ["", *'{}[]"\\$;#() \t\r\n', "\\\n", "${", "a", "-1", "::", "set ", "{}"]
+    ),
+)
+def test_a_damaged_card_is_refused_or_read_as_tclsh_reads_it(name, place, lost, gained):
+    text = CONSTRUCTS[name]
+    position = int(place * len(text))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "card.tcl"
+        path.write_text(text[:position] + gained + text[position + lost :], newline="")
+        try:
+            read_card(path)
+        except UserError:
+            return
+        assert_equals_tclsh(path, Path(folder))
 
 
 @needs_tclsh

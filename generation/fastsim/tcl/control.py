@@ -60,6 +60,8 @@ def append_command(tcl: Interpreter, arguments: list[Value]) -> Value:
     """`append name ?text ...?`."""
     expect(arguments, 1, None, "append name ?text ...?")
     name, index = variable_name(arguments[0])
+    if len(arguments) == 1:
+        return tcl.get(name, index)
     text = as_text(tcl.get(name, index)) if tcl.exists(name, index) else ""
     text += "".join(map(as_text, arguments[1:]))
     tcl.spend(len(text))
@@ -97,27 +99,29 @@ def expr_command(tcl: Interpreter, arguments: list[Value]) -> Value:
 def if_command(tcl: Interpreter, arguments: list[Value]) -> Value:
     """`if condition ?then? body ?elseif condition ?then? body ...? ??else? body?`."""
     words = list(arguments)
+    branches = []
+    otherwise: Value = ""
     try:
         while True:
-            holds = tcl.condition(words.pop(0))
+            condition = words.pop(0)
             if as_text(words[0]) == "then":
                 words.pop(0)
-            body = words.pop(0)
-            if holds:
-                return tcl.run(body)
-            if not words:
-                return ""
-            if as_text(words[0]) != "elseif":
+            branches.append((condition, words.pop(0)))
+            if not words or as_text(words[0]) != "elseif":
                 break
             words.pop(0)
-        if as_text(words[0]) == "else":
-            words.pop(0)
-        body = words.pop(0)
+        if words:
+            if as_text(words[0]) == "else":
+                words.pop(0)
+            otherwise = words.pop(0)
     except IndexError:
         raise TclError("a condition or a body is missing after 'if'") from None
     if words:
         raise TclError(f"'{as_text(words[0])[:60]}' stands after the last body of an 'if'")
-    return tcl.run(body)
+    for condition, body in branches:
+        if tcl.condition(condition):
+            return tcl.run(body)
+    return tcl.run(otherwise)
 
 
 def for_command(tcl: Interpreter, arguments: list[Value]) -> Value:

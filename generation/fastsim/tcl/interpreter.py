@@ -277,6 +277,8 @@ class Interpreter:
         frame = self.frame
         if "::" in name:
             namespace, key = self.namespace_of(name)
+            if namespace not in self.namespaces:
+                raise TclError(f"'{name}' belongs to a namespace that does not exist")
         elif frame.local is not None and name not in frame.links:
             return frame.local, "(procedure)", name
         else:

@@ -26,8 +26,11 @@ def list_command(tcl: Interpreter, arguments: list[Value]) -> Value:
 
 
 def concat_command(tcl: Interpreter, arguments: list[Value]) -> Value:
-    """`concat ?list ...?`."""
-    return sum((as_list(word) for word in arguments), ())
+    """`concat ?list ...?`: joins lists, and texts as they are written."""
+    if all(isinstance(word, tuple) for word in arguments):
+        return sum(arguments, ())
+    texts = (as_text(word).strip(" \f\v\r\t\n") for word in arguments)
+    return " ".join(text for text in texts if text)
 
 
 def llength_command(tcl: Interpreter, arguments: list[Value]) -> Value:
@@ -147,6 +150,8 @@ def format_command(tcl: Interpreter, arguments: list[Value]) -> Value:
             value = next(values)
         except StopIteration:
             raise TclError("format has fewer values than fields") from None
+        if kind in "sc" and "0" in flags:
+            raise TclError(f"'{match[0]}' asks for a text with leading zeros")
         shape = f"%{flags}{width}" + (f".{precision}" if precision else "")
         if kind == "s":
             return f"{shape}s" % as_text(value)

@@ -126,18 +126,19 @@ class Reader:
             self.position = end + 1
             return _named(name)
         match = _NAME.match(self.source, self.position)
-        if not match:
-            self.position = start
-            return None
-        self.position = match.end()
+        name = match[0] if match else ""
+        self.position += len(name)
         if self.peek() != "(":
-            return Variable(match[0])
+            if not name:
+                self.position = start
+                return None
+            return Variable(name)
         self.position += 1
         index = self._parts(")")
         if self.peek() != ")":
             raise self.fail("an opening parenthesis of an array index is never closed")
         self.position += 1
-        return Variable(match[0], index)
+        return Variable(name, index)
 
     def bracket(self) -> Substitution:
         """Read the command substitution at a `[`."""
