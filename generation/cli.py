@@ -73,8 +73,12 @@ def _add_detector(parser: argparse.ArgumentParser) -> None:
 
 def _add_pileup(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("pileup", help="generate a library of minimum-bias events")
-    parser.add_argument("--events", type=int, required=True, help="how many")
-    parser.add_argument("--seed", type=int, required=True, help="dataset seed, 0 to 49")
+    origin = parser.add_mutually_exclusive_group(required=True)
+    origin.add_argument("--events", type=int, help="how many")
+    origin.add_argument(
+        "--delphes-file", type=Path, help="take the events of a pile-up file of Delphes instead"
+    )
+    parser.add_argument("--seed", type=int, help="dataset seed, 0 to 49")
     parser.add_argument("--output", type=Path, required=True, help="Arrow file to write")
     parser.set_defaults(run=_run_pileup)
 
@@ -121,6 +125,13 @@ def _run_resimulate(options: argparse.Namespace) -> None:
 
 
 def _run_pileup(options: argparse.Namespace) -> None:
+    if options.delphes_file is not None:
+        from generation.delphes_pileup import import_library
+
+        import_library(options.output, options.delphes_file)
+        return
+    if options.seed is None:
+        raise UserError("give a seed for the events with --seed")
     from generation.pileup import build_library
 
     build_library(options.output, options.events, options.seed)

@@ -144,7 +144,7 @@ def build_library(path: str | Path, events: int, seed: int) -> None:
             "settings": [*process.hard_process, *process.pythia_settings({})],
             "versions": versions(),
         }
-        _write(temporary, records, metadata)
+        write_library(temporary, records, metadata)
 
 
 def _stable_columns(record: GeneratorRecord) -> dict[str, NDArray]:
@@ -155,7 +155,8 @@ def _stable_columns(record: GeneratorRecord) -> dict[str, NDArray]:
     return {"size": np.diff(before[record.offsets]), **columns}
 
 
-def _write(path: Path, records: list[dict[str, NDArray]], metadata: dict) -> None:
+def write_library(path: Path, records: list[dict[str, NDArray]], metadata: dict) -> None:
+    """Write a library of records that hold `COLUMNS`, in order, after the events' `size`."""
     joined = {name: np.concatenate([part[name] for part in records]) for name in records[0]}
     offsets = np.concatenate(([0], np.cumsum(joined.pop("size")))).astype(np.int32)
     lists = [pa.ListArray.from_arrays(pa.array(offsets), pa.array(c)) for c in joined.values()]
