@@ -83,17 +83,26 @@ def _momentum(candidates: Candidates) -> NDArray[np.float64]:
     return np.sqrt(candidates["px"] ** 2 + candidates["py"] ** 2 + candidates["pz"] ** 2)
 
 
+def _along_beam(candidates: Candidates) -> NDArray[np.bool_]:
+    """Return which momenta have |cos θ| = 1 in double precision, null ones among them."""
+    return np.abs(candidates["pz"]) == _momentum(candidates)
+
+
+def _beyond(candidates: Candidates) -> NDArray[np.float64]:
+    return np.where(candidates["pz"] < 0.0, -ETA_ALONG_BEAM, ETA_ALONG_BEAM)
+
+
 def _eta(candidates: Candidates) -> NDArray[np.float64]:
-    """Return η as Delphes writes it: a null momentum points along the beam."""
-    null = (candidates["pt"] == 0.0) & (candidates["pz"] == 0.0)
-    return np.where(null, ETA_ALONG_BEAM, candidates["eta"])
+    """Return η as Delphes' TreeWriter does."""
+    return np.where(_along_beam(candidates), _beyond(candidates), candidates["eta"])
 
 
 def _rapidity(candidates: Candidates) -> NDArray[np.float64]:
+    """Return the rapidity as Delphes' TreeWriter does."""
     pz, e = candidates["pz"], candidates["e"]
-    transverse = (candidates["pt"] > 0.0) & (e > np.abs(pz))
-    ratio = np.divide(pz, e, out=np.zeros_like(pz), where=transverse)
-    return np.where(transverse, np.arctanh(ratio), np.copysign(ETA_ALONG_BEAM, pz))
+    finite = ~_along_beam(candidates) & (e > np.abs(pz))
+    ratio = np.divide(pz, e, out=np.zeros_like(pz), where=finite)
+    return np.where(finite, np.arctanh(ratio), _beyond(candidates))
 
 
 def _cotangent(candidates: Candidates) -> NDArray[np.float64]:

@@ -15,6 +15,8 @@ from detector_events import (
 )
 
 from generation.delphes_file import read_generator_records
+from generation.fastsim.branches import make_branch
+from generation.fastsim.candidates import Candidates
 from generation.fastsim.card import read_card
 from generation.fastsim.engine import Detector
 from generation.pileup import PileupLibrary, build_library
@@ -152,6 +154,16 @@ def test_branches_have_the_leaves_of_real_files(detector, reference):
         }
         assert found == expected, name
         assert list(found) == list(expected), name
+
+
+def test_momenta_along_the_beam_are_999_away():
+    px, pz = np.array([0.0, 1e-13, 1e-13, 0.0, 1e-3]), np.array([0.0, 1e3, -1e3, -5.0, 1.0])
+    e = np.sqrt(px**2 + pz**2)
+    columns = {"px": px, "py": np.zeros(5), "pz": pz, "e": e}
+    branch = make_branch("GenParticle", Candidates(np.array([0, 5]), columns))
+    for leaf in ("Eta", "Rapidity"):
+        expected = [999.9, 999.9, -999.9, -999.9, math.asinh(1e3)]
+        assert branch.columns[leaf] == pytest.approx(expected, rel=1e-5)
 
 
 def means(counts, columns):
