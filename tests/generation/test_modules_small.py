@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from detector_events import random_record, run_modules, write_card
+from detector_events import make_record, random_record, run_modules, write_card
 from test_jets import module
 from test_objects import collection, store_of
 
@@ -16,6 +16,7 @@ from generation.fastsim.modules.dense_track_filter import DenseTrackFilter
 from generation.fastsim.modules.identification_map import IdentificationMap
 from generation.fastsim.modules.impact_parameter_smearing import ImpactParameterSmearing
 from generation.fastsim.modules.lepton_dressing import LeptonDressing
+from generation.fastsim.modules.photon_conversions import PhotonConversions
 from generation.fastsim.modules.status_pid_filter import StatusPidFilter
 from generation.fastsim.modules.tagging_particles_skimmer import TaggingParticlesSkimmer
 from generation.fastsim.modules.time_smearing import TimeSmearing
@@ -290,6 +291,67 @@ def test_what_no_map_names_is_kept(tmp_path):
         IdentificationMap(module(tmp_path, "IdentificationMap add EfficiencyFormula 211 0.5"))
 
 
+# --- conversions
+
+MATERIAL = """PhotonConversions set InputArray In/all; set Radius 2; set HalfLength 4
+  set EtaMin -1; set EtaMax 1; set Step 0.01"""
+
+
+def test_photons_convert_in_material(tmp_path):
+    n = 20_000
+    # Along x, from 1 m of the beam: 100 steps to the cylinder, all but the first half in material.
+    photons = collection([n, 0, 1], 10.0, 0.0, 0.0, pid=22, x=1000.0, t=5.0, status=1, charge=0)
+    store = store_of(all=photons)
+    body = f"{MATERIAL}\nset ConversionMap {{(r > 1.5) * 2.0}}"
+    PhotonConversions(module(tmp_path, body)).run(store)
+    found = store.arrays["M/stableParticles"]
+    pairs = found.select(np.abs(found["pid"]) == 11)
+    # Delphes takes as many steps as fit between the origin and the end, here 200 of 5 mm, and lets
+    # each of them count for 10 mm: half a metre of material counts double.
+    probability = 1 - math.exp(-7 / 9 * 2.0 * 2 * 0.5)
+    assert len(pairs) / 2 / n == pytest.approx(probability, abs=0.015)
+    assert found.n_events == 3
+    assert len(found) == n + 1 + len(pairs) / 2
+    assert pairs["pid"][:4].tolist() == [11, -11, 11, -11]
+    assert np.all(pairs["charge"] == -np.sign(pairs["pid"]))
+    radius = pairs["position_r"]
+    assert 1500 < radius.min() < 1510
+    assert 1990 < radius.max() <= 2000.001
+    assert pairs["t"] == pytest.approx(5.0 + 1000.0)
+    # Both share the photon's momentum, as 1 - 4/3 x (1 - x) says: the variance is 13/140.
+    share = pairs["e"][1::2] / 10.0
+    for name, total in (("px", 10.0), ("e", 10.0)):
+        assert pairs[name][::2] + pairs[name][1::2] == pytest.approx(total)
+    assert np.mean(share) == pytest.approx(0.5, abs=0.01)
+    assert np.var(share) == pytest.approx(13 / 140, rel=0.03)
+
+
+def test_photons_out_of_reach_are_lost_and_others_pass(tmp_path):
+    particles = collection(
+        [6, 0], 10.0, [0.0, 1.5, 0.0, 0.0, 0.0, 0.9], 0.0, pid=[22, 22, 22, 22, 211, -22],
+        x=[0.0, 0.0, 2500.0, 0.0, 9000.0, 0.0], z=[0.0, 0.0, 0.0, 4500.0, 0.0, 0.0],
+    )  # fmt: skip
+    store = store_of(all=particles)
+    PhotonConversions(module(tmp_path, MATERIAL)).run(store)
+    found = store.arrays["M/stableParticles"]
+    assert found["pid"].tolist() == [22, 211, -22]
+    assert found.counts.tolist() == [3, 0]
+
+
+def test_pairs_fly_from_where_they_were_made(tmp_path):
+    record = make_record([1] * 200, 22, 5.0, 0.1, 0.0)
+    path = write_card(
+        tmp_path,
+        ("PhotonConversions", "Matter", "set EtaMin -1; set Radius 1.0\nset ConversionMap 5.0"),
+        ("ParticlePropagator", "Fly", "set InputArray Matter/stableParticles\n"
+         "set Radius 2.0; set Bz 3.8"),
+    )  # fmt: skip
+    electrons = run_modules(path, record)["Fly/electrons"]
+    assert len(electrons) > 300
+    assert np.hypot(electrons["initial_x"], electrons["initial_y"]).max() > 500
+    assert np.mean(electrons["charge"]) == pytest.approx(0.0, abs=0.05)
+
+
 # --- leptons and clones
 
 
@@ -332,7 +394,8 @@ def test_modules_take_events_of_any_size(tmp_path, counts):
         ("BeamSpotFilter", "Spot", ""),
         ("Weighter", "Weight", "add Weight 5 2.0"),
         ("TaggingParticlesSkimmer", "Skim", "set PTMin 1"),
-        ("ParticlePropagator", "Fly", "set Bz 3.8"),
+        ("PhotonConversions", "Matter", "set EtaMin -5; set ConversionMap {r + z}"),
+        ("ParticlePropagator", "Fly", "set InputArray Matter/stableParticles; set Bz 3.8"),
         ("DenseTrackFilter", "Dense", f"set TrackInputArray Fly/chargedHadrons\n{GRID}"),
         ("AngularSmearing", "Turn", "set InputArray Fly/chargedHadrons\n"
          "set EtaResolutionFormula 0.001"),

@@ -26,6 +26,7 @@ MODULE_FILES: dict[str, str] = {
     "MomentumSmearing": "momentum_smearing",
     "ParticlePropagator": "particle_propagator",
     "PdgCodeFilter": "pdg_code_filter",
+    "PhotonConversions": "photon_conversions",
     "PileUpJetID": "pile_up_jet_id",
     "PileUpMerger": "pileup_merger",
     "RecoPuFilter": "reco_pu_filter",
