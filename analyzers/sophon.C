@@ -183,9 +183,13 @@ struct EventReader {
       if (tree->GetBranch("Event.Number")) number.emplace(reader, "Event.Number");
    }
 
-   // Whether all values are finite and possible.
+   // Whether all values are finite and possible. Reads all branches.
    bool physical()
    {
+      for (size_t size : {eta.GetSize(), phi.GetSize(), mass.GetSize(), cotTheta.GetSize(),
+                          d0.GetSize(), dz.GetSize(), errorD0.GetSize(), errorDz.GetSize(),
+                          charge.GetSize(), pid.GetSize()})
+         if (size != pt.GetSize()) fail("damaged, its branches are of different lengths");
       for (auto* values : {&pt, &eta, &phi, &mass, &cotTheta, &d0, &dz, &errorD0, &errorDz})
          for (float value : *values)
             if (!std::isfinite(value)) return false;
