@@ -14,7 +14,10 @@ from generation.fastsim.kernels import kernel
 # A neighbour closer than this (ΔR²) is the candidate itself or collinear with it.
 DR2_MIN = 1e-4
 
-# Metrics that are logarithms of a sum.
+# Metrics are sums of pT, pT⁰ or pT², by number (the last one is -1); those over ΔR², and those that
+# are logarithms of a sum.
+_POWERS = np.array([1, 1, 0, 0, 1, 2, 1])
+OVER_DISTANCE = (0, 2, 3, 5)
 LOGARITHMIC = (0, 3, 5)
 
 # Half the range of the grid in rapidity; whatever is beyond falls into the outermost cells.
@@ -84,75 +87,66 @@ def shapes(
     numpy.ndarray
         (n,) float64; 0 without neighbours and for skipped candidates.
     """
-    cell = max(cones.max(), 0.05)
-    n_y, n_phi = 2 * int(GRID_RAPIDITY / cell) + 2, int(2.0 * math.pi / cell)
+    width = max(cones.max(), 0.05)
+    n_y, n_phi = 2 * int(GRID_RAPIDITY / width) + 2, int(2.0 * math.pi / width)
     if n_phi < 3:
         n_phi = 1  # neighbours on both sides would be the same cell
-    row = np.clip((y / cell + 0.5 * n_y).astype(np.int64), 0, n_y - 1)
+    # An empty row above and below those of each event, as if all events were one.
+    event = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    row = 1 + np.clip((y / width + 0.5 * n_y).astype(np.int64), 0, n_y - 1) + event * (n_y + 2)
     column = np.minimum(((phi + math.pi) * (n_phi / (2.0 * math.pi))).astype(np.int64), n_phi - 1)
+    n_cells = (len(offsets) - 1) * (n_y + 2) * n_phi
+    source = np.flatnonzero(is_source)
+    # numpy sorts numbers of few bits fastest.
+    cell = (row[source] * n_phi + column[source]).astype(np.min_scalar_type(n_cells))
+    start = np.concatenate(([0], np.cumsum(np.bincount(cell, minlength=n_cells))))
+    source = source[np.argsort(cell, kind="stable")]
     result = np.zeros(len(pt))
     _shapes(
-        offsets, pt, y, eta, phi, is_source, algorithm, metrics, cones, row, column, n_y, n_phi,
-        np.zeros(n_y * n_phi + 1, np.int64), np.empty(len(pt), np.int64), result,
+        y, eta, phi, row, column, n_phi, 1 if n_phi > 1 else 0, start, source,
+        np.stack([np.ones_like(pt), pt, pt * pt]), algorithm, _POWERS[metrics],
+        np.isin(metrics, OVER_DISTANCE), np.isin(metrics, LOGARITHMIC), cones * cones, result,
     )  # fmt: skip
-    return result
+    metric = np.where(algorithm >= 0, metrics[algorithm], 0)
+    result[metric == -1] = 1.0
+    return np.where(metric == 1, result + pt, result)
 
 
 @kernel()
 def _shapes(
-    offsets, pt, y, eta, phi, is_source, algorithm, metrics, cones, row, column, n_y, n_phi,
-    start, source, result,
+    y, eta, phi, row, column, n_phi, reach, start, source,
+    weight, algorithm, power, over_distance, logarithmic, cone2, result,
 ):  # fmt: skip
-    reach = 1 if n_phi > 1 else 0
-    for event in range(len(offsets) - 1):
-        first, stop = offsets[event], offsets[event + 1]
-        # Sort the sources by cell.
-        for c in range(len(start)):
-            start[c] = 0
-        for i in range(first, stop):
-            if is_source[i]:
-                start[row[i] * n_phi + column[i] + 1] += 1
-        for c in range(n_y * n_phi):
-            start[c + 1] += start[c]
-        for i in range(first, stop):
-            if is_source[i]:
-                c = row[i] * n_phi + column[i]
-                source[start[c]] = i
-                start[c] += 1
-        # start[c] is now the end of cell c, that is the start of cell c + 1.
-        for i in range(first, stop):
-            if algorithm[i] < 0:
-                continue
-            metric, cone2 = metrics[algorithm[i]], cones[algorithm[i]] ** 2
-            total = 0.0
-            for a in range(max(row[i] - 1, 0), min(row[i] + 2, n_y)):
-                for b in range(column[i] - reach, column[i] + reach + 1):
-                    c = a * n_phi + (b + n_phi) % n_phi
-                    for k in range(start[c - 1] if c > 0 else 0, start[c]):
-                        j = source[k]
-                        dphi = abs(phi[i] - phi[j])
-                        if dphi > math.pi:
-                            dphi = 2.0 * math.pi - dphi
-                        if (y[i] - y[j]) ** 2 + dphi * dphi > cone2:
-                            continue
-                        dr2 = (eta[i] - eta[j]) ** 2 + dphi * dphi
-                        if dr2 < DR2_MIN:
-                            continue
-                        if metric == 0:
-                            total += pt[j] / dr2
-                        elif metric in (2, 3):
-                            total += 1.0 / dr2
-                        elif metric == 5:
-                            total += pt[j] * pt[j] / dr2
-                        else:
-                            total += pt[j]
-            if metric == -1:
-                total = 1.0
-            elif metric == 1:
-                total += pt[i]
-            elif total != 0.0 and metric in (0, 3, 5):
-                total = math.log(total)
-            result[i] = total
+    """Sum over the sources within each candidate's cone; those of a cell stand together."""
+    for i in range(len(result)):
+        a = algorithm[i]
+        if a < 0:
+            continue
+        total = 0.0
+        for r in range(row[i] - 1, row[i] + 2):
+            for c in range(column[i] - reach, column[i] + reach + 1):
+                cell = r * n_phi + c
+                if c < 0:
+                    cell += n_phi
+                elif c >= n_phi:
+                    cell -= n_phi
+                for k in range(start[cell], start[cell + 1]):
+                    j = source[k]
+                    delta_phi, delta_y = abs(phi[i] - phi[j]), y[i] - y[j]
+                    if delta_phi > math.pi:
+                        delta_phi = 2.0 * math.pi - delta_phi
+                    if delta_y * delta_y + delta_phi * delta_phi > cone2[a]:
+                        continue
+                    delta_eta = eta[i] - eta[j]
+                    distance2 = delta_eta * delta_eta + delta_phi * delta_phi
+                    if distance2 < DR2_MIN:
+                        continue
+                    if not over_distance[a]:
+                        distance2 = 1.0
+                    total += weight[power[a], j] / distance2
+        if logarithmic[a] and total != 0.0:
+            total = math.log(total)
+        result[i] = total
 
 
 def reference_shapes(

@@ -30,9 +30,10 @@ def rapidity(px, py, pz, e):
     pt2 = px * px + py * py
     if e == abs(pz) and pt2 == 0.0:
         return math.copysign(MAX_RAPIDITY + abs(pz), pz)
-    mass2 = max(0.0, e * e - pz * pz - pt2)
+    mass2 = e * e - pz * pz - pt2
+    transverse2 = pt2 + mass2 if mass2 > 0.0 else pt2
     sum_ = e + abs(pz)
-    value = 0.5 * math.log((pt2 + mass2) / (sum_ * sum_)) if pt2 + mass2 > 0.0 else -MAX_RAPIDITY
+    value = 0.5 * math.log(transverse2 / (sum_ * sum_)) if transverse2 > 0.0 else -MAX_RAPIDITY
     return -value if pz > 0.0 else value
 
 

@@ -162,7 +162,8 @@ def _find(
         eta = math.asinh(z[i] / r)
         if not (lowest < eta <= highest):
             continue
-        ring = guess[min(int((eta - lowest) * guess_scale), len(guess) - 1)]
+        cell = int((eta - lowest) * guess_scale)
+        ring = guess[cell] if cell < len(guess) else guess[-1]
         while eta_edges[ring] < eta:
             ring += 1
         while eta_edges[ring - 1] >= eta:
@@ -173,7 +174,8 @@ def _find(
             continue
         # Edges are usually equidistant: the guess is right or next to right.
         scale = (last - first) / (phi_edges[last] - phi_edges[first])
-        edge = first + min(int((phi - phi_edges[first]) * scale) + 1, last - first)
+        edge = first + int((phi - phi_edges[first]) * scale) + 1
+        edge = edge if edge < last else last
         while phi_edges[edge] < phi:
             edge += 1
         while phi_edges[edge - 1] >= phi:

@@ -142,9 +142,10 @@ def _propagate(
             fate[k] = NEUTRAL
             # Solve pt² s² + 2 (px x + py y) s = R² - x² - y² for s, the flight per momentum.
             cross = px * y - py * x
-            s = (math.sqrt(max(pt2 * radius**2 - cross * cross, 0.0)) - px * x - py * y) / pt2
-            if pz != 0.0:
-                s = min(s, (math.copysign(half_length, pz) - z) / pz)
+            root = pt2 * radius**2 - cross * cross
+            s = ((math.sqrt(root) if root > 0.0 else 0.0) - px * x - py * y) / pt2
+            if pz != 0.0 and (math.copysign(half_length, pz) - z) / pz < s:
+                s = (math.copysign(half_length, pz) - z) / pz
             x_end, y_end, z_end = x + px * s, y + py * s, z + pz * s
             length = s * math.sqrt(pt2 + pz * pz)
             time = s * e
@@ -156,7 +157,7 @@ def _propagate(
             r = pt * 1e9 / (q * field * SPEED_OF_LIGHT)
             omega = q * field * SPEED_OF_LIGHT**2 / (e * 1e9)
             x_c, y_c = x + r * sin0, y - r * cos0
-            r_c = max(math.sqrt(x_c * x_c + y_c * y_c), 1e-30)
+            r_c = math.sqrt(x_c * x_c + y_c * y_c + 1e-60)  # never zero
             # Direction at the point of the circle on the line from the beam to its centre, of
             # the two that one less than a quarter turn away.
             sin_d, cos_d = x_c / r_c, -y_c / r_c
@@ -169,8 +170,9 @@ def _propagate(
             flight = 1e99 if v_z == 0.0 else (math.copysign(half_length, pz) - z) / v_z
             if r_c + abs(r) >= radius:
                 cosine = (r * r + r_c * r_c - radius * radius) / (2.0 * abs(r) * r_c)
-                alpha = math.acos(min(max(cosine, -1.0), 1.0))
-                flight = min(flight, t_d + abs(alpha / omega))
+                alpha = math.acos(cosine) if abs(cosine) < 1.0 else math.pi * (cosine < 0.0)
+                side = t_d + abs(alpha / omega)
+                flight = side if side < flight else flight
             elif v_z == 0.0:
                 continue  # circles in the field for ever
             # The angle turned, exactly periodic, keeps its meaning for any number of turns.
