@@ -198,7 +198,7 @@ LEAVES: dict[str, dict[str, tuple[str, Source]]] = {
     ),
     "Vertex": (
         _floats(T=_seconds("t"), X="x", Y="y", Z="z")
-        | {f"Error{axis}": ("f8", _zero) for axis in "TXYZ"}
+        | {f"Error{axis}": ("f8", f"position_error_{axis.lower()}") for axis in "TXYZ"}
         | _integers(Index="cluster_index", NDF="cluster_ndf")
         | {
             "Sigma": ("f8", "cluster_sigma"),

@@ -42,5 +42,6 @@ MODULE_FILES: dict[str, str] = {
     "TrackSmearing": "track_smearing",
     "TreeWriter": "tree_writer",
     "UniqueObjectFinder": "unique_object_finder",
+    "VertexFinder": "vertex_finder",
     "Weighter": "weighter",
 }
