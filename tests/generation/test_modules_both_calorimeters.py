@@ -129,3 +129,48 @@ def test_events_of_any_size_are_finite(tmp_path, counts):
 def test_fractions_are_given_for_both_depths(tmp_path):
     with pytest.raises(UserError, match="'EnergyFraction' of module 'Cal'"):
         calorimeter(tmp_path, "add EnergyFraction 211 1.0", make_record([1], 22, 1.0, 0.0, 0.0))
+
+
+def test_with_the_same_towers_it_is_an_ecal_before_an_hcal(tmp_path):
+    # Without resolution there is nothing random left to tell them apart.
+    record = random_record(np.random.default_rng(3), [300, 0, 150], jet=True)
+    bins = BINS.partition("add EnergyFraction")[0]
+    thresholds = "set {}EnergyMin 0.5; set {}EnergySignificanceMin 1.5"
+    both = calorimeter(
+        tmp_path,
+        EXACT + "".join(f"\n{thresholds.format(depth, depth)}" for depth in ("ECal", "HCal")),
+        record,
+        smearing="set ResolutionFormula 1e-9",
+    )
+    fractions = {"ECal": "0 0 11 1 22 1 13 0 310 0.3", "HCal": "0 1 11 0 22 0 13 0 310 0.7"}
+    tracks = "Tracks/out"
+    modules = [
+        ("ParticlePropagator", "Fly", "set Bz 0.0"),
+        ("MomentumSmearing", "Smear", "set InputArray Fly/stableParticles\n"
+         "set ResolutionFormula 1e-9"),
+        ("PdgCodeFilter", "Tracks", "set InputArray Smear/stableParticles\nset OutputArray out\n"
+         "add PdgCode 22 130 310"),
+    ]  # fmt: skip
+    for depth, listed in fractions.items():
+        modules.append(
+            ("SimpleCalorimeter", depth, f"set ParticleInputArray Fly/stableParticles\n"
+             f"set TrackInputArray {tracks}\nset IsEcal {depth == 'ECal'}\n"
+             f"{bins}\n{EXACT}\n{thresholds.format('', '')}\n"
+             f"foreach {{code fraction}} {{{listed}}} {{ add EnergyFraction $code $fraction }}")
+        )  # fmt: skip
+        tracks = f"{depth}/eflowTracks"
+    arrays = run_modules(write_card(tmp_path, *modules), record)
+    apart = {
+        "eflowPhotons": arrays["ECal/eflowTowers"],
+        "eflowNeutralHadrons": arrays["HCal/eflowTowers"],
+        "eflowTracks": arrays["HCal/eflowTracks"],
+    }
+    for name, expected in apart.items():
+        assert both[name].counts.tolist() == expected.counts.tolist(), name
+        assert len(expected) > 3, name
+        for column in ("px", "py", "pz", "e", "e_em", "e_had"):
+            ours, theirs = (
+                np.sort_complex(both[name].event_of_row() + 1j * one[column])
+                for one in (both[name], expected)
+            )
+            assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-6), (name, column)
