@@ -227,8 +227,9 @@ class _Reader:
     """Recursive descent with the precedence of C++, and TFormula's power."""
 
     def __init__(self, text: str, variables: tuple[str, ...], aliases: Mapping[str, str]):
-        # DelphesFormula::Compile drops white space and backslashes before it reads.
-        self.text = re.sub(r"[\s\\]", "", text)
+        # DelphesFormula::Compile drops white space and backslashes before it reads; TFormula
+        # takes Fortran's power for its own.
+        self.text = re.sub(r"[\s\\]", "", text).replace("**", "^")
         self.variables = variables
         self.aliases = aliases
         self.depth = 0

@@ -39,6 +39,7 @@ from generation.fastsim.formula import Formula, FormulaError, keyed_formulas
         ("2e-1 ^2 *  1 . 5", 0.06),
         ("1 + \\   \n 2 + \\\n\t3", 6.0),
         ("3^2*   + 0.5^2", 2.25),
+        ("2*3**2 - 2 ** 3 ** 2", -494.0),
         ("4* -0.25 + 8.-.5", 6.5),
         ("16^0.5^2", 16**0.25),
         ("1 - pow(1. - min(pow(4/8., 2), 1.), max(3 - 5., 1.))", 0.25),
