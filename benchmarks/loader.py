@@ -96,8 +96,14 @@ def repeat_dataset(manifest: Path, jets: int, folder: Path) -> list[tuple[Path, 
     table = pa.concat_tables([table] * -(-20_000 // len(table))).slice(0, 20_000)
     shards = [(folder / f"jets_{i:03d}.parquet", "jets") for i in range(-(-jets // len(table)))]
     for path, _ in shards:
+        # As the ntuplizer writes them.
         pq.write_table(
-            table, path, compression="zstd", row_group_size=10_000, write_page_checksum=True
+            table,
+            path,
+            compression="zstd",
+            row_group_size=10_000,
+            use_dictionary=False,
+            write_page_checksum=True,
         )
     return shards
 

@@ -57,6 +57,10 @@ def main(arguments: list[str] | None = None) -> None:
 
     weights = commands.add_parser("weights", help="compute the sampling weights of a dataset")
     weights.add_argument("--manifest", type=Path, required=True)
+    weights.add_argument(
+        "--config", type=Path, required=True, help="the training, whose selection of jets counts"
+    )
+    weights.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     weights.add_argument("--output", type=Path, required=True, help="weights.json")
     weights.set_defaults(call=_weights)
 
@@ -109,10 +113,11 @@ def _convert(options: argparse.Namespace) -> None:
 
 
 def _weights(options: argparse.Namespace) -> None:
-    from training.config import Selection
+    from training.config import load_config
     from training.reweight import write_weights
 
-    write_weights(options.manifest, options.output, Selection())
+    config = load_config(options.config, options.set)
+    write_weights(options.manifest, options.output, config.data.selection)
 
 
 def _summary(options: argparse.Namespace) -> None:

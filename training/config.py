@@ -37,6 +37,18 @@ class Selection(_Section):
     jet_pt: Range = Field((200.0, 2500.0), description="jet transverse momentum")
     jet_sdmass: Range = Field((20.0, 500.0), description="soft-drop mass")
 
+    @model_validator(mode="after")
+    def _intervals_rise(self) -> Self:
+        for low, high in (self.jet_pt, self.jet_sdmass):
+            if low >= high:
+                raise ValueError(f"an interval begins at {low:g} and ends at {high:g}")
+        return self
+
+    def __str__(self) -> str:
+        return "{:g} < jet_pt < {:g} and {:g} < jet_sdmass < {:g}".format(
+            *self.jet_pt, *self.jet_sdmass
+        )
+
 
 class DataConfig(_Section):
     """How jets are read."""

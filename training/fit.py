@@ -15,7 +15,6 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from ntuplizer.labels import LABELS
 from provenance.files import atomic_output, write_json
 from provenance.ledger import write_ledger
 from training.callbacks import History, StepSeed, StreamPosition, Throughput
@@ -66,8 +65,11 @@ def fit(config: FitConfig, manifest: Path, output: Path, resume: bool = False) -
         trained = load_task(config.transfer.checkpoint)
         pretrained = trained.network
         config = config.model_copy(update={"model": trained.config.model})
-    labels = None if config.transfer is not None else LABELS
-    data = JetData(manifest, config.data, config.seed, labels)
+    if config.transfer is None:
+        data = JetData(manifest, config.data, config.seed)
+    else:
+        classes = len(config.transfer.labels)
+        data = JetData(manifest, config.data, config.seed, labels=None, classes=classes)
     task = make_task(config, pretrained)
     if compiles(config.run):
         task.network.compile_parts()

@@ -55,7 +55,7 @@ def write_weights(manifest: Path, output: Path, selection: Selection) -> None:
     started = time.perf_counter()
     names = list(GROUP_SHARES)
     group_of_label = np.array([names.index(label_group(label)) for label in LABELS])
-    groups = list_row_groups(list_shards(manifest, "train", LABELS))
+    groups = list_row_groups(list_shards(manifest, "train", LABELS), classes=len(LABELS))
     counts = count_jets(groups, group_of_label, selection)
     if not counts.sum():
         raise UserError(f"{manifest}: no training jet passes the selection")

@@ -53,6 +53,37 @@ def test_nan(shard):
         read(shard)
 
 
+def replaced(shard, name, values):
+    table = pq.read_table(shard)
+    pq.write_table(table.set_column(table.column_names.index(name), name, values(table)), shard)
+
+
+def test_constituents_of_unequal_number(shard):
+    replaced(
+        shard, "part_dzerr", lambda table: pa.array([[0.1]] * len(table), pa.list_(pa.float32()))
+    )
+    with pytest.raises(UserError, match=r"part_dzerr has \d+ constituents .* part_px has"):
+        read(shard)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [("part_px", "a list"), ("jet_pt", "a number"), ("jet_label", "an integer")],
+)
+def test_column_of_another_kind(shard, name, wanted):
+    replaced(shard, name, lambda table: pa.array(["text"] * len(table)))
+    with pytest.raises(UserError, match=f"column {name} is string, where {wanted} per jet"):
+        read(shard)
+
+
+def test_label_out_of_range(shard):
+    replaced(shard, "jet_label", lambda table: pa.array([188] * len(table), pa.int32()))
+    groups = list_row_groups([(shard, "QCD")], classes=len(LABELS))
+    with pytest.raises(UserError, match="jet_label holds 188, where an index of the 188 classes"):
+        read_row_groups(groups)
+    assert read(shard).label.max() == 188
+
+
 def test_manifest_of_other_labels(manifest):
     content = json.loads(manifest.read_text())
     content["labels"] = content["labels"][:10]

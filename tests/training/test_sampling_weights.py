@@ -8,6 +8,7 @@ import pytest
 from ntuplizer.labels import LABELS, QCD_LABELS
 from provenance.errors import UserError
 from training.config import DataConfig, Selection
+from training.data.module import JetData
 from training.data.shards import list_row_groups, list_shards, read_row_groups, selected
 from training.data.stream import TrainingStream
 from training.data.weights import GROUP_SHARES, SamplingWeights, acceptance_of, label_group
@@ -95,6 +96,15 @@ def test_drawing_follows_the_weights(manifest, tmp_path):
     config = DataConfig(batch_size=50, workers=0)
     first = next(iter(TrainingStream(groups, config, weights, seed=1)))
     assert len(np.unique(first["jet_pt"])) < len(first["jet_pt"])
+
+
+def test_weights_of_another_selection_are_refused(manifest, tmp_path):
+    path = tmp_path / "weights.json"
+    write_weights(manifest, path, Selection(jet_pt=(250, 2500)))
+    config = DataConfig(weights=path, selection=Selection(jet_pt=(250, 2500)))
+    assert JetData(manifest, config, seed=1).weights.selection == config.selection
+    with pytest.raises(UserError, match=r"250 < jet_pt < 2500 .* but the training selects 200 <"):
+        JetData(manifest, DataConfig(weights=path), seed=1)
 
 
 def test_a_foreign_file_is_refused(tmp_path):

@@ -30,11 +30,14 @@ class JetData(LightningDataModule):
         Of the order of the jets.
     labels
         What the manifest must have been written for; None: any.
+    classes
+        How many classes `config.label` may speak of.
 
     Raises
     ------
     UserError
-        When the manifest, a shard or the weights cannot be used.
+        When the manifest, a shard or the weights cannot be used, or the weights were made for
+        another selection.
     """
 
     def __init__(
@@ -43,12 +46,16 @@ class JetData(LightningDataModule):
         config: DataConfig,
         seed: int,
         labels: tuple[str, ...] | None = LABELS,
+        classes: int = len(LABELS),
     ):
         super().__init__()
         self.config, self.seed = config, seed
-        self.weights = SamplingWeights.load(config.weights) if config.weights else None
+        self.weights = None
+        if config.weights is not None:
+            self.weights = SamplingWeights.load(config.weights)
+            self.weights.check(config.selection, config.weights)
         self.groups = {
-            split: list_row_groups(list_shards(manifest, split, labels), config.label)
+            split: list_row_groups(list_shards(manifest, split, labels), config.label, classes)
             for split in ("train", "val")
         }
         # A validation that stops early has seen all parts alike.

@@ -12,6 +12,7 @@ import numpy as np
 
 from provenance.errors import UserError
 from provenance.files import read_json
+from training.config import Selection
 from training.data.shards import Jets
 
 # fmt: off
@@ -78,6 +79,7 @@ class SamplingWeights:
     group: np.ndarray  # (n_labels,) group of each label
     acceptance: np.ndarray  # (n_groups, n_pt, n_sdmass) in [0, 1]
     mean_acceptance: float  # over the jets the weights were made from
+    selection: Selection  # of these jets
 
     @classmethod
     def load(cls, path: str | Path) -> "SamplingWeights":
@@ -96,9 +98,24 @@ class SamplingWeights:
                 np.array(content["group_of_label"]),
                 np.array([group["acceptance"] for group in content["groups"].values()]),
                 float(content["mean_acceptance"]),
+                Selection.model_validate(content["selection"]),
             )
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise UserError(f"{path}: not a file of `python -m training weights`") from None
+
+    def check(self, selection: Selection, path: Path) -> None:
+        """Refuse a training that selects other jets than the weights were made from.
+
+        Raises
+        ------
+        UserError
+            Names the file and both selections.
+        """
+        if self.selection != selection:
+            raise UserError(
+                f"{path}: was made for {self.selection} but the training selects {selection}: make "
+                "it anew with `python -m training weights --config`"
+            )
 
     def copies(
         self, jets: Jets, chosen: np.ndarray, max_resample: int, rng: np.random.Generator

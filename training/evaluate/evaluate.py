@@ -58,7 +58,7 @@ def evaluate(
     limit_threads(task.config.run)
     if task.labels != LABELS:
         raise UserError(f"{checkpoint}: has classes of its own; evaluate is for the 188 labels")
-    groups = list_row_groups(list_shards(manifest, split, LABELS))
+    groups = list_row_groups(list_shards(manifest, split, LABELS), classes=len(LABELS))
     groups = interleave(groups, np.random.default_rng(0))
     parts: list[Scores] = []
     seen = 0

@@ -20,8 +20,18 @@ rule sampling_weights:
         mem_mb=4000,
     params:
         version=fingerprint.TRAINING_VERSION,
+        config=run_config.training["sophon"].config if run_config.training else "",
+        selection=[
+            word
+            for training in run_config.training.values()
+            for key, value in training.set.items()
+            if key.startswith("data.selection")
+            for word in ("--set", f"{key}={value}")
+        ],
     shell:
         "python -m training weights"
+        " --config {params.config:q}"
+        " {params.selection:q}"
         " --manifest {input}"
         " --output {output}"
         " 2>&1 | tee {log}"
