@@ -5,11 +5,13 @@ The steps alternate, so that a busy machine slows both alike, and the best of ea
 the time is that of the process, not of the wall.
 
 weaver is not a dependency of the project: `pip install --no-deps weaver-core==0.5.3`, best in a
-copy of the environment. Run as `python -m benchmarks.part [--device cuda] [--json FILE]`.
+copy of the environment; without it the project is measured alone. Run as `python -m benchmarks.part
+[--device cuda] [--json FILE]`. `--compile` adds the project's network as `run.compile` makes it.
 """
 
 import argparse
 import datetime
+import importlib.util
 import json
 import logging
 import platform
@@ -53,10 +55,8 @@ def synthetic_batch(jets: int, rng: np.random.Generator) -> Batch:
 
 def weaver_network(**changes: Any) -> nn.Module:
     """Return weaver's network as Sophon's public files configure it, with changes."""
-    try:
-        from weaver.nn.model.ParticleTransformer import ParticleTransformer as WeaverTransformer
-    except ImportError as error:
-        raise SystemExit(f"weaver-core 0.5.3 is needed for the comparison ({error})") from None
+    from weaver.nn.model.ParticleTransformer import ParticleTransformer as WeaverTransformer
+
     logging.disable(logging.INFO)
     sophon: dict[str, Any] = {
         "input_dim": FEATURES,
@@ -78,9 +78,12 @@ def weaver_network(**changes: Any) -> nn.Module:
     return Wrapper()
 
 
-def own_network() -> nn.Module:
+def own_network(compiled: bool = False) -> nn.Module:
     """Return the network of the project."""
-    return ParticleTransformer(ParticleTransformerConfig(), FEATURES, CLASSES)
+    network = ParticleTransformer(ParticleTransformerConfig(), FEATURES, CLASSES)
+    if compiled:
+        network.compile_parts()
+    return network
 
 
 def step_timer(
@@ -119,7 +122,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--compile", action="store_true", help="torch.compile both")
+    parser.add_argument("--compile", action="store_true", help="measure it compiled too")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -129,11 +132,14 @@ def main() -> None:
         {name: x.to(device) for name, x in synthetic_batch(options.batch_size, rng).items()}
         for _ in range(4)
     ]
-    timers = {}
-    for name, network in (("project", own_network()), ("weaver", weaver_network())):
-        if options.compile:
-            network.compile(dynamic=True)
-        timers[name] = step_timer(network, options.precision, device)
+    networks = {"project": own_network()}
+    if options.compile:
+        networks["project_compiled"] = own_network(compiled=True)
+    if importlib.util.find_spec("weaver"):
+        networks["weaver"] = weaver_network()
+    timers = {
+        name: step_timer(network, options.precision, device) for name, network in networks.items()
+    }
     # weaver begins to cut its batches in the sixth step.
     seconds: dict[str, list[float]] = {name: [] for name in timers}
     for i in range(6 + options.steps):
@@ -141,14 +147,12 @@ def main() -> None:
             elapsed = step(batches[i % len(batches)])
             if i >= 6:
                 seconds[name].append(elapsed)
-    where = torch.cuda.get_device_name() if device.type == "cuda" else "one core, " + cpu_name()
     results = {
         "date": datetime.date.today().isoformat(),
-        "device": where,
+        "device": device_name(device),
         "torch": torch.__version__,
         "precision": options.precision,
         "batch_size": options.batch_size,
-        "compile": options.compile,
         "jets_per_second": {
             name: round(options.batch_size / min(times), 1) for name, times in seconds.items()
         },
@@ -158,10 +162,19 @@ def main() -> None:
         },
     }
     rates = results["jets_per_second"]
-    results["ratio"] = round(rates["project"] / rates["weaver"], 2)
+    results["times_weaver"] = {
+        name: round(rate / rates["weaver"], 2) for name, rate in rates.items() if "weaver" in rates
+    }
     print(json.dumps(results, indent=1))
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+def device_name(device: torch.device) -> str:
+    """Return the GPU's name, or that of a processor's core."""
+    return (
+        torch.cuda.get_device_name(device) if device.type == "cuda" else f"one core, {cpu_name()}"
+    )
 
 
 def cpu_name() -> str:

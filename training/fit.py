@@ -57,7 +57,7 @@ def fit(config: FitConfig, manifest: Path, output: Path, resume: bool = False) -
     started = time.perf_counter()
     check_devices(config.run)
     limit_threads(config.run)
-    _quieten()
+    quieten()
     seed_everything(config.seed, workers=True, verbose=False)
     output.mkdir(parents=True, exist_ok=True)
     pretrained = None
@@ -143,7 +143,7 @@ def make_trainer(
     )
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Hide Lightning's advice; what it says does not apply to streams or is for its authors."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for message in (
