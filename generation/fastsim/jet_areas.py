@@ -49,8 +49,9 @@ class JetAreas:
         offsets: NDArray[np.int64],
         jets: NDArray[np.float64],
         jet_offsets: NDArray[np.int64],
-    ) -> NDArray[np.float64]:
-        """Return the area four-vectors of jets.
+        ranges: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the area four-vectors of jets, and energy densities.
 
         Parameters
         ----------
@@ -58,61 +59,36 @@ class JetAreas:
             (n, 4) px, py, pz, E in GeV of the particles, and the rows of each event.
         jets, jet_offsets
             (n_jets, 4) momenta of the jets found among them, and the rows of each event.
+        ranges
+            (k, 2) lowest and highest rapidity in which the density is wanted.
 
         Returns
         -------
-        numpy.ndarray
+        areas
             (n_jets, 4) area as a vector, of which pT is the area in η and φ of a narrow jet.
+        rho
+            (n_events, k) median pT per area of all jets in the range, GeV. Delphes clusters once
+            more for each range, with other ghosts.
         """
-        areas = np.zeros((len(jets), 4))
-        for event in np.flatnonzero(np.diff(jet_offsets)):
-            rows = slice(jet_offsets[event], jet_offsets[event + 1])
+        areas, rho = np.zeros((len(jets), 4)), np.zeros((len(offsets) - 1, len(ranges)))
+        estimators = [
+            fastjet.JetMedianBackgroundEstimator(fastjet.SelectorRapRange(*limits))
+            for limits in ranges.tolist()
+        ]
+        wanted = np.full(len(rho), True) if estimators else np.diff(jet_offsets) > 0
+        for event in np.flatnonzero(wanted):
             self._ghosts.restore_checkpoint_random()
             sequence = fastjet.ClusterSequenceArea(
                 _vectors(momenta[offsets[event] : offsets[event + 1]]),
                 self._definition,
                 self._area,
             )
-            found = sequence.inclusive_jets()
-            # The same jets in another order: ghosts weigh nothing, but not exactly.
-            distance = np.abs(jets[rows, None] - _components(found)).sum(axis=2)
-            areas[rows] = _components([found[i].area_4vector() for i in distance.argmin(axis=1)])
-        return areas
-
-    def densities(
-        self,
-        momenta: NDArray[np.float64],
-        offsets: NDArray[np.int64],
-        ranges: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
-        """Return the median pT per area of the jets in ranges of rapidity.
-
-        Parameters
-        ----------
-        momenta, offsets
-            As for `measure`.
-        ranges
-            (k, 2) lowest and highest rapidity.
-
-        Returns
-        -------
-        numpy.ndarray
-            (n_events, k) ρ in GeV.
-        """
-        estimators = [
-            fastjet.JetMedianBackgroundEstimator(
-                fastjet.SelectorRapRange(*limits), self._definition, self._area
-            )
-            for limits in ranges.tolist()
-        ]
-        rho = np.zeros((len(offsets) - 1, len(ranges)))
-        for event in range(len(rho)):
-            particles = _vectors(momenta[offsets[event] : offsets[event + 1]])
+            rows = slice(jet_offsets[event], jet_offsets[event + 1])
+            areas[rows] = _areas(sequence, jets[rows])
             for k, estimator in enumerate(estimators):
-                self._ghosts.restore_checkpoint_random()
-                estimator.set_particles(particles)
+                estimator.set_cluster_sequence(sequence)
                 rho[event, k] = estimator.rho()
-        return rho
+        return areas, rho
 
 
 def read_areas(config: ModuleConfig, definition: fastjet.JetDefinition) -> JetAreas | None:
@@ -134,6 +110,17 @@ def read_areas(config: ModuleConfig, definition: fastjet.JetDefinition) -> JetAr
     if algorithm == VORONOI_AREA:
         return JetAreas(definition, fastjet.AreaDefinition(voronoi), ghosts)
     return None
+
+
+def _areas(sequence: fastjet.ClusterSequenceArea, jets: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the (n, 4) area vectors of (n, 4) jets, which the sequence has found too."""
+    if not len(jets):
+        return np.zeros((0, 4))
+    softest = np.hypot(jets[:, 0], jets[:, 1]).min()
+    found = sequence.inclusive_jets(0.99 * softest)
+    # The same jets in another order: ghosts weigh nothing, but not exactly.
+    distance = np.abs(jets[:, None] - _components(found)).sum(axis=2)
+    return _components([found[i].area_4vector() for i in distance.argmin(axis=1)])
 
 
 def _vectors(momenta: NDArray[np.float64]) -> fastjet.vectorPJ:

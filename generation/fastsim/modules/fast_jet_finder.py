@@ -120,17 +120,17 @@ class FastJetFinder(Module):
         columns = dict(zip(("px", "py", "pz", "e"), jets.T.copy(), strict=True))
         columns |= _sums(candidates, rows, row_offsets, columns, jet_offsets)
         columns |= self._substructure(momenta[rows], row_offsets)
+        rho = np.zeros((store.n_events, 0))
         if self.areas is not None:
-            areas = self.areas.measure(momenta, candidates.offsets, jets, jet_offsets)
+            areas, rho = self.areas.measure(
+                momenta, candidates.offsets, jets, jet_offsets, self.rho_ranges
+            )
             columns |= dict(zip(AREA, areas.T.copy(), strict=True))
         members = candidates.at(rows)
         found = Candidates(jet_offsets, columns)
         found.parts = members, np.repeat(np.arange(len(found)), np.diff(row_offsets))
         self.export(store, self.output, found)
         self.export(store, self.constituents_output, members)
-        rho = np.zeros((store.n_events, 0))
-        if self.areas is not None and len(self.rho_ranges):
-            rho = self.areas.densities(momenta, candidates.offsets, self.rho_ranges)
         self.export(store, self.rho_output, density_candidates(rho, self.rho_ranges))
 
     def _cluster(self, momenta: NDArray[np.float64], offsets: NDArray[np.int64]) -> tuple:
