@@ -91,8 +91,9 @@ def write_comparison(
     with tempfile.TemporaryDirectory(prefix="comparison-") as folder:
         simulated = Path(folder) / "events.root"
         for number, file in enumerate(real):
-            for seed in range(1, repeats + 1):
-                resimulate(file, seed, simulated, card, pileup)
+            for repeat in range(repeats):
+                # One seed draws the same pile-up for every file: events would not be independent.
+                resimulate(file, number * repeats + repeat, simulated, card, pileup)
                 scan.add(number, simulated)
                 second.append(
                     detectors.read_sample(simulated, jet_radius, number * EVENTS_PER_FILE)
@@ -122,7 +123,7 @@ def write_comparison(
     jets = [sample.jets for sample in first], [sample.jets for sample in second]
     text = "\n".join(
         [
-            introduction(real, len(reruns) // len(real), repeats, jet_radius, pileup),
+            introduction(real, len(reruns) // len(real), repeats, card, jet_radius, pileup),
             *decision(compared, leaves, *classifications(*jets, rerun_jets)),
             quantity_section(compared, values),
             leaf_section(leaves),
@@ -174,17 +175,17 @@ def classifications(
 
 
 def introduction(
-    real: list[Path], reruns: int, repeats: int, jet_radius: float, pileup: Path
+    real: list[Path], reruns: int, repeats: int, card: Path, jet_radius: float, pileup: Path
 ) -> str:
     """Return what was compared, as Markdown."""
     files = ", ".join(f"`{file.name}`" for file in real)
     again = f" and {reruns} times more for the jets" if reruns else ""
-    drawn = f"{PileupLibrary.open(pileup).n_events:,} minimum-bias events"
+    n_pileup = PileupLibrary.open(pileup).n_events
     return f"""# fastsim beside Delphes
 
-The same generator events, from {files}:
-once through Delphes{again}, {repeats} times through fastsim, whose pile-up is drawn from {drawn}.
-Jets have R = {jet_radius:g}.
+The same generator events, from {files}: once through Delphes{again}, {repeats} times through
+fastsim with the card `{card.name}` and pile-up drawn from {n_pileup:,} minimum-bias events. Jets
+have R = {jet_radius:g}.
 
 Made by `python -m workflow compare`; run it on a Delphes file of your own, and give it the
 minimum-bias sample that Delphes had: means over another one, of N events, differ by the spread of
@@ -219,7 +220,7 @@ def decision(
     unexplained = [
         leaf for leaf in leaves if leaf.adjusted is not None and leaf.name not in EXPLAINED
     ]
-    least = min(unexplained, key=lambda leaf: leaf.adjusted or 0.0)
+    least = min(unexplained, key=lambda leaf: leaf.p_value or 0.0)
     baseline = (
         "" if itself is None else f" Delphes against itself: {itself[0]:.3f} ± {itself[1]:.3f}."
     )

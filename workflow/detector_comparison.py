@@ -188,7 +188,7 @@ def jet_quantities(jets: pa.Table) -> dict[str, Values]:
         "response": ratio("jet_pt", "genjet_pt", matched),
         "mass_response": ratio("jet_sdmass", "genjet_sdmass", massive),
         "multiplicity": Values(counts.astype(np.float64), event),
-        "tau21": Values(column["jet_tau2"] / column["jet_tau1"], event),
+        "tau21": ratio("jet_tau2", "jet_tau1", column["jet_tau1"] > 0),
         "constituent_pt": Values(np.log10(pt), constituent_event),
         "d0_significance": significance("d0"),
         "dz_significance": significance("dz"),
@@ -266,7 +266,10 @@ def compare(first: Values, second: Values, quantity: Quantity) -> Comparison:
         return *moments, _core_ratio(*(h @ weight for h in histograms)) - 1
 
     found = differences(np.ones(len(groups)))
-    errors = np.std([differences(weight) for weight in weights], axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        replicas = np.array([differences(weight) for weight in weights])
+    # Of few values, a sample may hold none or only equal ones.
+    errors = np.nanstd(np.where(np.isfinite(replicas), replicas, np.nan), axis=0)
     mean, width, core = (Difference(f, float(e)) for f, e in zip(found, errors, strict=True))
     return Comparison(mean, width, core, _p_value(counts, first_runs, rng))
 

@@ -1,10 +1,14 @@
 """The comparison finds differences that are there and none between two runs of one detector."""
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from workflow.comparison_report import read_foreign_jets
+from generation.pileup import build_library
+from generation.simulate import DEFAULT_CARD
+from workflow.comparison_report import read_foreign_jets, write_comparison
 from workflow.detector_comparison import (
     QUANTITIES,
     Quantity,
@@ -72,3 +76,28 @@ def test_the_classifier_finds_a_wrong_momentum_scale(reference):
     )
     auc, error = classify(jets, wrong)
     assert auc > 0.5 + 3 * error
+
+
+@pytest.mark.slow
+def test_the_page_decides_and_shows_every_leaf(reference, tmp_path):
+    build_library(tmp_path / "minbias.arrow", 500, 1)
+    write_comparison(
+        real=[reference("delphes/res2p_1.root")],
+        reruns=[],
+        card=DEFAULT_CARD,
+        pileup=tmp_path / "minbias.arrow",
+        repeats=2,
+        jet_radius=0.8,
+        output=tmp_path / "page",
+    )
+    page = (tmp_path / "page" / "README.md").read_text()
+    assert "`res2p_1.root`" in page
+    assert "2 times through" in page
+    rows = [line for line in page.splitlines() if line.startswith("| jet $p_T$")]
+    assert len(rows) == 1
+    assert set(re.findall("met|missed|open", rows[0])) <= {"met", "open"}
+    leaves = (tmp_path / "page" / "leaves.md").read_text()
+    assert re.search(r"`Particle.PID` .*\| same \|", leaves)
+    assert re.search(r"`JetPUPPIAK8.Tau\[0\]` .*\| [01]\.?\d* \|", leaves)
+    for name in ("distributions.png", "leaves.png"):
+        assert (tmp_path / "page" / name).stat().st_size > 10_000
