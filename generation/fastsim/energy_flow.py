@@ -139,11 +139,7 @@ class Compartment:
         coarse = self.sigma(eta, full[known]) < resolution[known] * full[known]
         guess = np.where(coarse, energy[known], full[known])
         variance[known] = (resolution[known] * guess) ** 2
-        size = len(cell)
-        return (
-            np.bincount(tower, weights=energy, minlength=size),
-            np.bincount(tower, weights=variance, minlength=size),
-        )
+        return sum_by_tower(tower, energy, len(cell)), sum_by_tower(tower, variance, len(cell))
 
     def share(
         self,
@@ -197,6 +193,14 @@ def _combined_scale(
     total = (weight_track + weight_tower) * track_energy
     best = weight_track * track_energy + weight_tower * energy
     return np.divide(best, total, out=np.ones_like(sigma), where=total > 0.0)
+
+
+def sum_by_tower(
+    tower: NDArray[np.int64], values: NDArray[np.float64], n_towers: int
+) -> NDArray[np.float64]:
+    """Return the sum of the `values` that belong to each tower."""
+    # Of nothing at all, numpy counts integers.
+    return np.bincount(tower, weights=values, minlength=n_towers).astype(np.float64, copy=False)
 
 
 def scaled_tracks(

@@ -11,6 +11,7 @@ from generation.fastsim.energy_flow import (
     make_towers,
     neutral_towers,
     scaled_tracks,
+    sum_by_tower,
 )
 from generation.fastsim.module import EventStore, Module
 from generation.fastsim.tower_grid import read_grid
@@ -70,7 +71,7 @@ class Calorimeter(Module):
 
         measured, sharings = np.zeros((2, len(hits.cell))), []
         for depth, compartment in enumerate(self.compartments):
-            true = _total(hits.particle_tower, deposits[depth], len(hits.cell))
+            true = sum_by_tower(hits.particle_tower, deposits[depth], len(hits.cell))
             measured[depth], sigma = compartment.measure(hits.cell, true, store.rng)
             here = target == (IN_ECAL, IN_HCAL)[depth]
             rows = hits.track[here]
@@ -88,10 +89,10 @@ class Calorimeter(Module):
         towers = self._towers(hits, seen, measured[:, seen], deposits[0], particles, store)
         self.export(store, self.outputs["towers"], towers)
         code = np.abs(particles["pid"][hits.particle])
-        lit = np.bincount(hits.particle_tower[(code == ELECTRON) | (code == PHOTON)])
-        crossed = np.bincount(hits.track_tower)
-        lit, crossed = (np.pad(n > 0, (0, len(hits.cell) - len(n))) for n in (lit, crossed))
-        self.export(store, self.outputs["photons"], towers.select((lit & ~crossed)[seen]))
+        is_photon = np.full(len(hits.cell), False)
+        is_photon[hits.particle_tower[(code == ELECTRON) | (code == PHOTON)]] = True
+        is_photon[hits.track_tower] = False
+        self.export(store, self.outputs["photons"], towers.select(is_photon[seen]))
 
         for name, sharing in zip(("em", "had"), sharings, strict=True):
             rows = np.flatnonzero(sharing.excess[seen])
@@ -117,20 +118,17 @@ class Calorimeter(Module):
         tracks: Candidates,
         track_fractions: NDArray[np.float64],
     ) -> Hits:
-        leaves_energy = (fractions >= FRACTION_MIN).any(axis=0)
-        cells = [
-            self.grid.find(some["x"], some["y"], some["z"], wanted)
-            # Tracks that leave nothing pass through a tower too.
-            for some, wanted in ((particles, leaves_energy), (tracks, np.full(len(tracks), True)))
-        ]
+        leaves_energy = np.any(fractions >= FRACTION_MIN, axis=0)
+        # Tracks that leave nothing pass through a tower too.
+        everywhere = np.full(len(tracks), True)
         return fill_towers(
             self.grid.n_towers,
             particles,
             fractions.sum(axis=0),
-            cells[0],
+            self.grid.find(particles["x"], particles["y"], particles["z"], leaves_energy),
             tracks,
             track_fractions.sum(axis=0),
-            cells[1],
+            self.grid.find(tracks["x"], tracks["y"], tracks["z"], everywhere),
         )
 
     def _towers(
@@ -146,7 +144,7 @@ class Calorimeter(Module):
         timed = em_deposits > self.timing_energy_min
         tower, weight = hits.particle_tower[timed], em_deposits[timed] ** 2
         moment = weight * particles["t"][hits.particle[timed]]
-        total, moment = (_total(tower, v, len(hits.cell))[rows] for v in (weight, moment))
+        total, moment = (sum_by_tower(tower, v, len(hits.cell))[rows] for v in (weight, moment))
         time = np.divide(moment, total, out=np.full(len(rows), NO_TIME), where=total > 0.0)
         size = (2, len(rows))
         return make_towers(
@@ -161,14 +159,6 @@ class Calorimeter(Module):
             e_had=energy[1],
             n_time_hits=np.bincount(tower, minlength=len(hits.cell))[rows],
         )
-
-
-def _total(
-    tower: NDArray[np.int64], values: NDArray[np.float64], n_towers: int
-) -> NDArray[np.float64]:
-    """Return the sum of `values` in each tower."""
-    # Of nothing at all, numpy counts integers.
-    return np.bincount(tower, weights=values, minlength=n_towers).astype(np.float64, copy=False)
 
 
 def _target(fractions: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -49,8 +49,8 @@ class VertexFinder(Module):
         weight = (pt / (error_pt * error_z)) ** 2
         # The hardest first; clusters are numbered in this order.
         order = np.lexsort((-pt, tracks.event_of_row()))
-        n_seeds = tracks.sum_by_event((pt >= self.seed_pt_min).astype(np.float64))
-        n_seeds = np.minimum(np.maximum(n_seeds, 1), tracks.counts).astype(np.int64)
+        n_hard = tracks.sum_by_event((pt >= self.seed_pt_min).astype(np.float64))
+        n_seeds = np.minimum(np.maximum(n_hard, 1), tracks.counts).astype(np.int64)
 
         cluster = np.full(len(tracks), -1)
         sizes = np.zeros(int(n_seeds.sum()), np.int64)
@@ -63,7 +63,7 @@ class VertexFinder(Module):
         tracks.mark("cluster_index", cluster.astype(np.int32))
         self.export(store, self.output, tracks)
 
-        offsets = np.concatenate(([0], np.cumsum(n_seeds)))
+        offsets = np.concatenate(([0], np.cumsum(n_seeds))).astype(np.int64)
         clusters = Candidates(
             offsets,
             {
