@@ -26,6 +26,9 @@ def main(arguments: list[str] | None = None) -> None:
     few_shot.add_argument(
         "--jets", type=int, nargs="+", default=[100, 1000, 10000], help="training jets"
     )
+    few_shot.add_argument(
+        "--seeds", type=int, nargs="+", default=[1, 2, 3], help="trainings of each kind"
+    )
     few_shot.add_argument("--output", type=Path, required=True, help="folder for the results")
     few_shot.set_defaults(call=_few_shot)
 
@@ -85,7 +88,7 @@ def _few_shot(options: argparse.Namespace) -> None:
     from training.few_shot import few_shot
 
     config = load_config(options.config, options.set)
-    few_shot(config, options.manifest, options.jets, options.output)
+    few_shot(config, options.manifest, options.jets, options.seeds, options.output)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -61,7 +61,7 @@ class JetData(LightningDataModule):
         # A validation that stops early has seen all parts alike.
         self.groups["val"] = interleave(self.groups["val"], np.random.default_rng(seed))
         if config.train_jets is not None:
-            self.groups["train"] = thin(self.groups["train"], config.train_jets)
+            self.groups["train"] = thin(self.groups["train"], config.train_jets, seed)
 
     def steps_per_epoch(self, devices: int) -> int:
         """Return how many batches each of `devices` trains on between validations."""

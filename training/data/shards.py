@@ -34,8 +34,9 @@ class RowGroup:
     path: Path
     part: str
     index: int
-    rows: int  # used of it, from the first one on
+    rows: int  # used of it
     constituents: int  # at most, in all its rows
+    begin: int = 0  # the first row used
     label: str = LABEL  # column with the index of the class
     classes: int | None = None  # how many there are; None: any index is good
 
@@ -106,10 +107,21 @@ def list_row_groups(
         return [group for groups in listed for group in groups]
 
 
-def thin(groups: list[RowGroup], jets: int) -> list[RowGroup]:
-    """Use only about so many jets, evenly from all row groups, whose rows are in random order."""
-    share = jets / sum(group.rows for group in groups)
-    return [replace(g, rows=max(1, round(g.rows * share))) for g in groups] if share < 1 else groups
+def thin(groups: list[RowGroup], jets: int, seed: int) -> list[RowGroup]:
+    """Use so many jets only, evenly from all row groups: a random stretch of each.
+
+    The rows of a shard are in random order, so that a stretch is a fair sample.
+    """
+    rows = np.array([group.rows for group in groups])
+    if jets >= rows.sum():
+        return groups
+    kept = np.diff(np.round(np.cumsum(rows) * (jets / rows.sum())).astype(int), prepend=0)
+    begins = np.random.default_rng(seed).integers(rows - kept, endpoint=True)
+    return [
+        replace(group, rows=int(number), begin=int(begin))
+        for group, number, begin in zip(groups, kept, begins, strict=True)
+        if number
+    ]
 
 
 def read_row_groups(groups: Iterable[RowGroup]) -> Jets:
@@ -205,8 +217,8 @@ def _row_groups(shard: tuple[Path, str], label: str, classes: int | None) -> lis
                 index,
                 group.num_rows,
                 _leaf(group, PARTICLE_FLOATS[0]).num_values,
-                label,
-                classes,
+                label=label,
+                classes=classes,
             )
             for index, group in enumerate(groups)
         ]
@@ -226,7 +238,7 @@ def _read_table(group: RowGroup, columns: tuple[str, ...]) -> pa.Table:
             raise UserError(
                 f"{group.path}: row group {group.index} cannot be read ({error})"
             ) from None
-    return table.select(columns).slice(0, group.rows)
+    return table.select(columns).slice(group.begin, group.rows)
 
 
 def _kind(name: str, label: str) -> tuple[str, Callable[[pa.DataType], bool]]:

@@ -34,6 +34,8 @@ def evaluate(
 ) -> None:
     """Write `metrics.json` and the figures `loss`, `roc`, `confusion`, `calibration`, `sculpting`.
 
+    A network with classes of its own (a transfer) is measured on these, without `sculpting`.
+
     Parameters
     ----------
     checkpoint
@@ -56,9 +58,9 @@ def evaluate(
     started = time.perf_counter()
     task = load_task(checkpoint).to(best_device())
     limit_threads(task.config.run)
-    if task.labels != LABELS:
-        raise UserError(f"{checkpoint}: has classes of its own; evaluate is for the 188 labels")
-    groups = list_row_groups(list_shards(manifest, split, LABELS), classes=len(LABELS))
+    is_sophon = task.labels == LABELS
+    shards = list_shards(manifest, split, LABELS if is_sophon else None)
+    groups = list_row_groups(shards, task.config.data.label, len(task.labels))
     groups = interleave(groups, np.random.default_rng(0))
     parts: list[Scores] = []
     seen = 0
@@ -73,16 +75,24 @@ def evaluate(
         np.concatenate([getattr(part, name) for part in parts])
         for name in ("probabilities", "label", "jet_pt", "jet_sdmass")
     )
-    results = measure(probabilities, label, jet_pt, jet_sdmass)
+    if is_sophon:
+        results = measure(probabilities, label, jet_pt, jet_sdmass)
+        curves = roc_curves(probabilities, label)
+        figures.draw_sculpting(
+            output / "sculpting", SPECTRUM_EDGES, results["mass_sculpting"], KEPT
+        )
+    else:
+        results = measure_classes(probabilities, label, task.labels)
+        curves = class_curves(probabilities, label, task.labels)
     history = read_checkpoint(checkpoint)["callbacks"]["History"]["rows"]
     if history:
         figures.draw_loss(output / "loss", history)
-    figures.draw_roc(output / "roc", roc_curves(probabilities, label))
-    figures.draw_confusion(
-        output / "confusion", np.array(results["confusion"]["counts"]), list(GROUPS)
-    )
+    figures.draw_roc(output / "roc", curves)
+    confusion = results["confusion"]
+    kind = "group" if is_sophon else "class"
+    names = confusion["groups" if is_sophon else "classes"]
+    figures.draw_confusion(output / "confusion", np.array(confusion["counts"]), names, kind)
     figures.draw_calibration(output / "calibration", results["calibration"])
-    figures.draw_sculpting(output / "sculpting", SPECTRUM_EDGES, results["mass_sculpting"], KEPT)
     write_json(
         output / "metrics.json",
         {
@@ -116,12 +126,11 @@ def measure(
     for index, members in enumerate(GROUPS.values()):
         group_of_label[list(members)] = index
     true_group = group_of_label[label]
-    of_truth = np.take_along_axis(probabilities, label[:, None], axis=1)
     is_qcd = np.isin(label, QCD_LABELS)
     resonance = metrics.discriminant(probabilities, RESONANCE_LABELS, QCD_LABELS)
     return {
         "jets": len(label),
-        "loss": float(-np.log(np.maximum(of_truth, 1e-30)).mean()),
+        "loss": metrics.cross_entropy(probabilities, label),
         "accuracy": float((predicted == label).mean()),
         "accuracy_qcd_merged": merged_accuracy(probabilities, label),
         "accuracy_of_groups": float((sums.argmax(axis=1) == true_group).mean()),
@@ -154,6 +163,58 @@ def measure(
             for name in SHOWN
         },
     }
+
+
+def measure_classes(
+    probabilities: np.ndarray, label: np.ndarray, classes: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the numbers of an evaluation over any classes, each against all others.
+
+    Parameters
+    ----------
+    probabilities
+        (n, n_classes).
+    label
+        (n,) true index.
+    classes
+        Their names.
+    """
+    predicted = probabilities.argmax(axis=1)
+    areas, rejections = {}, {}
+    for index, name in enumerate(classes):
+        one, others = (probabilities[choice, index] for choice in (label == index, label != index))
+        areas[name] = metrics.auc(one, others)
+        rejections[name] = {
+            f"at_{efficiency:.0%}": metrics.rejection(one, others, efficiency)
+            for efficiency in EFFICIENCIES
+        }
+    known = [area for area in areas.values() if area is not None]
+    return {
+        "jets": len(label),
+        "loss": metrics.cross_entropy(probabilities, label),
+        "accuracy": float((predicted == label).mean()),
+        "auc": float(np.mean(known)) if known else None,
+        "auc_of_classes": areas,
+        "rejection_of_other_classes": rejections,
+        "confusion": {
+            "classes": list(classes),
+            "counts": metrics.confusion(label, predicted, len(classes)).tolist(),
+        },
+        "calibration": metrics.calibration(probabilities.max(axis=1), predicted == label),
+    }
+
+
+def class_curves(
+    probabilities: np.ndarray, label: np.ndarray, classes: tuple[str, ...]
+) -> dict[str, tuple[np.ndarray, np.ndarray, float | None]]:
+    """Return the ROC curve of each class against all others; of two classes the second's."""
+    curves = {}
+    for index, name in enumerate(classes):
+        one, others = (probabilities[choice, index] for choice in (label == index, label != index))
+        if len(one) and len(others) and (len(classes) > 2 or index == 1):
+            rest = classes[0] if len(classes) == 2 else "others"
+            curves[f"{name} vs {rest}"] = (*metrics.roc(one, others), metrics.auc(one, others))
+    return curves
 
 
 def merged_accuracy(probabilities: np.ndarray, label: np.ndarray) -> float:

@@ -81,8 +81,8 @@ def draw_roc(path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray, float |
         axes.legend(loc="lower right")
 
 
-def draw_confusion(path: Path, counts: np.ndarray, names: list[str]) -> None:
-    """Draw a confusion matrix, each row (truth) normalised to one."""
+def draw_confusion(path: Path, counts: np.ndarray, names: list[str], kind: str) -> None:
+    """Draw a confusion matrix, each row (truth) normalised to one; `kind` of class is named."""
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     with figure(path, (10, 9)) as axes:
@@ -92,13 +92,13 @@ def draw_confusion(path: Path, counts: np.ndarray, names: list[str]) -> None:
         axes.set_yticks(ticks, names, fontsize=14)
         axes.minorticks_off()
         axes.tick_params(length=0)
-        axes.set(xlabel="Predicted group", ylabel="True group")
+        axes.set(xlabel=f"Predicted {kind}", ylabel=f"True {kind}")
         for (row, column), share in np.ndenumerate(shares):
             if share >= 0.005:
                 color = "white" if share > 0.5 else "black"
                 text = f"{share:.2f}"
                 axes.text(column, row, text, ha="center", va="center", fontsize=11, color=color)
-        axes.figure.colorbar(image, ax=axes, label="Share of the true group", shrink=0.8)
+        axes.figure.colorbar(image, ax=axes, label=f"Share of the true {kind}", shrink=0.8)
 
 
 def draw_calibration(path: Path, bins: dict[str, list]) -> None:
@@ -173,12 +173,30 @@ def draw_spectra(
         save(canvas, path)
 
 
-def draw_few_shot(path: Path, results: dict[str, dict[str, dict[str, float]]]) -> None:
-    """Draw the validation accuracy by number of training jets; results are way → size → numbers."""
-    with figure(path) as axes:
-        for way, by_size in results.items():
-            sizes = [int(size) for size in by_size]
-            accuracy = [numbers["val_accuracy"] for numbers in by_size.values()]
-            axes.plot(sizes, accuracy, "o-", label=way)
-        axes.set(xlabel="Training jets", ylabel="Validation accuracy", xscale="log")
-        axes.legend()
+def draw_few_shot(path: Path, results: dict[str, dict[str, dict[str, list[float]]]]) -> None:
+    """Draw accuracy and AUC by the number of training jets.
+
+    Parameters
+    ----------
+    path
+        Of the figure, without suffix.
+    results
+        Way → number of jets → `accuracy` and `auc`, a value per seed: the mean is drawn, and the
+        standard deviation as a band.
+    """
+    names = {"accuracy": "Accuracy", "auc": "AUC, mean over classes"}
+    with style():
+        canvas, panels = plt.subplots(1, 2, figsize=(14, 6.5), layout="constrained")
+        for panel, (quantity, name) in zip(panels, names.items(), strict=True):
+            for (way, by_size), marker in zip(results.items(), "osD", strict=True):
+                sizes = [int(size) for size in by_size]
+                values = [np.array(numbers[quantity]) for numbers in by_size.values()]
+                mean = np.array([value.mean() for value in values])
+                spread = np.array([value.std(ddof=min(len(value) - 1, 1)) for value in values])
+                (line,) = panel.plot(sizes, mean, marker=marker, label=way)
+                panel.fill_between(
+                    sizes, mean - spread, mean + spread, color=line.get_color(), alpha=0.2, lw=0
+                )
+            panel.set(xlabel="Training jets", ylabel=name, xscale="log")
+        panels[0].legend()
+        save(canvas, path)

@@ -7,6 +7,12 @@ from scipy.stats import rankdata
 MIN_JETS = 10
 
 
+def cross_entropy(probabilities: np.ndarray, label: np.ndarray) -> float:
+    """Return the mean of -ln(probability of the true class), (n, n_classes) and (n,)."""
+    of_truth = np.take_along_axis(probabilities, label[:, None], axis=1)
+    return float(-np.log(np.maximum(of_truth, 1e-30)).mean())
+
+
 def auc(signal: np.ndarray, background: np.ndarray) -> float | None:
     """Return the area under the ROC curve: how often signal scores above background.
 
