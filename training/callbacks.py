@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from provenance.errors import UserError
 from provenance.files import atomic_output
 from training.data.stream import Batch
 
@@ -107,7 +108,15 @@ class History(Callback):
         self.rows: list[dict[str, float]] = []
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add the epoch; validation has run."""
+        """Add the epoch; validation has run.
+
+        Raises
+        ------
+        UserError
+            When validation had no jet.
+        """
+        if "val_loss" not in trainer.callback_metrics:
+            raise UserError("no jet of the split 'val' passes the selection")
         row = {
             "epoch": trainer.current_epoch,
             "step": trainer.global_step,

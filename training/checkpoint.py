@@ -1,5 +1,6 @@
 """Checkpoints: what is read back from them, and what they are checked against."""
 
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,26 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
                 f"than this version's ({len(expected)})"
             )
     return checkpoint
+
+
+def check_resumable(path: Path, config: FitConfig) -> None:
+    """Refuse to go on from a checkpoint of another network.
+
+    Raises
+    ------
+    UserError
+        As `read_checkpoint`, or naming the key of the configuration that differs.
+    """
+    before = read_checkpoint(path)["description"]["config"]
+    now = config.model_dump(mode="json")
+    keys = [("task",), *(("model", key) for key in now["model"])]
+    for key in keys:
+        old, new = (reduce(lambda part, name: part.get(name), key, c) for c in (before, now))
+        if old != new:
+            raise UserError(
+                f"{path}: {'.'.join(key)} was {old} and is {new}: train into another folder, or "
+                "without --resume"
+            )
 
 
 def import_weaver(weights: Path, output: Path) -> None:

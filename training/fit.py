@@ -18,9 +18,9 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from provenance.files import atomic_output, write_json
 from provenance.ledger import write_ledger
 from training.callbacks import History, StepSeed, StreamPosition, Throughput
-from training.checkpoint import load_task
+from training.checkpoint import check_resumable, load_task
 from training.config import FitConfig
-from training.data.module import JetData
+from training.data.module import JetData, plain_errors
 from training.devices import (
     check_devices,
     compiles,
@@ -52,7 +52,8 @@ def fit(config: FitConfig, manifest: Path, output: Path, resume: bool = False) -
     Raises
     ------
     UserError
-        When the data, the output folder or the devices asked for are not there.
+        When the data or the devices asked for are not there, no jet passes the selection, or the
+        checkpoint to go on from is damaged or of another network.
     """
     started = time.perf_counter()
     check_devices(config.run)
@@ -78,7 +79,11 @@ def fit(config: FitConfig, manifest: Path, output: Path, resume: bool = False) -
     history = History(output / "history.csv", throughput)
     trainer = make_trainer(config, data, output, [throughput, history])
     last = output / LAST
-    trainer.fit(task, data, ckpt_path=last if resume and last.exists() else None, weights_only=True)
+    going_on = resume and last.exists()
+    if going_on:
+        check_resumable(last, config)
+    with plain_errors():
+        trainer.fit(task, data, ckpt_path=last if going_on else None, weights_only=True)
     checkpoint = output / "checkpoint.ckpt"
     if not trainer.is_global_zero:
         # Every process gives its state, the first one writes.

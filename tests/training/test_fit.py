@@ -107,6 +107,30 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
     assert not any(map(math.isnan, losses[0]))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_selection_without_jets_ends_in_one_sentence(manifest, tmp_path, workers):
+    settings = [*TINY, "data.selection.jet_pt=[2400,2500]", f"data.workers={workers}"]
+    with pytest.raises(UserError) as error:
+        fit(load_config(SMALL, settings), manifest, tmp_path)
+    assert str(error.value).startswith("no training jet passes the selection (2400 < jet_pt < 2500")
+
+
+def test_a_checkpoint_that_cannot_be_gone_on_from_is_named(manifest, tmp_path):
+    config = load_config(SMALL, [*TINY, "epochs=1", "data.jets_per_epoch=64"])
+    fit(config, manifest, tmp_path)
+    with pytest.raises(UserError, match=r"last\.ckpt: model\.blocks was 1 and is 2"):
+        fit(
+            load_config(SMALL, [*TINY, "epochs=2", "model.blocks=2"]),
+            manifest,
+            tmp_path,
+            resume=True,
+        )
+    last = tmp_path / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:-2000])
+    with pytest.raises(UserError, match=r"last\.ckpt: not a checkpoint"):
+        fit(config, manifest, tmp_path, resume=True)
+
+
 def test_every_config_file_is_valid():
     for path in CONFIGS.glob("*.yaml"):
         load_config(path)

@@ -1,5 +1,7 @@
 """The data of a training: loaders for Lightning that know where training stopped."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +133,15 @@ class TrainingLoader(DataLoader[Batch]):
             )
         stream.consumed = states[stream.rank]["consumed"]
         stream.cursors = [Cursor(*cursor) for cursor in states[stream.rank]["cursors"]]
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Give the one sentence of an error that a loader process wraps in its traceback."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).strip().splitlines()[-1].rpartition("UserError: ")[2]) from None
 
 
 def loader_options(config: DataConfig) -> dict[str, Any]:

@@ -98,7 +98,8 @@ class TrainingStream(IterableDataset):
     Raises
     ------
     UserError
-        When there are fewer row groups than streams.
+        When there are fewer row groups than streams; while reading, when no jet is left to train
+        on.
     """
 
     def __init__(
@@ -139,11 +140,18 @@ class TrainingStream(IterableDataset):
         cursor = self.cursors[stream]
         number = cursor.number
         while True:
+            whole, empty = cursor == Cursor(number), True
             for chunk in range(cursor.chunk, self.chunks_per_stream):
-                yield from self._chunk(stream, Cursor(number, chunk, cursor.batch))
+                for batch in self._chunk(stream, Cursor(number, chunk, cursor.batch)):
+                    empty = False
+                    yield batch
                 cursor = Cursor()
-            cursor = Cursor()
+            if whole and empty:
+                raise UserError(
+                    f"no training jet passes the selection ({self.config.selection}) and weights"
+                )
             number += 1
+            cursor = Cursor(number)
 
     def _chunk(self, stream: int, cursor: Cursor) -> Iterator[Batch]:
         index = (cursor.chunk * self.streams) + self.rank * self.local_streams + stream

@@ -12,7 +12,7 @@ from provenance.errors import UserError
 from provenance.files import sha256, write_json
 from provenance.ledger import versions
 from training.checkpoint import load_task, read_checkpoint
-from training.data.module import evaluation_loader
+from training.data.module import evaluation_loader, plain_errors
 from training.data.shards import list_row_groups, list_shards
 from training.data.stream import interleave
 from training.devices import best_device, limit_threads
@@ -64,11 +64,12 @@ def evaluate(
     groups = interleave(groups, np.random.default_rng(0))
     parts: list[Scores] = []
     seen = 0
-    for scores in score(task, evaluation_loader(groups, task.config.data)):
-        parts.append(scores)
-        seen += len(scores.label)
-        if seen >= max_jets:
-            break
+    with plain_errors():
+        for scores in score(task, evaluation_loader(groups, task.config.data)):
+            parts.append(scores)
+            seen += len(scores.label)
+            if seen >= max_jets:
+                break
     if not parts:
         raise UserError(f"{manifest}: no jet of the split {split!r} passes the selection")
     probabilities, label, jet_pt, jet_sdmass = (

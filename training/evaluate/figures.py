@@ -102,17 +102,20 @@ def draw_confusion(path: Path, counts: np.ndarray, names: list[str], kind: str) 
 
 
 def draw_calibration(path: Path, bins: dict[str, list]) -> None:
-    """Draw accuracy against confidence."""
+    """Draw accuracy against confidence, with binomial errors."""
     filled = [i for i, jets in enumerate(bins["jets"]) if jets]
+    accuracy = np.array([bins["accuracy"][i] for i in filled])
+    spread = np.sqrt(accuracy * (1 - accuracy) / np.array(bins["jets"])[filled])
     with figure(path) as axes:
         axes.plot([0, 1], [0, 1], ":", color="0.6", label="perfect")
-        axes.plot(
+        axes.errorbar(
             [bins["confidence"][i] for i in filled],
-            [bins["accuracy"][i] for i in filled],
-            "o-",
+            accuracy,
+            spread,
+            fmt="o-",
             label=f"network (ECE {bins['ece']:.3f})",
         )
-        axes.set(xlabel="Confidence", ylabel="Accuracy", xlim=(0, 1), ylim=(0, 1))
+        axes.set(xlabel="Confidence", ylabel="Accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
         axes.legend(loc="upper left")
 
 
