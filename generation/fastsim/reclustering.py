@@ -1,16 +1,21 @@
 """Sequential recombination of the constituents of one jet, for grooming and jet shapes.
 
 The nearest-neighbour algorithm of FastJet (hep-ph/0512210), O(N²): right for the tens to hundreds
-of constituents of a jet, where building a FastJet object for each jet would dominate.
+of constituents of a jet, where building a FastJet object for each jet would dominate. Jets of
+thousands of constituents go to FastJet's own O(N ln N) algorithm.
 """
 
 import math
 from typing import NamedTuple
 
+import fastjet
 import numpy as np
 from numpy.typing import NDArray
 
 from generation.fastsim.kernels import inlined, kernel
+
+# FastJet greets on standard output at its first use; its papers are named in the documentation.
+fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)
 
 # FastJet's rapidity of a momentum along the beam starts here.
 MAX_RAPIDITY = 1e5
@@ -20,6 +25,9 @@ BEAM, NOWHERE = -1, -2
 
 CAMBRIDGE_AACHEN = 0.0
 KT = 1.0
+
+# Beyond so many constituents FastJet is faster.
+LARGE = 8000
 
 EVERYTHING = 1e3  # FastJet's largest radius: all constituents end in one jet
 
@@ -114,14 +122,65 @@ def cluster(
     parents, child = np.full((start[-1], 2), -1), np.full(start[-1], -1)
     momenta[np.repeat(start[:-1] - offsets[:-1], members) + np.arange(offsets[-1])] = constituents
     rap, phi, pt2 = np.zeros((3, start[-1]))
-    most = members.max(initial=0)
     end = np.empty(len(members), np.int64)
+    history = Clusterings(momenta, rap, phi, parents, child, start[:-1], members, end)
+
+    ordinary = np.flatnonzero(members <= LARGE)
+    most, ends = members[ordinary].max(initial=0), np.empty(len(ordinary), np.int64)
     _cluster_jets(
-        momenta, rap, phi, pt2, parents, child, start[:-1], members, end, power == KT,
-        radius * radius, pruning_radius * pruning_radius, pruning_fraction * pruning_fraction,
+        momenta, rap, phi, pt2, parents, child, start[ordinary], members[ordinary], ends,
+        power == KT, radius * radius, pruning_radius[ordinary] ** 2,
+        pruning_fraction * pruning_fraction,
         *np.empty((4, most)), *np.empty((2, most), np.int64),
     )  # fmt: skip
-    return Clusterings(momenta, rap, phi, parents, child, start[:-1], members, end)
+    end[ordinary] = ends
+    for jet in np.flatnonzero(members > LARGE):
+        _cluster_by_fastjet(history, jet, power, radius, pruning_radius[jet], pruning_fraction)
+    return history
+
+
+def _cluster_by_fastjet(
+    history: Clusterings,
+    jet: int,
+    power: float,
+    radius: float,
+    pruning_radius: float,
+    pruning_fraction: float,
+) -> None:
+    """Fill the nodes of one jet."""
+    algorithm = fastjet.kt_algorithm if power == KT else fastjet.cambridge_algorithm
+    definition = fastjet.JetDefinition(algorithm, radius, fastjet.NlnN4pi, fastjet.E_scheme)
+    four_momenta = definition.recombiner()
+    pruning = fastjet.PruningRecombiner(pruning_fraction, pruning_radius, four_momenta)
+    if pruning_radius < math.inf:
+        definition = fastjet.JetDefinition(algorithm, radius, fastjet.NlnN4pi, fastjet.E_scheme)
+        definition.set_recombiner(pruning)
+    start, n = history.start[jet], history.members[jet]
+    particles = fastjet.vectorPJ()
+    for momentum in history.momenta[start : start + n].tolist():
+        particles.append(fastjet.PseudoJet(*momentum))
+    sequence = fastjet._swig.ClusterSequence(particles, definition)
+
+    # In the order of the nodes: the particles, then what each recombination has made.
+    nodes = list(sequence.jets())
+    stop = start + len(nodes)
+    history.end[jet] = stop
+    history.momenta[start:stop] = [(p.px(), p.py(), p.pz(), p.e()) for p in nodes]
+    history.rapidity[start:stop] = [p.rap() for p in nodes]
+    history.azimuth[start:stop] = [p.phi_std() for p in nodes]
+    node_of = {p.cluster_hist_index(): node for node, p in enumerate(nodes, start)}
+    first, second = fastjet.PseudoJet(), fastjet.PseudoJet()
+    pairs = np.empty((len(nodes) - n, 2), np.int64)
+    for row, made in enumerate(nodes[n:]):
+        sequence.has_parents(made, first, second)
+        pairs[row] = node_of[first.cluster_hist_index()], node_of[second.cluster_hist_index()]
+    made = np.arange(start + n, stop)
+    history.child[pairs] = made[:, None]
+    # A recombination that drops one has the momentum of the other.
+    kept = (history.momenta[pairs] == history.momenta[made, None]).all(axis=2)
+    drops = kept.any(axis=1) & (pruning_radius < math.inf)
+    alone = np.stack([np.where(kept[:, 0], *pairs.T), np.full(len(pairs), -1)], axis=1)
+    history.parents[made] = np.where(drops[:, None], alone, pairs)
 
 
 @kernel()

@@ -1,6 +1,7 @@
 """Jets and their substructure against real Delphes, FastJet, and degenerate events."""
 
 import math
+import time
 from pathlib import Path
 
 import awkward as ak
@@ -11,6 +12,7 @@ import uproot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from generation.fastsim import reclustering
 from generation.fastsim.branches import make_branch
 from generation.fastsim.candidates import Candidates
 from generation.fastsim.card import read_card
@@ -197,6 +199,38 @@ def test_grooming_by_hand():
         np.testing.assert_allclose(momenta[0, 0], members[:2].sum(axis=0))
         np.testing.assert_allclose(momenta[0, 1:3], members[:2])
         assert not momenta[0, 3:].any()
+
+
+GROOMERS = ((soft_drop, (0.1, 0.0, 0.8)), (prune, (0.8, 0.5, 0.1)), (trim, (0.2, 0.05)))
+
+
+def test_large_jets_are_groomed_as_small_ones(monkeypatch):
+    members = random_jet(np.random.default_rng(2), 900)
+    offsets = np.array([0, 400, 900])
+    results = []
+    for large in (1000, 100):  # by the project's own algorithm, by FastJet's
+        monkeypatch.setattr(reclustering, "LARGE", large)
+        groomed = [groom(members, offsets, *parameters) for groom, parameters in GROOMERS]
+        results.append((groomed, n_subjettiness(members, offsets, 0.8, 1.0, True)))
+    (small, small_taus), (large, large_taus) = results
+    for (one, first), (two, second) in zip(small, large, strict=True):
+        np.testing.assert_array_equal(first, second)
+        np.testing.assert_allclose(one, two, rtol=1e-12)
+    np.testing.assert_allclose(small_taus, large_taus, rtol=1e-9)
+
+
+def test_cost_of_large_jets_grows_with_their_size_not_its_square():
+    def seconds(n):
+        members = random_jet(np.random.default_rng(5), n)
+        start = time.process_time()
+        soft_drop(members, np.array([0, n]), 0.1, 0.0, 0.8)
+        n_subjettiness(members, np.array([0, n]), 0.8, 1.0, False)
+        return time.process_time() - start
+
+    small, large = reclustering.LARGE + 1, 4 * reclustering.LARGE
+    seconds(100)
+    # Four times as large takes four times as long, not sixteen.
+    assert seconds(large) < 9 * seconds(small)
 
 
 def test_rapidity_is_finite_for_every_momentum():

@@ -11,9 +11,6 @@ from generation.fastsim.module import EventStore, Module
 from generation.fastsim.modules.fast_jet_grid_median_estimator import density_candidates
 from generation.fastsim.substructure import n_subjettiness, prune, soft_drop, trim
 
-# FastJet greets on standard output at its first use; its papers are named in the documentation.
-fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)
-
 ALGORITHMS = {
     4: fastjet.kt_algorithm,
     5: fastjet.cambridge_algorithm,
