@@ -13,6 +13,7 @@ from generation.fastsim.modules.angular_smearing import AngularSmearing
 from generation.fastsim.modules.beam_spot_filter import BeamSpotFilter
 from generation.fastsim.modules.cloner import Cloner
 from generation.fastsim.modules.dense_track_filter import DenseTrackFilter
+from generation.fastsim.modules.energy_smearing import EnergySmearing
 from generation.fastsim.modules.identification_map import IdentificationMap
 from generation.fastsim.modules.impact_parameter_smearing import ImpactParameterSmearing
 from generation.fastsim.modules.lepton_dressing import LeptonDressing
@@ -238,6 +239,47 @@ def test_directions_are_smeared(tmp_path):
     assert found["m"] == pytest.approx(0.0, abs=1e-5)
 
 
+def test_energies_are_smeared(tmp_path):
+    n = 20_000
+    candidates = collection([n, 1], [10.0] * n + [0.01], 1.0, 0.3, x=300.0, y=400.0, z=0.0)
+    energy = candidates["e"][0]
+    store = store_of(all=candidates)
+    body = "EnergySmearing set InputArray In/all; set OutputArray out; set ResolutionFormula"
+    EnergySmearing(
+        module(tmp_path, f"{body} {{0.1*energy*(pt > 499)*(eta < 0.5) + 9*(pt < 1)}}")
+    ).run(store)
+    found = store.arrays["M/out"].select(np.arange(len(store.arrays["M/out"])) < n)
+    # The first time, the formula is of the position: 500 mm from the beam, at η = 0.
+    assert np.std(found["e"]) == pytest.approx(0.1 * energy, rel=0.03)
+    assert np.mean(found["e"]) == pytest.approx(energy, rel=0.01)
+    assert found["eta"] == pytest.approx(1.0)
+    assert found["m"] == pytest.approx(0.0, abs=1e-4)
+    # The second time it is of the momentum.
+    assert found["track_resolution"].tolist() == [0.0] * n
+    EnergySmearing(module(tmp_path, f"{body} {{0.2*energy}}")).run(store)
+    found = store.arrays["M/out"]
+    assert found["track_resolution"][:n] == pytest.approx(0.2 * found["e"][:n] / energy)
+
+
+def test_no_energy_is_left_below_zero(tmp_path):
+    mass = {211: 0.13957}
+    record = make_record([1] * 2000, 211, 0.1, 0.0, 0.0)
+    path = write_card(
+        tmp_path,
+        ("EnergySmearing", "Smear", "set InputArray Delphes/stableParticles\n"
+         "set ResolutionFormula {energy}"),
+    )  # fmt: skip
+    found = run_modules(path, record)["Smear/stableParticles"]
+    # A Gaussian as wide as its mean is below zero in one case of six.
+    assert len(found) / 2000 == pytest.approx(0.841, abs=0.03)
+    assert found["e"].min() > 0
+    above = found["e"] > mass[211]
+    assert found["m"][above] == pytest.approx(mass[211], rel=1e-3)
+    # Below its mass, a particle has no momentum left.
+    assert not found["pt"][~above].any()
+    assert np.isfinite(found["eta"]).all()
+
+
 def test_times_are_smeared(tmp_path):
     candidates = collection([20_000], 10.0, 0.0, 0.0, x=1.0, y=2.0, z=3.0, t=300.0, initial_t=5.0)
     store = store_of(all=candidates)
@@ -397,6 +439,8 @@ def test_modules_take_events_of_any_size(tmp_path, counts):
         ("PhotonConversions", "Matter", "set EtaMin -5; set ConversionMap {r + z}"),
         ("ParticlePropagator", "Fly", "set InputArray Matter/stableParticles; set Bz 3.8"),
         ("DenseTrackFilter", "Dense", f"set TrackInputArray Fly/chargedHadrons\n{GRID}"),
+        ("EnergySmearing", "Energies", "set InputArray Fly/electrons\n"
+         "set ResolutionFormula {0.1*energy}"),
         ("AngularSmearing", "Turn", "set InputArray Fly/chargedHadrons\n"
          "set EtaResolutionFormula 0.001"),
         ("ImpactParameterSmearing", "Shift", "set InputArray Turn/stableParticles\n"

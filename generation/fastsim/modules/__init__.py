@@ -14,6 +14,7 @@ MODULE_FILES: dict[str, str] = {
     "DenseTrackFilter": "dense_track_filter",
     "Efficiency": "efficiency",
     "EnergyScale": "energy_scale",
+    "EnergySmearing": "energy_smearing",
     "FastJetFinder": "fast_jet_finder",
     "FastJetGridMedianEstimator": "fast_jet_grid_median_estimator",
     "IdentificationMap": "identification_map",

@@ -28,6 +28,7 @@ class DenseTrackFilter(Module):
         }
         self.resolution = config.number("EtaPhiRes", 0.003)
         self.grid = read_grid(config)
+        config.ignore("DenseChargedInputArray")  # of an older Delphes
 
     def run(self, store: EventStore) -> None:
         """Write the surviving tracks, all together and by kind."""

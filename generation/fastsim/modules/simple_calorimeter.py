@@ -50,6 +50,8 @@ class SimpleCalorimeter(Module):
             config.number("EnergySignificanceMin", 0.0),
         )
         self.fractions = EnergyFractions(config, (1.0,))
+        # So written in a card of Delphes, which does not read them.
+        config.ignore("TowerMinEnergy", "TowerMinSignificance")
 
     def run(self, store: EventStore) -> None:
         """Write towers, energy-flow tracks and energy-flow towers."""
