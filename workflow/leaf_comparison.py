@@ -1,10 +1,11 @@
 """Compare every leaf that two kinds of Delphes file share, with the event as the unit.
 
 A leaf's values are sorted into bins, between quantiles of the first detector, and counted event by
-event. What an event has more in a bin than the other detector makes of the same event, on average,
-is a vector whose mean vanishes when the detectors are alike; Hotelling's T² says how likely a mean
-as large as the one found is then. Number and distribution are tested at once, and values of one
-event need not be independent.
+event. How much the logarithm of a bin's count exceeds what the other detector makes of the same
+event, on average, is a vector whose mean vanishes when the detectors are alike; Hotelling's T² says
+how likely a mean as large as the one found is then. Number and distribution are tested at once, and
+values of one event need not be independent. The logarithm keeps rare events with hundreds of
+values more, such as those in which PUPPI finds nothing to compare with, from deciding alone.
 """
 
 from collections.abc import Iterable
@@ -188,11 +189,12 @@ def _same(first: Leaf, second: Leaf, tolerance: float) -> bool:
 
 
 def _per_event(leaf: Leaf, edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how many values each event has in each bin, (n_events, n_bins)."""
+    """Return log(1 + number of values) of each event in each bin, (n_events, n_bins)."""
     n_bins, n_events = len(edges) + 1, len(leaf.counts)
     event = np.repeat(np.arange(n_events), leaf.counts)
     cell = event * n_bins + np.searchsorted(edges, leaf.values)
-    return np.bincount(cell, minlength=n_events * n_bins).reshape(n_events, n_bins).astype(float)
+    counts = np.bincount(cell, minlength=n_events * n_bins)
+    return np.log1p(counts.reshape(n_events, n_bins))
 
 
 def hotelling(vectors: NDArray[np.float64]) -> float:
