@@ -193,7 +193,7 @@ def draw_few_shot(path: Path, results: dict[str, dict[str, dict[str, list[float]
         for panel, (quantity, name) in zip(panels, names.items(), strict=True):
             for (way, by_size), marker in zip(results.items(), "osD", strict=True):
                 sizes = [int(size) for size in by_size]
-                values = [np.array(numbers[quantity]) for numbers in by_size.values()]
+                values = [np.array(numbers[quantity], float) for numbers in by_size.values()]
                 mean = np.array([value.mean() for value in values])
                 spread = np.array([value.std(ddof=min(len(value) - 1, 1)) for value in values])
                 (line,) = panel.plot(sizes, mean, marker=marker, label=way)
