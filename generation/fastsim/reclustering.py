@@ -150,8 +150,9 @@ def _cluster_by_fastjet(
     """Fill the nodes of one jet."""
     algorithm = fastjet.kt_algorithm if power == KT else fastjet.cambridge_algorithm
     definition = fastjet.JetDefinition(algorithm, radius, fastjet.NlnN4pi, fastjet.E_scheme)
-    four_momenta = definition.recombiner()
-    pruning = fastjet.PruningRecombiner(pruning_fraction, pruning_radius, four_momenta)
+    # The recombiner belongs to this definition, which must outlive the clustering.
+    plain = definition
+    pruning = fastjet.PruningRecombiner(pruning_fraction, pruning_radius, plain.recombiner())
     if pruning_radius < math.inf:
         definition = fastjet.JetDefinition(algorithm, radius, fastjet.NlnN4pi, fastjet.E_scheme)
         definition.set_recombiner(pruning)
