@@ -134,7 +134,7 @@ def cluster(
         *np.empty((4, most)), *np.empty((2, most), np.int64),
     )  # fmt: skip
     end[ordinary] = ends
-    for jet in np.flatnonzero(members > LARGE):
+    for jet in np.flatnonzero(members > LARGE).tolist():
         _cluster_by_fastjet(history, jet, power, radius, pruning_radius[jet], pruning_fraction)
     return history
 

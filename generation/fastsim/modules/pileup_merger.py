@@ -149,8 +149,9 @@ def _collect(
     """Return the particles of all interactions; and x, y, charged particles, Σ pT² per vertex."""
     library, n_events = store.pileup, store.n_events
     first = stop = np.zeros(0, np.int64)
-    if len(entries):
-        first, stop = library.offsets[entries].astype(np.int64), library.offsets[entries + 1]
+    if library is not None and len(entries):
+        starts = library.offsets.astype(np.int64)
+        first, stop = starts[entries], starts[entries + 1]
     before = np.concatenate(([0], np.cumsum(stop - first)))
     interactions = np.concatenate(([0], np.cumsum(counts)))
     offsets = hard.offsets + before[interactions]
@@ -163,7 +164,7 @@ def _collect(
     for row, name in enumerate(REALS):
         reals[row, hard_rows] = hard[name]
     sums = np.zeros((4, len(entries)))
-    if len(entries):
+    if library is not None and len(entries):
         _copy_events(
             first, stop, before[:-1] + np.repeat(hard.offsets[1:], counts),
             library.pid, library.charge, library.mass, library.px, library.py, library.pz,
