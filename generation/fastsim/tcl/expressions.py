@@ -30,6 +30,7 @@ _NUMBER = re.compile(
 )
 _FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _COMPARES_TEXT = ("eq", "ne", "in", "ni")
+_COMPARES_NUMBERS = ("<", ">", "<=", ">=", "==", "!=")
 _PRECEDENCE = {
     "**": 13, "*": 12, "/": 12, "%": 12, "+": 11, "-": 11, "<<": 10, ">>": 10,
     "<": 9, ">": 9, "<=": 9, ">=": 9, "==": 8, "!=": 8, "eq": 7, "ne": 7, "in": 6, "ni": 6,
@@ -167,6 +168,14 @@ class _ExpressionReader(Reader):
 
 
 def _value(tree: tuple, substitute: Substitute) -> Value:
+    result = _value_or_nan(tree, substitute)
+    if isinstance(result, float) and math.isnan(result):
+        raise TclError("an expression has no value")
+    return result
+
+
+def _value_or_nan(tree: tuple, substitute: Substitute) -> Value:
+    """Return the value of a tree; only comparisons, as in Tcl, may see that it is not a number."""
     kind = tree[0]
     if kind in ("constant", "number"):
         return tree[1]
@@ -178,6 +187,10 @@ def _value(tree: tuple, substitute: Substitute) -> Value:
         return _value(tree[2 if as_truth(_value(tree[1], substitute)) else 3], substitute)
     if kind in _COMPARES_TEXT:
         return _OPERATIONS[kind](_text(tree[1], substitute), _text(tree[2], substitute))
+    if kind in _COMPARES_NUMBERS:
+        return _OPERATIONS[kind](
+            _value_or_nan(tree[1], substitute), _value_or_nan(tree[2], substitute)
+        )
     left = _value(tree[1], substitute)
     if kind == "&&":
         return int(as_truth(left) and as_truth(_value(tree[2], substitute)))
@@ -219,8 +232,6 @@ def _finite(function: Callable[..., Any], *arguments: int | float) -> int | floa
     except (ValueError, TypeError):
         raise TclError("a function in an expression has no value for its argument") from None
     if isinstance(result, float):
-        if math.isnan(result):
-            raise TclError("an expression has no value")
         return result
     if result.bit_length() > MAX_BITS:
         raise TclError("a number in an expression is too large")
@@ -303,7 +314,7 @@ _OPERATIONS: dict[str, Callable[[Value, Value], Value]] = {
 
 _C_FUNCTIONS = (
     *("acos", "asin", "atan", "cos", "cosh", "exp", "isqrt", "log", "log10"),
-    *("sin", "sinh", "sqrt", "tan", "tanh"),
+    *("sin", "sinh", "tan", "tanh"),
 )
 
 # Name: function, least and most arguments. Random numbers are left out: a card has one meaning.
@@ -323,5 +334,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], int, int]] = {
     "min": (min, 1, 100),
     "pow": (math.pow, 2, 2),
     "round": (_round, 1, 1),
+    # The one function that has no error in Tcl where it has no value.
+    "sqrt": (lambda value: math.nan if value < 0 else math.sqrt(value), 1, 1),
     "wide": (int, 1, 1),
 }
