@@ -18,6 +18,7 @@ from generation.fastsim.candidates import Candidates
 from generation.fastsim.card import read_card
 from generation.fastsim.composition import parts_of
 from generation.fastsim.module import EventStore
+from generation.fastsim.modules import fast_jet_finder
 from generation.fastsim.modules.energy_scale import EnergyScale
 from generation.fastsim.modules.fast_jet_finder import FastJetFinder
 from generation.fastsim.reclustering import (
@@ -253,6 +254,14 @@ def momenta(*rows):
     return columns | {"charge": np.zeros(len(rows))}
 
 
+@pytest.fixture(params=["ordinary", "large"])
+def any_size(request, monkeypatch):
+    """Cluster as small events and as large ones are."""
+    if request.param == "large":
+        monkeypatch.setattr(fast_jet_finder, "LARGE", 0)
+
+
+@pytest.mark.usefixtures("any_size")
 def test_degenerate_events_give_jets_without_nan(tmp_path):
     columns = momenta(
         (0, 0, 0, 0),  # no momentum
@@ -283,6 +292,21 @@ def test_no_events_at_all(tmp_path):
     assert len(store.arrays["M/jets"]) == 0
 
 
+def test_large_events_give_the_same_jets(tmp_path, monkeypatch):
+    rng = np.random.default_rng(3)
+    columns = momenta(*np.concatenate([random_jet(rng, 300), random_jet(rng, 300, 2.0)]))
+    store = stored(Candidates(np.array([0, 400, 600]), columns))
+    jets = []
+    for large in (1000, 100):
+        monkeypatch.setattr(fast_jet_finder, "LARGE", large)
+        FastJetFinder(module(tmp_path, FINDER)).run(store)
+        jets.append(store.arrays["M/jets"])
+    np.testing.assert_array_equal(jets[0].offsets, jets[1].offsets)
+    for name in ("px", "py", "pz", "e", "tau", "n_neutrals"):
+        np.testing.assert_allclose(jets[0][name], jets[1][name], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.usefixtures("any_size")
 def test_constituents_are_those_of_the_jets(tmp_path):
     rng = np.random.default_rng(9)
     events = [np.concatenate([random_jet(rng, 20), random_jet(rng, 15, 2.0)]) for _ in range(3)]
