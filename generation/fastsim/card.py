@@ -322,8 +322,11 @@ class _Reader:
         settings = self._variables("")
         if "ExecutionPath" not in settings:
             raise UserError(f"{self.path}: sets no ExecutionPath")
+        path = self.tcl.namespaces[""]["ExecutionPath"]
         try:
-            execution_path = as_list(frozen(self.tcl.namespaces[""]["ExecutionPath"]))
+            if isinstance(path, dict):
+                raise TclError("it is an array")
+            execution_path = as_list(frozen(path))
         except TclError as error:
             raise UserError(f"{self.path}: ExecutionPath is not a list: {error}") from None
         for module in self.modules.values():

@@ -196,7 +196,7 @@ def _value(node: Node, arguments: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the value of a formula for arrays of its variables."""
     kind = node[0]
     if kind == "number":
-        return np.float64(node[1])
+        return np.asarray(node[1], dtype=np.float64)
     if kind == "variable":
         return arguments[node[1]]
     if kind == "below":
@@ -239,7 +239,8 @@ class _Reader:
             match = _TOKEN.match(self.text, position)
             if match is None:
                 raise FormulaError(f"has '{self.text[position : position + 20]}' in it")
-            self.tokens.append((match.lastgroup, match[match.lastgroup]))
+            kind = str(match.lastgroup)  # one of the three always matches
+            self.tokens.append((kind, match[kind]))
             position = match.end()
         self.tokens.append(("end", "its end"))
         self.next = 0

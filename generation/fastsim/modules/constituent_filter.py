@@ -25,7 +25,7 @@ class ConstituentFilter(Module):
         """Write the constituents in each of the arrays."""
         jets = [self.array(store, name) for name in self.jets]
         members = [parts_of(some.select(some["pt"] > self.pt_min)) for some in jets]
-        identities = [parts.candidates.identity for parts in members] or [np.empty(0)]
+        identities = [parts.candidates.identity for parts in members] or [np.empty(0, np.int64)]
         inside = np.concatenate(identities)
         for name, output in self.pairs:
             candidates = self.array(store, name)

@@ -1,5 +1,7 @@
 """Clusters jets and measures their substructure (Delphes: FastJetFinder)."""
 
+from typing import Any
+
 import fastjet
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +103,7 @@ class FastJetFinder(Module):
         }
         return parameters if self.config.flag("ComputePruning", False) else None
 
-    def _subjettiness(self) -> dict[str, float] | None:
+    def _subjettiness(self) -> dict[str, Any] | None:
         axes = self.config.integer("AxisMode", 1)
         parameters = {
             "radius": self.radius,
@@ -173,7 +175,7 @@ class FastJetFinder(Module):
     def _substructure(
         self, constituents: NDArray[np.float64], offsets: NDArray[np.int64]
     ) -> dict[str, NDArray]:
-        columns = {}
+        columns: dict[str, NDArray] = {}
         for name, groom, parameters in (
             ("soft_dropped", soft_drop, self.soft_drop),
             ("trimmed", trim, self.trimming),

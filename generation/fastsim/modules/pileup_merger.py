@@ -60,7 +60,7 @@ class PileUpMerger(Module):
         n_pileup = int(counts.sum())
         z, t = self.vertex_density.draw(store.n_events + n_pileup, store.rng)
         angle = store.rng.uniform(-math.pi, math.pi, n_pileup)
-        if n_pileup:
+        if n_pileup and store.pileup is not None:
             entries = store.rng.integers(0, len(store.pileup.offsets) - 1, n_pileup)
         else:
             entries = np.zeros(0, np.int64)

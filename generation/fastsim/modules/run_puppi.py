@@ -1,6 +1,9 @@
 """Weights neutral candidates by how much they look like pile-up (Delphes: RunPUPPI)."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from generation.fastsim import puppi
 from generation.fastsim.candidates import Candidates, merge
@@ -46,7 +49,9 @@ class RunPUPPI(Module):
         self._read_algorithms(config)
 
     def _read_algorithms(self, config: ModuleConfig) -> None:
-        columns = {name: np.array(config.array(name), dtype=np.float64) for name in LISTS}
+        columns: dict[str, NDArray[Any]] = {
+            name: np.array(config.array(name), dtype=np.float64) for name in LISTS
+        }
         for name in FLAGS:
             flags = [value.lower() in ("true", "yes", "on", "1") for value in config.texts(name)]
             columns[name] = np.array(flags)

@@ -1,11 +1,15 @@
 """The commands that steer: variables, conditions, loops, procedures, namespaces."""
 
+from collections.abc import Sequence
+
 from generation.fastsim.tcl.interpreter import (
+    Array,
     BreakSignal,
     ContinueSignal,
     Frame,
     Interpreter,
     ReturnSignal,
+    Stored,
 )
 from generation.fastsim.tcl.values import (
     TclError,
@@ -16,7 +20,7 @@ from generation.fastsim.tcl.values import (
 )
 
 
-def expect(arguments: list[Value], least: int, most: int | None, usage: str) -> None:
+def expect(arguments: Sequence[Value], least: int, most: int | None, usage: str) -> None:
     """Raise `TclError` unless the number of arguments is within the bounds."""
     if len(arguments) < least or (most is not None and len(arguments) > most):
         raise TclError(f"wrong number of words, should be: {usage}")
@@ -68,7 +72,7 @@ def append_command(tcl: Interpreter, arguments: list[Value]) -> Value:
     return tcl.set(name, index, text)
 
 
-def lappend_command(tcl: Interpreter, arguments: list[Value]) -> Value:
+def lappend_command(tcl: Interpreter, arguments: list[Value]) -> Stored:
     """`lappend name ?element ...?`; Delphes has it as `add` too."""
     expect(arguments, 1, None, "add name ?element ...?")
     name, index = variable_name(arguments[0])
@@ -96,7 +100,7 @@ def expr_command(tcl: Interpreter, arguments: list[Value]) -> Value:
     return tcl.expression(" ".join(map(as_text, arguments)))
 
 
-def if_command(tcl: Interpreter, arguments: list[Value]) -> Value:
+def if_command(tcl: Interpreter, arguments: list[Value]) -> Stored:
     """`if condition ?then? body ?elseif condition ?then? body ...? ??else? body?`."""
     words = list(arguments)
     branches = []
@@ -149,17 +153,18 @@ def foreach_command(tcl: Interpreter, arguments: list[Value]) -> Value:
     if len(pairs) % 2:
         raise TclError("'foreach' has names without a list")
     groups = []
-    for names, values in zip(pairs[::2], pairs[1::2], strict=True):
-        if not as_list(names):
+    for words, values in zip(pairs[::2], pairs[1::2], strict=True):
+        names = [variable_name(name) for name in as_list(words)]
+        if not names:
             raise TclError("'foreach' has a list without names")
-        groups.append(([variable_name(name) for name in as_list(names)], as_list(values)))
-    rounds = max(-(-len(values) // len(names)) for names, values in groups)
+        groups.append((names, as_list(values)))
+    rounds = max(-(-len(elements) // len(names)) for names, elements in groups)
     for turn in range(rounds):
-        for names, values in groups:
+        for names, elements in groups:
             first = turn * len(names)
             for offset, (name, index) in enumerate(names):
                 position = first + offset
-                tcl.set(name, index, values[position] if position < len(values) else "")
+                tcl.set(name, index, elements[position] if position < len(elements) else "")
         if not tcl.loop_body(body):
             break
     return ""
@@ -200,8 +205,8 @@ def proc_command(tcl: Interpreter, arguments: list[Value]) -> Value:
     usage = " ".join([name, *(as_text(parameter[0]) for parameter in parameters)])
     namespace = tcl.frame.namespace
 
-    def procedure(tcl: Interpreter, values: list[Value]) -> Value:
-        local: dict[str, Value] = {}
+    def procedure(tcl: Interpreter, values: list[Value]) -> Stored:
+        local: dict[str, Stored | Array] = {}
         rest = list(values)
         for parameter in parameters:
             parameter_name = as_text(parameter[0])
@@ -248,7 +253,7 @@ def variable_command(tcl: Interpreter, arguments: list[Value]) -> Value:
     return ""
 
 
-def namespace_command(tcl: Interpreter, arguments: list[Value]) -> Value:
+def namespace_command(tcl: Interpreter, arguments: list[Value]) -> Stored:
     """`namespace eval name script`."""
     expect(arguments, 3, 3, "namespace eval name script")
     if as_text(arguments[0]) != "eval":
@@ -256,7 +261,7 @@ def namespace_command(tcl: Interpreter, arguments: list[Value]) -> Value:
     return run_in_namespace(tcl, as_text(arguments[1]), arguments[2])
 
 
-def run_in_namespace(tcl: Interpreter, name: str, script: Value) -> Value:
+def run_in_namespace(tcl: Interpreter, name: str, script: Value) -> Stored:
     """Run a script whose new variables belong to namespace `name`."""
     namespace = "::".join(part for part in tcl.namespace_of(name + "::x")[:1] if part)
     tcl.namespaces.setdefault(namespace, {})

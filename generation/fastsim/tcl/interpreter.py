@@ -1,6 +1,6 @@
 """Runs the commands of a card: variables, namespaces, procedures, loops, and nothing else."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ GLOBAL = ""
 # tuple would copy it each time.
 Stored = Value | list[Value]
 Array = dict[str, Stored]
+Variables = dict[str, Stored | Array]
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Frame:
     """Where names are looked up: a namespace, and in a procedure its own variables."""
 
     namespace: str = GLOBAL
-    local: dict[str, Value | Array] | None = None
+    local: Variables | None = None
     # Names of a procedure that stand for variables of a namespace.
     links: dict[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -83,10 +84,10 @@ class Interpreter:
         (namespace, variable) to the (file, line) that wrote it last.
     """
 
-    def __init__(self, commands: dict[str, Callable[["Interpreter", list[Value]], Value]]):
+    def __init__(self, commands: Mapping[str, Callable[["Interpreter", list[Value]], Stored]]):
         self.commands = dict(commands)
         self.protected = frozenset(commands)
-        self.namespaces: dict[str, dict[str, Value | Array]] = {GLOBAL: {}}
+        self.namespaces: dict[str, Variables] = {GLOBAL: {}}
         self.read: set[tuple[str, str]] = set()
         self.written: dict[tuple[str, str], tuple[str, int]] = {}
         self.frame = Frame()
@@ -100,7 +101,7 @@ class Interpreter:
         with self._place(str(path), 1), suppress(ReturnSignal):
             self._run(source, str(path), 1)
 
-    def run(self, script: Value) -> Value:
+    def run(self, script: Value) -> Stored:
         """Run a script that is a value, such as the body of a loop."""
         if isinstance(script, Literal):
             return self._run(script.raw, script.path, script.line)
@@ -152,10 +153,10 @@ class Interpreter:
     def get(self, name: str, index: str | None = None) -> Value:
         """Return the value of a variable, or of an element of an array."""
         value = self._stored(name, index)
-        if isinstance(value, list):
-            self.spend(len(value))
-            value = self._store(name, index, frozen(value))
-        return value
+        if not isinstance(value, list):
+            return value
+        self.spend(len(value))
+        return self.set(name, index, frozen(value))
 
     def append(self, name: str, index: str | None, elements: list[Value]) -> list[Value]:
         """Append elements to a list, made when it is missing; the result grows with the next."""
@@ -195,27 +196,28 @@ class Interpreter:
 
     def set(self, name: str, index: str | None, value: Value) -> Value:
         """Set a variable, or an element of an array, and return the value."""
-        return self._store(name, index, value)
+        self._store(name, index, value)
+        return value
 
-    def _store(self, name: str, index: str | None, value: Stored) -> Stored:
+    def _store(self, name: str, index: str | None, value: Stored) -> None:
         variables, namespace, key = self._find(name) or self._new(name)
         self.written[namespace, key] = self.path, self.line
         if index is None:
             if isinstance(variables.get(key), dict):
                 raise TclError(f"variable '{name}' is an array")
             variables[key] = value
-            return value
+            return
         array = variables.setdefault(key, {})
         if not isinstance(array, dict):
             raise TclError(f"variable '{name}' is not an array")
         array[index] = value
-        return value
 
     def unset(self, name: str, index: str | None) -> None:
         """Remove a variable, or an element of an array."""
-        if not self.exists(name, index):
+        place = self._find(name)
+        if place is None or not self.exists(name, index):
             raise TclError(f"variable '{name}' is not set")
-        variables, _, key = self._find(name)
+        variables, _, key = place
         if index is None:
             del variables[key]
         else:
@@ -285,12 +287,12 @@ class Interpreter:
             namespace, key = frame.links.get(name, (frame.namespace, name))
         return self.namespaces.setdefault(namespace, {}), namespace, key
 
-    def _run(self, source: str, path: str, line: int) -> Value:
+    def _run(self, source: str, path: str, line: int) -> Stored:
         return self._run_commands(parse(source, path, line), path)
 
-    def _run_commands(self, commands: tuple[Command, ...], path: str) -> Value:
+    def _run_commands(self, commands: tuple[Command, ...], path: str) -> Stored:
         self._depth += 1
-        result: Value = ""
+        result: Stored = ""
         try:
             if self._depth > MAX_DEPTH:
                 raise TclError(f"commands are nested more than {MAX_DEPTH} deep")
@@ -301,7 +303,7 @@ class Interpreter:
             self._depth -= 1
         return result
 
-    def _run_command(self, command: Command) -> Value:
+    def _run_command(self, command: Command) -> Stored:
         self.spend(0)
         name, *arguments = (self.substitute(word) for word in command.words)
         function = self.commands.get(as_text(name).removeprefix("::"))

@@ -1,6 +1,7 @@
 """The commands on lists and texts: pure functions of their words."""
 
 import re
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 
 from generation.fastsim.tcl.control import expect
@@ -170,9 +171,9 @@ def string_command(tcl: Interpreter, arguments: list[Value]) -> Value:
     """Apply `string operation text ...`; the operations are those of `_STRING_OPERATIONS`."""
     expect(arguments, 2, None, "string operation text ?...?")
     operation, *words = map(as_text, arguments)
-    function, count = _STRING_OPERATIONS.get(operation, (None, 0))
-    if function is None:
+    if operation not in _STRING_OPERATIONS:
         raise TclError(f"'string {operation}' is not a command that a card may use")
+    function, count = _STRING_OPERATIONS[operation]
     optional = operation.startswith("trim")
     expect(words, count - optional, count, f"string {operation} with {count} words")
     tcl.spend(sum(map(len, words)))
@@ -213,7 +214,7 @@ def _is(kind: str, text: str) -> int:
     raise TclError(f"'string is {kind}' is not a command that a card may use")
 
 
-_STRING_OPERATIONS = {
+_STRING_OPERATIONS: dict[str, tuple[Callable[..., Value], int]] = {
     "length": (len, 1),
     "tolower": (str.lower, 1),
     "toupper": (str.upper, 1),

@@ -9,6 +9,7 @@ from generation.fastsim.tcl.values import Literal, TclError, closing_brace, unes
 
 _NAME = re.compile(r"(?:[A-Za-z0-9_]|::+)+")
 _PLAIN = re.compile(r"[^\s;\\$\[\]\"{}]+")
+_COMMENT = re.compile(r"(?:[^\\\n]|\\.|\\$)*", re.DOTALL)
 _BLANK = " \t\r\v\f"
 MAX_DEPTH = 50
 
@@ -94,7 +95,7 @@ class Reader:
 
     def commands(self, closing: str) -> tuple[Command, ...]:
         """Read commands up to `closing` (a bracket, or nothing for the end of the text)."""
-        commands = []
+        commands: list[Command] = []
         while True:
             self._skip(_BLANK + "\n;")
             if not (character := self.peek()):
@@ -178,17 +179,15 @@ class Reader:
                 return
 
     def _comment(self) -> None:
-        end = re.compile(r"(?:[^\\\n]|\\.|\\$)*", re.DOTALL).match(self.source, self.position)
-        self.position = end.end()
+        comment = _COMMENT.match(self.source, self.position)
+        assert comment is not None  # an empty one matches too
+        self.position = comment.end()
 
     def _word(self, closing: str) -> Word:
         first = self.peek()
-        if first == "{":
-            word = self.braced()
-        elif first == '"':
-            word = self.quoted()
-        else:
+        if first not in ("{", '"'):
             return self._parts(_BLANK + "\n;" + closing)
+        word = self.braced() if first == "{" else self.quoted()
         following = self.peek()
         if following and following not in _BLANK + "\n;" + closing and not self._continues():
             raise self.fail(f"a closing brace or quote is followed by '{following}'")

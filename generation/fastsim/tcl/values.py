@@ -38,6 +38,9 @@ class Literal(str):
     """
 
     __slots__ = ("line", "path", "raw")
+    line: int
+    path: str
+    raw: str
 
     def __new__(cls, text: str, raw: str, path: str, line: int) -> "Literal":
         """Make the word `text`, spelled `raw` from `line` of `path` on."""
@@ -104,7 +107,7 @@ def as_list(value: Value) -> tuple:
         return value
     if not isinstance(value, str):
         return (value,)
-    items = []
+    items: list[Value] = []
     position, end = 0, len(value)
     while True:
         while position < end and value[position] in _SPACE:
@@ -152,7 +155,7 @@ def _list_item(source: str, position: int) -> tuple[str, int]:
         return source[position + 1 : end], end + 1
     quoted = source[position] == '"'
     position += quoted
-    parts = []
+    parts: list[str] = []
     while position < len(source):
         character = source[position]
         if quoted and character == '"':
@@ -174,7 +177,7 @@ def _list_text(elements: tuple, known: dict[int, str], depth: int) -> str:
     if depth > MAX_NESTING:
         raise TclError(f"lists are nested more than {MAX_NESTING} deep")
     if id(elements) not in known:
-        words = []
+        words: list[str] = []
         length = 0
         for element in elements:
             if isinstance(element, tuple):
