@@ -11,7 +11,7 @@ from generation.fastsim.card import ModuleConfig
 from generation.fastsim.formula import Formula
 from generation.fastsim.random import log_normal
 from generation.fastsim.tower_grid import TowerGrid, numbers
-from generation.fastsim.tower_hits import Hits
+from generation.fastsim.tower_hits import Hits, sum_by_tower
 
 # PDG codes below this one have their energy fractions in a table.
 FREQUENT_CODES = 4096
@@ -193,14 +193,6 @@ def _combined_scale(
     total = (weight_track + weight_tower) * track_energy
     best = weight_track * track_energy + weight_tower * energy
     return np.divide(best, total, out=np.ones_like(sigma), where=total > 0.0)
-
-
-def sum_by_tower(
-    tower: NDArray[np.int64], values: NDArray[np.float64], n_towers: int
-) -> NDArray[np.float64]:
-    """Return the sum of the `values` that belong to each tower."""
-    # Of nothing at all, numpy counts integers.
-    return np.bincount(tower, weights=values, minlength=n_towers).astype(np.float64, copy=False)
 
 
 def scaled_tracks(

@@ -55,6 +55,14 @@ class Hits:
     track_fraction: NDArray[np.float64]
 
 
+def sum_by_tower(
+    tower: NDArray[np.int64], values: NDArray[np.float64], n_towers: int
+) -> NDArray[np.float64]:
+    """Return the sum of the `values` that belong to each tower."""
+    # Of nothing at all, numpy counts integers.
+    return np.bincount(tower, weights=values, minlength=n_towers).astype(np.float64, copy=False)
+
+
 def fill_towers(
     n_towers_of_grid: int,
     particles: Candidates,
@@ -88,8 +96,7 @@ def fill_towers(
     n_towers = len(tower_cell)
 
     def total(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        # Of nothing at all, numpy counts integers.
-        return np.bincount(tower, weights=values, minlength=n_towers).astype(np.float64, copy=False)
+        return sum_by_tower(tower, values, n_towers)
 
     deposit = particles["e"][hits] * fraction[hits]
     weight = deposit * deposit

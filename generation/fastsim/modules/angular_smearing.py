@@ -1,7 +1,9 @@
 """Smears directions (Delphes: AngularSmearing)."""
 
 import numpy as np
+from numpy.typing import NDArray
 
+from generation.fastsim.candidates import Candidates
 from generation.fastsim.card import ModuleConfig
 from generation.fastsim.module import EventStore, Module, evaluate
 
@@ -25,16 +27,32 @@ class AngularSmearing(Module):
         candidates = candidates.select(candidates["pt"] > 0.0)
         width = np.stack([evaluate(formula, candidates) for formula in self.widths])
         shift = width * store.rng.standard_normal(width.shape)
-        eta, phi = candidates["eta"] + shift[0], candidates["phi"] + shift[1]
-        pt, mass = candidates["pt"], candidates["m"]
-        pz = pt * np.sinh(eta)
-        smeared = candidates.clone(
-            np.arange(len(candidates)),
-            px=pt * np.cos(phi),
-            py=pt * np.sin(phi),
-            pz=pz,
-            e=np.sqrt(pt**2 + pz**2 + mass**2),
-            pt=pt,
-            m=mass,
-        )
-        self.export(store, self.output, smeared)
+        self.export(store, self.output, turned(candidates, shift, pt=candidates["pt"]))
+
+
+def turned(
+    candidates: Candidates, shift: NDArray[np.float64], **columns: NDArray[np.float64]
+) -> Candidates:
+    """Return clones with the same pT and mass, their directions moved.
+
+    Parameters
+    ----------
+    candidates
+        The candidates.
+    shift
+        (2, n) by how much in η and φ.
+    columns
+        Further columns of the clones.
+    """
+    eta, phi = candidates["eta"] + shift[0], candidates["phi"] + shift[1]
+    pt, mass = candidates["pt"], candidates["m"]
+    pz = pt * np.sinh(eta)
+    return candidates.clone(
+        np.arange(len(candidates)),
+        px=pt * np.cos(phi),
+        py=pt * np.sin(phi),
+        pz=pz,
+        e=np.sqrt(pt**2 + pz**2 + mass**2),
+        m=mass,
+        **columns,
+    )

@@ -11,11 +11,10 @@ from generation.fastsim.energy_flow import (
     make_towers,
     neutral_towers,
     scaled_tracks,
-    sum_by_tower,
 )
 from generation.fastsim.module import EventStore, Module
 from generation.fastsim.tower_grid import read_grid
-from generation.fastsim.tower_hits import FRACTION_MIN, Hits, fill_towers
+from generation.fastsim.tower_hits import FRACTION_MIN, Hits, fill_towers, sum_by_tower
 
 ELECTRON, PHOTON = 11, 22
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from generation.fastsim.card import ModuleConfig
 from generation.fastsim.module import EventStore, Module
+from generation.fastsim.modules.angular_smearing import turned
 from generation.fastsim.tower_grid import read_grid
 
 ELECTRON, MUON = 11, 13
@@ -44,17 +45,7 @@ class DenseTrackFilter(Module):
         mothers, _ = best.mothers()
 
         shift = self.resolution * store.rng.standard_normal((2, len(mothers)))
-        eta, phi = mothers["eta"] + shift[0], mothers["phi"] + shift[1]
-        pt, mass = mothers["pt"], mothers["m"]
-        pz = pt * np.sinh(eta)
-        smeared = mothers.clone(
-            np.arange(len(mothers)),
-            px=pt * np.cos(phi),
-            py=pt * np.sin(phi),
-            pz=pz,
-            e=np.sqrt(pt**2 + pz**2 + mass**2),
-            m=mass,
-        )
+        smeared = turned(mothers, shift)
         code = np.abs(smeared["pid"])
         electron, muon = code == ELECTRON, code == MUON
         kinds = {"hadron": ~electron & ~muon, "electron": electron, "muon": muon}

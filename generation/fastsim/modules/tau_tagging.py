@@ -80,7 +80,7 @@ def _find_hadronic(tau_d1, tau_d2, offsets, code, d1, d2, particle_offsets, foun
         start, end = particle_offsets[event], particle_offsets[event + 1]
         for i in range(offsets[event], offsets[event + 1]):
             first, last = start + tau_d1[i], start + tau_d2[i]
-            found[i] = _decays_hadronically(first, last, start, end, code, d1, d2)
+            found[i] = decays_hadronically(first, last, start, end, code, d1, d2)
 
 
 @kernel()
@@ -99,7 +99,7 @@ def _match(
             towards_eta, towards_phi = parton_eta[i], parton_phi[i]
             if is_tau:
                 first, last = start + parton_d1[i], start + parton_d2[i]
-                if not _decays_hadronically(first, last, start, end, code, d1, d2):
+                if not decays_hadronically(first, last, start, end, code, d1, d2):
                     continue
                 towards_eta, towards_phi = visible_direction(first, last, code, momenta)
             for jet in range(offsets[event], offsets[event + 1]):
@@ -114,7 +114,7 @@ def _match(
 
 
 @kernel()
-def _decays_hadronically(first, last, start, end, code, d1, d2):
+def decays_hadronically(first, last, start, end, code, d1, d2):
     """Tell whether a τ has daughters, and no W among them that decays to an electron or muon.
 
     Delphes looks for leptons behind a W only, so that a τ whose leptons are its own daughters

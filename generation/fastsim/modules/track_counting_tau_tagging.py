@@ -10,9 +10,9 @@ from generation.fastsim.cones import pairs_within
 from generation.fastsim.kernels import kernel
 from generation.fastsim.module import EventStore, Module
 from generation.fastsim.modules.b_tagging import look_up, read_efficiencies
-from generation.fastsim.modules.tau_tagging import visible_direction
+from generation.fastsim.modules.tau_tagging import decays_hadronically, visible_direction
 
-ELECTRON, MUON, TAU, W_BOSON = 11, 13, 15, 24
+ELECTRON, MUON, TAU = 11, 13, 15
 
 # Two prongs and more have one efficiency.
 MOST_PRONGS = 2
@@ -93,15 +93,9 @@ def _visible_parts(tau_d1, tau_d2, tau_offsets, code, momenta, d1, d2, particle_
 @kernel()
 def _is_hadronic(first, last, start, end, code, d1, d2):
     """Tell whether a τ has daughters, and no lepton among them or behind a W."""
-    if first < start or last < first or last >= end:
+    if not decays_hadronically(first, last, start, end, code, d1, d2):
         return False
+    leptons = 0
     for i in range(first, last + 1):
-        if code[i] in (ELECTRON, MUON, TAU):
-            return False
-        if code[i] == W_BOSON:
-            if d1[i] < 0 or start + d2[i] >= end:
-                return False
-            for j in range(start + d1[i], start + d2[i] + 1):
-                if code[j] in (ELECTRON, MUON):
-                    return False
-    return True
+        leptons += code[i] in (ELECTRON, MUON, TAU)
+    return leptons == 0
