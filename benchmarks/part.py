@@ -24,9 +24,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.config import ParticleTransformerConfig
 from training.data.stream import Batch
 from training.models.particle_transformer import ParticleTransformer
+from training.models.sizes import ParticleTransformerConfig
 
 FEATURES, CLASSES = 17, 188
 # Deciles of the number of constituents in the public JetClass-II example.

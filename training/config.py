@@ -4,34 +4,15 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from provenance.errors import UserError
+from training.models.sizes import ParticleTransformerConfig, Section
 
 Range = tuple[float, float]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class ParticleTransformerConfig(_Section):
-    """Sizes of the Particle Transformer; the defaults are Sophon's (arXiv:2405.12972)."""
-
-    embedding: tuple[int, ...] = Field((128, 512, 128), description="widths of the input network")
-    pair_embedding: tuple[int, ...] = Field((64, 64, 64), description="widths of the pair network")
-    heads: int = Field(8, gt=0, description="attention heads; divides the last embedding width")
-    blocks: int = Field(8, gt=0, description="particle-attention blocks")
-    class_blocks: int = Field(2, gt=0, description="class-attention blocks")
-    feedforward_ratio: int = Field(4, gt=0, description="hidden width of a block over its width")
-    head: tuple[int, ...] = Field((512,), description="widths of the classifier before its output")
-    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in particle blocks and head")
-    length_groups: int = Field(
-        4, gt=0, description="groups of jets of similar length in a batch: speed, not results"
-    )
-
-
-class Selection(_Section):
+class Selection(Section):
     """Jets that are used: open intervals, in GeV."""
 
     jet_pt: Range = Field((200.0, 2500.0), description="jet transverse momentum")
@@ -50,7 +31,7 @@ class Selection(_Section):
         )
 
 
-class DataConfig(_Section):
+class DataConfig(Section):
     """How jets are read."""
 
     batch_size: int = Field(512, gt=0, description="jets per step and device")
@@ -74,7 +55,7 @@ class DataConfig(_Section):
     max_resample: int = Field(10, gt=0, description="most copies of a jet drawn in one pass")
 
 
-class OptimizerConfig(_Section):
+class OptimizerConfig(Section):
     """AdamW with warm-up, a flat stretch and an exponential decay, and averaged weights."""
 
     learning_rate: float = Field(5e-4, gt=0, description="of the flat stretch")
@@ -86,7 +67,7 @@ class OptimizerConfig(_Section):
     ema_decay: float = Field(0.999, ge=0, lt=1, description="of the moving average, per step")
 
 
-class RunConfig(_Section):
+class RunConfig(Section):
     """Where and how the training runs."""
 
     devices: int | Literal["auto"] = Field("auto", description="GPUs, or processes on CPU")
@@ -107,7 +88,7 @@ class RunConfig(_Section):
     )
 
 
-class TransferConfig(_Section):
+class TransferConfig(Section):
     """What a transfer begins with and learns."""
 
     labels: tuple[str, ...] = Field(min_length=2, description="names of the classes, by index")
@@ -117,7 +98,7 @@ class TransferConfig(_Section):
     frozen: bool = Field(False, description="train the new head only")
 
 
-class FitConfig(_Section):
+class FitConfig(Section):
     """One training."""
 
     task: Literal["sophon", "transfer"] = Field(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from training.checkpoint import load_task, read_checkpoint
-from training.config import ParticleTransformerConfig, load_config
+from training.config import load_config
 from training.fit import fit
 from training.models import particle_transformer
 from training.models.particle_transformer import (
@@ -18,6 +18,7 @@ from training.models.particle_transformer import (
     explicit_attention,
     fused_attention,
 )
+from training.models.sizes import ParticleTransformerConfig
 
 SMALL = Path(__file__).parents[2] / "training" / "configs" / "sophon-small.yaml"
 SIZES = ParticleTransformerConfig(

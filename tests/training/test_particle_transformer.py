@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from ntuplizer.labels import LABELS
-from training.config import FitConfig, ParticleTransformerConfig
+from training.config import FitConfig
 from training.models.particle_transformer import Dropout, ParticleTransformer
+from training.models.sizes import ParticleTransformerConfig
 from training.summary import summary
 
 SMALL = ParticleTransformerConfig(

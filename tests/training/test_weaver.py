@@ -12,8 +12,8 @@ import torch
 
 from provenance.errors import UserError
 from training.checkpoint import import_weaver, load_task
-from training.config import ParticleTransformerConfig
 from training.models.particle_transformer import ParticleTransformer
+from training.models.sizes import ParticleTransformerConfig
 from training.models.weaver import convert_weaver
 
 DATA = Path(__file__).with_name("data") / "weaver_small.npz"

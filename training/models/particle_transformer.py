@@ -18,7 +18,7 @@ from torch.fx.experimental import _config as symbolic_shapes
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from training.config import ParticleTransformerConfig
+from training.models.sizes import ParticleTransformerConfig
 
 # Floor of the logarithms' arguments, as in the original.
 EPSILON = 1e-8
