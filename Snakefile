@@ -1,4 +1,4 @@
-"""From nothing to a labelled, sharded jet dataset, a trained classifier and a report."""
+"""From nothing to labelled, sharded datasets, trained networks and a report."""
 
 import os
 import sys
@@ -7,10 +7,12 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from provenance.errors import UserError
-from workflow import fingerprint
 from workflow.config_model import load_config
+from workflow.fits import resolve_fits
+from workflow.growth import refuse_moved_splits
+from workflow.jobs.description import ShardJobs, dataset_seed
 from workflow.lock import hold_run_lock
-from workflow.paths import Paths, shard_index, split_of
+from workflow.paths import Paths
 
 min_version("9.0")
 
@@ -29,19 +31,26 @@ if not workflow.overwrite_configfiles:
 
 try:
     run_config = load_config(config)
+    fits = resolve_fits(run_config)
 except UserError as error:
     sys.exit(f"error: {error}")
 paths = Paths(run_config)
+shard_jobs = ShardJobs(run_config)
 
 
 wildcard_constraints:
-    part="|".join(run_config.dataset.parts),
+    dataset="|".join(run_config.datasets),
+    part=r"[A-Za-z0-9]+",
     index=r"\d{4}",
-    task="|".join(run_config.training) or "none",
+    fit="|".join(fits) or "none",
+    study="|".join(run_config.studies) or "none",
 
 
 # What is checked before any job starts; the rules of a backend may add to it.
-checks = [lambda: hold_run_lock(Path.cwd())]
+checks = [
+    lambda: hold_run_lock(Path.cwd()),
+    lambda: refuse_moved_splits(run_config, paths),
+]
 
 
 include: f"workflow/rules/{run_config.generation.backend}.smk"
@@ -62,24 +71,24 @@ onsuccess:
 
 localrules:
     all,
-    dataset,
+    datasets,
     training,
 
 
 rule all:
-    """Build the dataset, train and evaluate every model, write the report."""
+    """Build the datasets, train and evaluate every network, write the report."""
     default_target: True
     input:
         paths.report,
 
 
-rule dataset:
-    """Build the dataset only."""
+rule datasets:
+    """Build the datasets only."""
     input:
-        paths.manifest,
+        expand(paths.manifest, dataset=run_config.datasets),
 
 
 rule training:
-    """Train every model, without the report."""
+    """Train every network, without the report."""
     input:
-        expand(paths.checkpoint, task=run_config.training),
+        expand(paths.checkpoint, fit=fits),

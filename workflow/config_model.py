@@ -1,15 +1,22 @@
 """The configuration: every key typed, described and checked before any job starts.
 
-The JSON schema that editors use and the reference page are generated from these classes
-(`python -m workflow schema`); a test keeps them in step.
+`workflow/config_docs.py` makes the JSON schema that editors use and the reference page of these
+classes; a test keeps them in step.
 """
 
-import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from ntuplizer.products import get_product, product_names
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from provenance.errors import UserError
@@ -19,35 +26,41 @@ PROCESSES = ROOT / "generation" / "processes"
 
 SPLIT_RATIO = {"train": 4, "val": 1, "test": 1}
 # A shard owns this many batch numbers, so that adding shards never moves an existing one.
-# 1,500 shards of 1,500 batches fill the 2,250,000 that a process has (`generation/seeds.py`).
 BATCHES_PER_SHARD = 1_500
+# Shards of a part: what is left of the numbers that `generation.seeds.external_seed` can take.
 MAX_SHARDS = 1_500
+LARGEST_SEED = 2**64 - 1
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
+Value = bool | int | float | str | None | list[int] | list[float] | list[str]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Section(BaseModel):
+    """A part of the configuration file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-def _existing_file(path: str) -> str:
-    """Resolve a path of the configuration against the project's root."""
-    resolved = ROOT / path
-    if not resolved.is_file():
+def existing_file(path: str) -> str:
+    """Return a path of the configuration, which is relative to the project's root or absolute."""
+    if not (ROOT / path).is_file():
         raise ValueError(f"no such file: {path} (relative to the project's root, or absolute)")
-    return str(resolved)
+    return path
 
 
-class UfoModel(_Section):
+class UfoModel(Section):
     """A model archive that MadGraph does not bring with it."""
 
     url: str = Field(pattern=r"^(https?|file)://", description="Where the archive is fetched.")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Checksum that it must have.")
 
 
-class Containers(_Section):
+class Containers(Section):
     """MadGraph, Pythia and Delphes as programs; used by `backend: containers` only."""
 
     image: str = Field(
         "workflow/containers/generation.sif",
+        pattern=r"^[\w./:@+-]+$",
         description="Image for `--sdm apptainer`, a file or an address.",
     )
     madgraph: str = Field(
@@ -68,14 +81,9 @@ class Containers(_Section):
     events_per_run: int = Field(
         50_000, ge=100, le=1_000_000, description="Most events of one MadGraph run."
     )
-    jobs_per_shard: int = Field(2, ge=1, le=100, description="Delphes jobs that share a shard.")
-    events_per_shard: dict[str, Annotated[int, Field(ge=1)]] = Field(
-        default_factory=dict,
-        description="Events simulated for each shard, by part; too few for its jets is an error.",
-    )
 
 
-class Generation(_Section):
+class Generation(Section):
     """How events are made."""
 
     backend: Literal["embedded", "containers"] = Field(
@@ -83,119 +91,116 @@ class Generation(_Section):
         description="`embedded`: Pythia 8 from its Python wheel and fastsim, in one process. "
         "`containers`: MadGraph and Delphes as programs.",
     )
-    card: str = Field(description="Delphes card, relative to the project's root.")
     events_per_batch: int = Field(
         100, ge=1, le=1000, description="Events that share one parameter point (masses, pT cut)."
     )
     pileup_events: int = Field(
         ge=100, le=1_000_000, description="Minimum-bias events in the library shared by all jobs."
     )
-
     containers: Containers = Containers()
 
-    _card_exists = field_validator("card")(_existing_file)
 
-
-class Ntuplizer(_Section):
-    """How events become jets."""
-
-    jet_radius: float = Field(
-        0.8, gt=0, le=3, description="Radius of the anti-kT jets and of the truth match."
-    )
-    stored_parton_pt: float = Field(
-        10.0,
-        ge=0,
-        description="Lowest pT (GeV) of the quarks stored with a QCD jet; labels count from 10.",
-    )
-
-
-class Part(_Section):
+class Part(Section):
     """One family of shards, `<part>_0000.parquet` and so on."""
 
-    processes: dict[str, Annotated[int, Field(ge=1)]] = Field(
+    processes: dict[str, Annotated[int, Field(ge=1, le=1_000_000)]] = Field(
         min_length=1, description="Processes to mix, with their share of the batches."
     )
-    shards: int = Field(
-        ge=6,
-        le=MAX_SHARDS,
-        multiple_of=6,
-        description="Number of shards; split 4:1:1 into train, val and test by range.",
+    shards: int | list[int] = Field(
+        description="Number of shards, a multiple of 6: split 4:1:1 into train, val and test by "
+        "range. A list grows the part: each number appends a block that is split in itself."
     )
-    qcd_labels: bool = Field(
-        False, description="Label jets without a resonance by their QCD partons."
+    options: dict[str, Value] = Field(
+        default_factory=dict, description="Options of the product, for this part only."
     )
+    events_per_shard: int | None = Field(
+        None,
+        ge=1,
+        description="Events that the container backend plans for a shard; it needs this.",
+    )
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Shards of each block, in the order in which they were appended."""
+        return (self.shards,) if isinstance(self.shards, int) else tuple(self.shards)
+
+    @property
+    def n_shards(self) -> int:
+        """Shards of all blocks."""
+        return sum(self.blocks)
 
     @field_validator("processes")
     @classmethod
     def _known(cls, processes: dict[str, int]) -> dict[str, int]:
         known = sorted(folder.parent.name for folder in PROCESSES.glob("*/process.yaml"))
+        known.remove("minbias")  # which pile-up is made of
         for process in processes:
             if process not in known:
                 raise ValueError(f"unknown process {process!r}; there are {', '.join(known)}")
         return processes
 
+    @field_validator("shards")
+    @classmethod
+    def _whole_blocks(cls, shards: int | list[int]) -> int | list[int]:
+        blocks = [shards] if isinstance(shards, int) else shards
+        unit = sum(SPLIT_RATIO.values())
+        if not blocks or min(blocks) < unit or any(block % unit for block in blocks):
+            raise ValueError(f"each block of shards is a positive multiple of {unit}")
+        if sum(blocks) > MAX_SHARDS:
+            raise ValueError(f"a part has at most {MAX_SHARDS} shards")
+        return shards
 
-class Dataset(_Section):
-    """What the dataset holds."""
 
-    jets_per_shard: int = Field(ge=1, description="Exact number of jets in every shard.")
-    max_events_per_shard: int = Field(
-        ge=1,
-        description="A shard that is not full after this many events ends in an error.",
+class Dataset(Section):
+    """One dataset: a product made of events of one detector."""
+
+    product: str = Field("jets", description="What a row is: a file of `ntuplizer/products`.")
+    card: str = Field(description="Delphes card, relative to the project's root.")
+    options: dict[str, Value] = Field(
+        default_factory=dict,
+        description="Options of the product, see `python -m ntuplizer <product> --help`.",
     )
-    parts: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$")], Part] = Field(
+    rows_per_shard: int = Field(
+        ge=1, le=10_000_000, description="Exact number of rows in every shard."
+    )
+    parts: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]{0,31}$")], Part] = Field(
         min_length=1, description="Parts by name."
     )
-
-
-class Training(_Section):
-    """One model to train: a file of `training/configs` and what to change in it."""
-
-    config: str = Field(description="Training configuration, relative to the project's root.")
-    set: dict[str, bool | int | float | str] = Field(
-        default_factory=dict, description="Keys of that file to override."
+    seed: StrictInt | None = Field(
+        None,
+        ge=0,
+        le=LARGEST_SEED,
+        description="Dataset seed, 64 bits; by default one of its own, from the run's seed and the "
+        "dataset's name. Datasets with one seed share the events of a process.",
     )
 
-    flat_sampling: bool = Field(
-        False,
-        description="Draw training jets flat in pT and soft-drop mass within label groups.",
-    )
+    _card_exists = field_validator("card")(existing_file)
 
-    _config_exists = field_validator("config")(_existing_file)
-
-
-class Config(_Section):
-    """A whole run: dataset, training, report."""
-
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
-        description="Name of the run; everything is written below `results/<name>`.",
-    )
-    seed: int = Field(
-        1, ge=0, le=49, description="Dataset seed; datasets with different seeds share no event."
-    )
-    generation: Generation
-    ntuplizer: Ntuplizer = Ntuplizer()
-    dataset: Dataset
-    training: dict[Literal["sophon"], Training] = Field(
-        default_factory=dict, description="Models to train on the dataset, by task."
-    )
+    @field_validator("product")
+    @classmethod
+    def _product_exists(cls, product: str) -> str:
+        if product not in product_names():
+            raise ValueError(f"no such product; there are {', '.join(product_names())}")
+        return product
 
     @model_validator(mode="after")
-    def _events_fit(self) -> "Config":
-        limit = BATCHES_PER_SHARD * self.generation.events_per_batch
-        if self.dataset.max_events_per_shard > limit:
-            raise ValueError(
-                f"dataset.max_events_per_shard is {self.dataset.max_events_per_shard} but a shard "
-                f"has {BATCHES_PER_SHARD} batches of generation.events_per_batch = "
-                f"{self.generation.events_per_batch}, which is {limit} events"
-            )
+    def _options_are_the_products(self) -> "Dataset":
+        for name in self.parts:
+            try:
+                self.product_options(name)
+            except ValidationError as error:
+                first = error.errors()[0]
+                key = ".".join(str(part) for part in first["loc"])
+                known = ", ".join(get_product(self.product).Options.model_fields)
+                raise ValueError(
+                    f"option {key} of product {self.product}: {first['msg']}; known are {known}"
+                ) from None
         return self
 
     @model_validator(mode="after")
-    def _parts_are_disjoint(self) -> "Config":
+    def _parts_are_disjoint(self) -> "Dataset":
         owner: dict[str, str] = {}
-        for name, part in self.dataset.parts.items():
+        for name, part in self.parts.items():
             for process in part.processes:
                 if process in owner:
                     raise ValueError(
@@ -205,19 +210,185 @@ class Config(_Section):
                 owner[process] = name
         return self
 
+    def product_options(self, part: str) -> Any:
+        """Return the checked options of the product for a part."""
+        product = get_product(self.product)
+        return product.Options.model_validate(self.options | self.parts[part].options)
+
+
+class Start(Section):
+    """What a training begins with."""
+
+    training: Name | None = Field(None, description="Another training, whose checkpoint it is.")
+    checkpoint: str | None = Field(None, description="Or a checkpoint file, relative to the root.")
+    parts: list[Name] | None = Field(
+        None, description="Parts of the network to take over, as the task names them; null: all."
+    )
+    frozen: bool = Field(False, description="Whether these parts stay as they are.")
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _checkpoint_exists(cls, path: str | None) -> str | None:
+        return path if path is None else existing_file(path)
+
     @model_validator(mode="after")
-    def _containers_know_the_parts(self) -> "Config":
-        if self.generation.backend == "containers":
-            given = self.generation.containers.events_per_shard
-            missing = [name for name in self.dataset.parts if name not in given]
-            unknown = [name for name in given if name not in self.dataset.parts]
-            limit = BATCHES_PER_SHARD * self.generation.events_per_batch
-            if missing or unknown or max(given.values()) > limit:
-                raise ValueError(
-                    "generation.containers.events_per_shard needs the parts "
-                    f"{', '.join(self.dataset.parts)}, each with at most {limit} events"
-                )
+    def _one_of_two(self) -> "Start":
+        if (self.training is None) == (self.checkpoint is None):
+            raise ValueError("`from` names either a training or a checkpoint")
         return self
+
+
+class Training(Section):
+    """One model to train: a file of `training/configs` and what to change in it."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    config: str = Field(description="Training configuration, relative to the project's root.")
+    dataset: Name = Field(description="The dataset that it learns from.")
+    start: Start | None = Field(None, alias="from", description="What it begins with.")
+    seed: StrictInt | None = Field(
+        None,
+        ge=0,
+        le=2**32 - 1,
+        description="Of weights, dropout and data order; null: the file's.",
+    )
+    set: dict[str, Value] = Field(
+        default_factory=dict, description="Keys of that file to override, `data.batch_size: 64`."
+    )
+    flat_sampling: bool = Field(
+        False,
+        description="Draw training jets flat in pT and soft-drop mass within label groups.",
+    )
+
+    _config_exists = field_validator("config")(existing_file)
+
+
+class Sizes(Section):
+    """The numeric axis of a study."""
+
+    key: str = Field(
+        pattern=r"^[a-z_]+(\.[a-z_]+)*$",
+        description="Key of the training's configuration, `data.train_rows`; `from.<key>` is one of "
+        "the training that it begins with, which is then trained for each size.",
+    )
+    values: list[int] = Field(min_length=1, description="Its values.")
+
+
+class Way(Section):
+    """One way of training to compare."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    config: str | None = Field(None, description="Another training configuration.")
+    start: Start | None = Field(
+        None, alias="from", description="What it begins with instead; null: from scratch."
+    )
+    frozen: bool | None = Field(None, description="Whether what it begins with stays as it is.")
+    set: dict[str, Value] = Field(default_factory=dict, description="Keys to override.")
+
+    @field_validator("config")
+    @classmethod
+    def _config_exists(cls, path: str | None) -> str | None:
+        return path if path is None else existing_file(path)
+
+
+class Study(Section):
+    """A grid of changes to a training: sizes × ways × seeds, a job each."""
+
+    training: Name = Field(description="What is varied.")
+    sizes: Sizes | None = Field(None, description="A key that takes several values.")
+    ways: dict[Name, Way] = Field(default_factory=dict, description="Ways to compare, by name.")
+    configs: str | None = Field(
+        None, description="A folder: each of its training configurations is a way."
+    )
+    seeds: list[Annotated[int, Field(ge=0, le=2**32 - 1)]] = Field(
+        min_length=1, description="Each point is trained once with each seed."
+    )
+    metric: str = Field(description="Number of the evaluation's summary to compare.")
+    baseline: Name | None = Field(
+        None, description="The way that the others are compared with, seed by seed."
+    )
+
+    @model_validator(mode="after")
+    def _ways_are_there(self) -> "Study":
+        if self.configs is not None and not sorted((ROOT / self.configs).glob("*.yaml")):
+            raise ValueError(f"configs: no *.yaml in {self.configs}")
+        ways = self.all_ways()
+        if self.baseline is not None and self.baseline not in ways:
+            raise ValueError(f"baseline {self.baseline} is none of the ways: {', '.join(ways)}")
+        for what, values in (("seeds", self.seeds), ("sizes", self.sizes and self.sizes.values)):
+            if values and len(set(values)) != len(values):
+                raise ValueError(f"{what}: a value occurs twice")
+        return self
+
+    def all_ways(self) -> dict[str, Way]:
+        """Return the ways by name, those of a folder of configurations included."""
+        folder = [] if self.configs is None else sorted((ROOT / self.configs).glob("*.yaml"))
+        of_folder = {
+            file.stem: Way(config=str(Path(str(self.configs)) / file.name)) for file in folder
+        }
+        return (of_folder | self.ways) or {"as configured": Way()}
+
+
+class Config(Section):
+    """A whole run: datasets, trainings, studies, report."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
+        max_length=100,
+        description="Name of the run; everything is written below `results/<name>`.",
+    )
+    seed: StrictInt = Field(1, ge=0, le=LARGEST_SEED, description="Seed of the run, 64 bits.")
+    generation: Generation
+    datasets: dict[Name, Dataset] = Field(min_length=1, description="Datasets by name.")
+    training: dict[Name, Training] = Field(
+        default_factory=dict, description="Models to train, by name."
+    )
+    studies: dict[Name, Study] = Field(default_factory=dict, description="Studies, by name.")
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> "Config":
+        for name, training in self.training.items():
+            _known(f"training.{name}.dataset", training.dataset, self.datasets)
+            _follow(self, name)
+        for name, study in self.studies.items():
+            _known(f"studies.{name}.training", study.training, self.training)
+            for way, content in study.all_ways().items():
+                if content.start is not None and content.start.training is not None:
+                    where = f"studies.{name}.ways.{way}.from.training"
+                    _known(where, content.start.training, self.training)
+            if name in self.training:
+                raise ValueError(f"{name} is the name of a training and of a study")
+        return self
+
+    @model_validator(mode="after")
+    def _containers_know_the_events(self) -> "Config":
+        if self.generation.backend == "containers":
+            limit = BATCHES_PER_SHARD * self.generation.events_per_batch
+            for dataset, content in self.datasets.items():
+                for name, part in content.parts.items():
+                    if part.events_per_shard is None or part.events_per_shard > limit:
+                        raise ValueError(
+                            f"datasets.{dataset}.parts.{name}.events_per_shard is needed by the "
+                            f"container backend, at most {limit}"
+                        )
+        return self
+
+
+def _known(key: str, value: str, names: Any) -> None:
+    if value not in names:
+        known = ", ".join(names) or "none"
+        raise ValueError(f"{key} is {value}, which is not configured; there are {known}")
+
+
+def _follow(config: Config, name: str) -> None:
+    """Follow what a training begins with to the first one; refuse circles."""
+    seen = [name]
+    while (start := config.training[seen[-1]].start) is not None and start.training is not None:
+        _known(f"training.{seen[-1]}.from.training", start.training, config.training)
+        if start.training in seen:
+            raise ValueError(f"training: {' begins with '.join([*seen, start.training])}")
+        seen.append(start.training)
 
 
 def load_config(raw: dict[str, Any]) -> Config:
@@ -244,89 +415,32 @@ def load_config(raw: dict[str, Any]) -> Config:
 def _sentence(error: ErrorDetails) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        return f"config key {key} is unknown; {_siblings(error['loc'])}"
+        known = ", ".join(_siblings(error["loc"]))
+        return f"config key {key} is unknown; known here: {known}"
     if error["type"] == "missing":
         return f"config key {key} is missing"
     message = error["msg"].removeprefix("Value error, ")
-    return f"config key {key} = {error['input']!r}: {message}" if key else f"config: {message}"
+    return f"config key {key} = {_shown(error['input'])}: {message}" if key else message
 
 
-def _siblings(location: tuple[str | int, ...]) -> str:
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _siblings(location: tuple[str | int, ...]) -> list[str]:
     """Name the keys that exist where an unknown one was given."""
-    fields: Any = Config
-    names = {"generation": Generation, "ntuplizer": Ntuplizer, "dataset": Dataset}
-    if location[:2] == ("generation", "containers") and len(location) > 2:
-        fields = UfoModel if location[2] == "models" else Containers
-    elif location[0] == "training" and len(location) > 1:
-        fields = Training
-    elif location[:2] == ("dataset", "parts"):
-        fields = Part
-    elif len(location) > 1:
-        fields = names[str(location[0])]
-    return "known here: " + ", ".join(fields.model_fields)
+    model: Any = Config
+    for step in location[:-1]:
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        if step in fields:
+            model = nested_section(fields[str(step)].annotation) or model
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def config_schema() -> str:
-    """Return the JSON schema of the configuration as text."""
-    return json.dumps(Config.model_json_schema(), indent=1) + "\n"
-
-
-def config_reference() -> str:
-    """Return the reference page of the configuration as Markdown."""
-    rows = "\n".join(
-        f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in _keys(Config)
-    )
-    return f"""# Configuration
-
-Every key of a configuration file, generated from `workflow/config_model.py` by
-`python -m workflow schema`. A key that is not listed here, or a value out of range, stops a run
-before any job starts. `config/quickstart.yaml` and `config/jetclass2.yaml` are complete examples.
-
-| Key | Type | Default | Meaning |
-|---|---|---|---|
-{rows}
-"""
-
-
-def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
-    """Yield (key, type, default, description) of every leaf, depth first."""
-    definitions = Config.model_json_schema()["$defs"]
-    schema = definitions.get(model.__name__) or Config.model_json_schema()
-    for name, field in schema["properties"].items():
-        default = "required" if name in schema.get("required", ()) else "optional"
-        if "default" in field and not isinstance(field["default"], dict):
-            default = f"`{field['default']}`"
-        nested = _nested(field)
-        if nested is None:
-            yield f"{prefix}{name}", _type_of(field), default, field["description"]
-        else:
-            child, wildcard = nested
-            yield from _keys(child, f"{prefix}{name}.{wildcard}")
-
-
-def _nested(field: dict[str, Any]) -> tuple[type[BaseModel], str] | None:
-    """Return the section that a key holds, and `<name>.` when it holds several by name."""
-    sections = {section.__name__: section for section in _Section.__subclasses__()}
-    values = next(iter(field.get("patternProperties", {}).values()), None)
-    values = values or field.get("additionalProperties")
-    for holder, wildcard in ((field, ""), (values, "<name>.")):
-        if isinstance(holder, dict) and "$ref" in holder:
-            return sections[holder["$ref"].rsplit("/", 1)[-1]], wildcard
-    return None
-
-
-def _type_of(field: dict[str, Any]) -> str:
-    """Write a field's type and range: `integer, 1 to 1000`."""
-    kind = field.get("const") or field.get("type", "mapping")
-    if kind == "object":
-        return "mapping"
-    low, high = (field.get("minimum", field.get("exclusiveMinimum")), field.get("maximum"))
-    if high is not None:
-        return f"{kind}, {low} to {high}"
-    return f"{kind}, at least {low}" if low is not None else str(kind)
-
-
-GENERATED: dict[str, Callable[[], str]] = {
-    "workflow/schemas/config.schema.json": config_schema,
-    "docs/configuration.md": config_reference,
-}
+def nested_section(annotation: Any) -> type[Section] | None:
+    """Return the section that a key holds, alone, optionally, or several by name."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    inner = getattr(annotation, "__args__", ())
+    return next((found for item in inner if (found := nested_section(item))), None)

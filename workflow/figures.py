@@ -1,6 +1,6 @@
 """Figures of a dataset: what its jets look like."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
+from ntuplizer.products import Axis
+
+from provenance.files import atomic_output
 
 
 def style() -> None:
@@ -25,12 +28,6 @@ def style() -> None:
 # Distributions are drawn from at most this many shards of each part: the figure of a dataset of
 # 200 million jets looks no different, and takes a minute.
 SHARDS_PER_PART = 10
-
-JET_AXES = {
-    "jet_pt": hist.axis.Regular(46, 200, 2500, name="jet_pt", label=r"Jet $p_\mathrm{T}$ (GeV)"),
-    "jet_sdmass": hist.axis.Regular(50, 0, 500, name="jet_sdmass", label="Soft-drop mass (GeV)"),
-    "jet_nparticles": hist.axis.Regular(40, 0, 200, name="jet_nparticles", label="Constituents"),
-}
 
 CONSTITUENTS = {
     "charged hadron": ("part_isChargedHadron", "#3f90da"),
@@ -49,13 +46,15 @@ def read_rows(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
         yield from file.iter_batches(columns=columns)
 
 
-def fill_jets(files: list[tuple[str, Path]]) -> dict[str, hist.Hist]:
-    """Fill the distribution of each quantity of `JET_AXES` for each part.
+def fill_rows(files: list[tuple[str, Path]], axes: Sequence[Axis]) -> dict[str, hist.Hist]:
+    """Fill the distribution of some columns for each part.
 
     Parameters
     ----------
     files
         (part, path of the shard).
+    axes
+        The columns and their bins, as a product names them.
 
     Returns
     -------
@@ -64,11 +63,14 @@ def fill_jets(files: list[tuple[str, Path]]) -> dict[str, hist.Hist]:
     """
     parts = list(dict.fromkeys(part for part, _ in files))
     filled: dict[str, hist.Hist] = {
-        name: hist.Hist(hist.axis.StrCategory(parts, name="part"), axis)
-        for name, axis in JET_AXES.items()
+        axis.column: hist.Hist(
+            hist.axis.StrCategory(parts, name="part"),
+            hist.axis.Regular(axis.bins, axis.low, axis.high, name=axis.column, label=axis.title),
+        )
+        for axis in axes
     }
     for part, path in files:
-        for rows in read_rows(path, list(JET_AXES)):
+        for rows in read_rows(path, list(filled)):
             for name, histogram in filled.items():
                 histogram.fill(part=part, **{name: rows[name].to_numpy()})
     return filled
@@ -81,7 +83,7 @@ def plot_distribution(histogram: hist.Hist) -> Figure:
     for part in histogram.axes["part"]:
         mplhep.histplot(histogram[part, :], ax=axes, label=part, density=True, yerr=False, lw=2)
     axes.set_xlabel(histogram.axes[1].label)
-    axes.set_ylabel("Jets (normalised)")
+    axes.set_ylabel("Rows (normalised)")
     axes.set_ylim(bottom=0)
     axes.legend()
     return figure
@@ -174,3 +176,57 @@ def plot_jets(jets: list[tuple[str, dict[str, Any]]]) -> Figure:
         fontsize=13,
     )
     return figure
+
+
+def draw_study(stem: Path, results: list[dict[str, Any]], study: Mapping[str, Any]) -> None:
+    """Draw a study: its metric against the size for each way, with standard errors.
+
+    Without sizes the ways stand side by side. With a baseline a second panel has the gain over it,
+    paired by seed.
+
+    Parameters
+    ----------
+    stem
+        Path of the figure without its suffix; PNG and PDF are written.
+    results, study
+        From `workflow.jobs.study`.
+    """
+    style()
+    panels = 1 if study["baseline"] is None else 2
+    figure = Figure(figsize=(8, 3.2 + 2.6 * panels), layout="constrained")
+    ratios = {"height_ratios": [2, 1][:panels]}
+    all_axes = figure.subplots(panels, 1, squeeze=False, sharex=True, gridspec_kw=ratios)[:, 0]
+    ways = list(dict.fromkeys(row["way"] for row in results))
+    panel = [("mean", "error", study["metric"].replace("_", " "))]
+    panel += [("gain", "gain_error", f"gain over {study['baseline']}")][: panels - 1]
+    for axes, (value, error, title) in zip(all_axes, panel, strict=True):
+        for way in ways:
+            rows = [row for row in results if row["way"] == way and value in row]
+            if rows:
+                at = [_place(row, ways) for row in rows]
+                errors = [row[error] or 0.0 for row in rows]
+                colour = f"C{ways.index(way)}"
+                axes.errorbar(
+                    at, [row[value] for row in rows], errors, fmt="o-", capsize=4, label=way,
+                    color=colour,
+                )  # fmt: skip
+        axes.set_ylabel(title)
+        axes.grid(alpha=0.3)
+    if len(all_axes) > 1:
+        all_axes[1].axhline(0, color="0.4", lw=1)
+    if study["size_key"] is None:
+        all_axes[-1].set_xticks(range(len(ways)), ways, rotation=20, ha="right")
+        all_axes[-1].minorticks_off()
+    else:
+        all_axes[-1].set_xscale("log")
+        all_axes[-1].set_xlabel(study["size_key"])
+        all_axes[0].legend()
+    for suffix in (".png", ".pdf"):
+        with atomic_output(stem.with_suffix(suffix)) as temporary:
+            # Without the date, which would change every time.
+            metadata = {"Software": None} if suffix == ".png" else {"CreationDate": None}
+            figure.savefig(temporary, metadata=metadata)
+
+
+def _place(row: Mapping[str, Any], ways: list[str]) -> float:
+    return ways.index(row["way"]) if row["size"] is None else row["size"]

@@ -23,24 +23,37 @@ class Paths:
         self.plan = str(root / "hard_process" / "{process}" / "plan.npz")
         self.hard_process = str(root / "hard_process" / "{process}" / "events_{block}.zip")
         self.library = str(root / "hard_process" / "{process}" / "library.json")
-        self.events = str(root / "events" / "{part}_{index}_{job}.root")
-        self.jets = str(root / "jets" / "{part}_{index}_{job}.parquet")
-        self.shard = str(root / "dataset" / "{part}_{index}.parquet")
-        self.manifest = str(root / "dataset" / "manifest.json")
-        self.weights = str(root / "training" / "weights.json")
-        self.training = str(root / "training" / "{task}")
-        self.checkpoint = str(root / "training" / "{task}" / "checkpoint.ckpt")
-        self.history = str(root / "training" / "{task}" / "history.csv")
-        self.evaluation = str(root / "evaluation" / "{task}")
-        self.metrics = str(root / "evaluation" / "{task}" / "metrics.json")
+        self.dataset = str(root / "datasets" / "{dataset}")
+        self.shard = str(root / "datasets" / "{dataset}" / "{part}_{index}.parquet")
+        self.manifest = str(root / "datasets" / "{dataset}" / "manifest.json")
+        self.training = str(root / "training" / "{fit}")
+        self.weights = str(root / "training" / "{fit}" / "weights.json")
+        self.checkpoint = str(root / "training" / "{fit}" / "checkpoint.ckpt")
+        self.history = str(root / "training" / "{fit}" / "history.csv")
+        self.evaluation = str(root / "evaluation" / "{fit}")
+        self.metrics = str(root / "evaluation" / "{fit}" / "metrics.json")
+        self.study = str(root / "studies" / "{study}" / "study.json")
         self.report = str(root / "report.html")
 
-    def shards(self, config: Config) -> list[str]:
-        """Return every shard of the dataset, part by part."""
+    def shards(self, config: Config, dataset: str) -> list[str]:
+        """Return every shard of a dataset, part by part."""
         return [
-            self.shard.format(part=name, index=shard_index(index))
-            for name, part in config.dataset.parts.items()
-            for index in range(part.shards)
+            self.shard.format(dataset=dataset, part=name, index=shard_index(index))
+            for name, part in config.datasets[dataset].parts.items()
+            for index in range(part.n_shards)
+        ]
+
+    def shard_ranges(self, config: Config, dataset: str) -> list[str]:
+        """Return the shards as one pattern for each part, which Bash expands.
+
+        A command line of 2,010 names would be too long to quote, and every *.parquet in the folder
+        may be too many.
+        """
+        return [
+            self.shard.format(
+                dataset=dataset, part=name, index=f"{{0000..{shard_index(part.n_shards - 1)}}}"
+            )
+            for name, part in config.datasets[dataset].parts.items()
         ]
 
     def log(self, name: str) -> str:
@@ -57,19 +70,26 @@ def shard_index(index: int) -> str:
     return f"{index:04d}"
 
 
-def split_of(index: int, shards: int) -> str:
-    """Return the split of a shard: train, val and test are ranges in the ratio 4:1:1.
+def split_of(index: int, blocks: tuple[int, ...]) -> str:
+    """Return the split of a shard: in each block train, val and test are ranges, 4:1:1.
 
     Parameters
     ----------
     index
         The shard's number within its part.
-    shards
-        How many shards the part has.
+    blocks
+        Shards of each block of the part, in the order in which they were appended.
     """
-    unit = index // (shards // sum(SPLIT_RATIO.values()))
+    first = 0
+    for shards in blocks:
+        if index < first + shards:
+            unit = (index - first) // (shards // sum(SPLIT_RATIO.values()))
+            break
+        first += shards
+    else:
+        raise ValueError(f"shard {index} is beyond the last of {first}")
     for split, share in SPLIT_RATIO.items():
         if unit < share:
             return split
         unit -= share
-    raise ValueError(f"shard {index} is beyond the last of {shards}")
+    raise AssertionError("the shares add up to the units of a block")

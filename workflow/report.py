@@ -10,9 +10,12 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
+from ntuplizer.products import get_product
 
+from ntuplizer.manifest import read_manifest
 from provenance.errors import UserError
 from provenance.files import atomic_output, read_json
+from provenance.ledger import versions
 from workflow import figures
 
 TEMPLATES = Path(__file__).parent / "report"
@@ -22,29 +25,29 @@ SHOWN = ("X_bb", "X_gg", "X_tauhtauh", "X_YY_bbbb", "X_YY_qqqq", "X_YY_ccss", "Q
 MAX_SHOWN = 4
 
 
-def write_report(manifest: Path, evaluations: list[Path], output: Path) -> None:
-    """Write the report of a dataset and of the models trained on it.
+def write_report(
+    name: str, manifests: list[Path], metrics: list[Path], studies: list[Path], output: Path
+) -> None:
+    """Write the report of a run: its datasets, networks and studies.
 
     Parameters
     ----------
-    manifest
-        The dataset's manifest.
-    evaluations
-        Folders with a `metrics.json` and PNG figures, one per model; the folder's name is the
-        task's.
+    name
+        Of the run.
+    manifests
+        Of its datasets.
+    metrics
+        `metrics.json` of each network, its figures beside it; the folder's name is the network's.
+    studies
+        `study.json` of each study, its figure beside it.
     output
         The HTML file.
 
     Raises
     ------
     UserError
-        When the manifest or a metrics file is missing or not JSON.
+        When a file is missing or not what it should be.
     """
-    content = read_json(manifest)
-    if not content.get("files"):
-        raise UserError(f"{manifest}: lists no files, so there is nothing to report")
-    parts = rows_by_part(content["files"])
-    total = {key: sum(row[key] for row in parts.values()) for key in (*SPLITS, "shards", "bytes")}
     figures.style()
     captions = yaml.safe_load((TEMPLATES / "captions.yaml").read_text(encoding="utf-8"))
     environment = Environment(
@@ -52,21 +55,38 @@ def write_report(manifest: Path, evaluations: list[Path], output: Path) -> None:
     )
     environment.filters["number"] = format_number
     page = environment.get_template("report.html.jinja").render(
-        manifest=content,
+        name=name,
         splits=SPLITS,
-        parts=parts,
-        total=total | {"jets": sum(total[split] for split in SPLITS)},
-        simulated=simulated_by_part(content["files"]),
-        labels=sorted(label_counts(content["files"]).items(), key=lambda item: (-item[1], item[0])),
-        figures=dataset_figures(content, manifest.parent, captions),
-        evaluations=[read_evaluation(folder, captions) for folder in evaluations],
+        datasets=[describe_dataset(path, captions) for path in manifests],
+        evaluations=[read_evaluation(path) for path in metrics],
+        studies=[read_study(path) for path in studies],
+        versions=versions(),
     )
     with atomic_output(output) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 
+def describe_dataset(path: Path, captions: dict[str, str]) -> dict[str, Any]:
+    """Return what the report shows of a dataset."""
+    manifest = read_manifest(path)
+    files = manifest["files"]
+    if not files:
+        raise UserError(f"{path}: lists no files, so there is nothing to report")
+    parts = rows_by_part(files)
+    total = {key: sum(row[key] for row in parts.values()) for key in (*SPLITS, "shards", "bytes")}
+    labels = label_counts(files)
+    return {
+        "manifest": manifest,
+        "parts": parts,
+        "total": total | {"rows": sum(total[split] for split in SPLITS)},
+        "simulated": simulated_by_part(files),
+        "labels": sorted(labels.items(), key=lambda item: (-item[1], item[0])),
+        "figures": dataset_figures(manifest, path.parent, captions),
+    }
+
+
 def rows_by_part(files: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
-    """Return jets per part and split."""
+    """Return rows per part and split."""
     rows: dict[str, dict[str, int]] = {}
     for file in files:
         part = rows.setdefault(file["part"], dict.fromkeys(SPLITS, 0) | {"shards": 0, "bytes": 0})
@@ -77,28 +97,28 @@ def rows_by_part(files: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
 
 
 def simulated_by_part(files: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Return what each part cost: events, jets made and left over, seconds, from the ledgers."""
+    """Return what each part cost: events, rows made and left over, seconds, from the ledgers."""
     totals: dict[str, Counter[str]] = {}
     for file in files:
         ledger = file["ledger"]
         total = totals.setdefault(file["part"], Counter())
-        for key in ("events_generated", "jets_labelled", "jets_left_over", "wall_seconds"):
+        for key in ("events_generated", "rows_made", "rows_left_over", "wall_seconds"):
             total[key] += ledger.get(key, 0)
     return {part: dict(total) for part, total in totals.items()}
 
 
 def label_counts(files: list[dict[str, Any]]) -> Counter[str]:
-    """Return jets per label name over the whole dataset."""
+    """Return rows per label name over the whole dataset; empty without labels."""
     counts: Counter[str] = Counter()
     for file in files:
-        counts.update(file["class_counts"])
+        counts.update(file["class_counts"] or {})
     return counts
 
 
 def dataset_figures(
     manifest: dict[str, Any], folder: Path, captions: dict[str, str]
 ) -> list[dict[str, str]]:
-    """Draw the dataset: example jets, jets per label, pT, soft-drop mass, multiplicity."""
+    """Draw a dataset: example jets and rows per label where it has them, its product's axes."""
     files = manifest["files"]
     seen: Counter[str] = Counter()
     sample = []
@@ -106,16 +126,17 @@ def dataset_figures(
         seen[file["part"]] += 1
         if seen[file["part"]] <= figures.SHARDS_PER_PART:
             sample.append((file["part"], folder / file["path"]))
-    drawn = {
-        "jets": figures.plot_jets(example_jets(manifest, folder)),
-        "labels": figures.plot_label_counts(label_counts(files)),
-    }
-    for name, histogram in figures.fill_jets(sample).items():
-        drawn[name] = figures.plot_distribution(histogram)
-    return [
-        {"name": name, "image": encode(figure), "caption": captions[name]}
-        for name, figure in drawn.items()
-    ]
+    drawn = []
+    if manifest["labels"]:
+        if manifest["product"] == "jets":
+            jets = example_jets(manifest, folder)
+            drawn.append((figures.plot_jets(jets), captions["jets"]))
+        drawn.append((figures.plot_label_counts(label_counts(files)), captions["labels"]))
+    axes = get_product(manifest["product"]).axes
+    for histogram in figures.fill_rows(sample, axes).values():
+        caption = f"{histogram.axes[1].label} by part, each part normalised."
+        drawn.append((figures.plot_distribution(histogram), caption))
+    return [{"image": encode(figure), "caption": caption} for figure, caption in drawn]
 
 
 def example_jets(manifest: dict[str, Any], folder: Path) -> list[tuple[str, dict[str, Any]]]:
@@ -140,24 +161,37 @@ def example_jets(manifest: dict[str, Any], folder: Path) -> list[tuple[str, dict
     return jets
 
 
-def read_evaluation(folder: Path, captions: dict[str, str]) -> dict[str, Any]:
-    """Return a model's numbers and figures as its evaluation left them."""
-    metrics = read_json(folder / "metrics.json")
-    order = {name: position for position, name in enumerate(captions)}
-    return {
-        "task": folder.name,
-        "metrics": {k: v for k, v in metrics.items() if isinstance(v, int | float)},
-        "figures": [
-            {
-                "name": file.stem,
-                "image": base64.b64encode(file.read_bytes()).decode(),
-                "caption": captions.get(file.stem, file.stem.replace("_", " ")),
-            }
-            for file in sorted(
-                folder.glob("*.png"), key=lambda file: order.get(file.stem, len(order))
-            )
-        ],
-    }
+def read_evaluation(path: Path) -> dict[str, Any]:
+    """Return a network's numbers and figures as its evaluation left them."""
+    metrics = read_json(path)
+    try:
+        return {
+            "name": path.parent.name,
+            "task": metrics["task"],
+            "split": metrics["split"],
+            "summary": metrics["summary"],
+            "dataset_sha256": metrics["dataset_sha256"],
+            "figures": [
+                {"image": read_image(path.with_name(f"{stem}.png")), "caption": caption}
+                for stem, caption in metrics["figures"].items()
+            ],
+        }
+    except (KeyError, AttributeError, TypeError):
+        raise UserError(f"{path}: not the result of `python -m training evaluate`") from None
+
+
+def read_study(path: Path) -> dict[str, Any]:
+    """Return a study's numbers and its figure."""
+    study = read_json(path)
+    return study | {"image": read_image(path.with_suffix(".png"))}
+
+
+def read_image(path: Path) -> str:
+    """Return a PNG file base64-encoded."""
+    try:
+        return base64.b64encode(path.read_bytes()).decode()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such figure") from None
 
 
 def encode(figure: Figure) -> str:
@@ -167,8 +201,10 @@ def encode(figure: Figure) -> str:
     return base64.b64encode(stream.getvalue()).decode()
 
 
-def format_number(value: float) -> str:
-    """Write a number as people read it: 1,234,567 or 0.4922."""
+def format_number(value: float | None) -> str:
+    """Write a number as people read it: 1,234,567 or 0.4922; a dash for what is not known."""
+    if value is None:
+        return "–"
     if isinstance(value, float) and (not value.is_integer() or abs(value) < 1):
         return f"{value:.4g}" if math.isfinite(value) else "–"
     return f"{int(value):,}"

@@ -1,35 +1,27 @@
-"""The dataset: the manifest of all shards, whichever backend made them.
+"""The datasets: the manifest of all shards of each, whichever backend made them.
 
-INPUT:  dataset/<part>_<index>.parquet and their ledgers
-OUTPUT: dataset/manifest.json
+INPUT:  datasets/<dataset>/<part>_<index>.parquet and their ledgers
+OUTPUT: datasets/<dataset>/manifest.json
 """
 
 
 rule manifest:
     """List every shard with its split, rows, checksum and label counts; written last."""
     input:
-        shards=paths.shards(run_config),
+        lambda wildcards: paths.shards(run_config, wildcards.dataset),
     output:
         paths.manifest,
     log:
-        paths.log("manifest/manifest"),
+        paths.log("manifest/{dataset}"),
     localrule: True
     params:
-        name=run_config.name,
-        seed=run_config.seed,
-        # Bash expands the range: a command line of 2,010 names would be too long to quote, and
-        # every *.parquet in the folder may be too many.
-        shards=lambda wildcards: [
-            paths.shard.format(
-                part=part, index=f"{{0000..{shard_index(content.shards - 1)}}}"
-            )
-            for part, content in run_config.dataset.parts.items()
-        ],
-        fingerprint=fingerprint.dataset_fingerprint(run_config),
+        seed=lambda wildcards: dataset_seed(run_config, wildcards.dataset),
+        shards=lambda wildcards: paths.shard_ranges(run_config, wildcards.dataset),
+        fingerprint=lambda wildcards: shard_jobs.dataset_fingerprint(wildcards.dataset),
     shell:
         "python -m ntuplizer manifest {params.shards}"
-        " --name {params.name}"
+        " --name {wildcards.dataset}"
         " --seed {params.seed}"
-        " --config-sha256 {params.fingerprint}"
+        " --fingerprint {params.fingerprint}"
         " --output {output}"
         " 2>&1 | tee {log}"

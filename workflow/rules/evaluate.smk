@@ -1,31 +1,62 @@
-"""Evaluation: numbers and figures of a trained model on the test split.
+"""Evaluation: numbers and figures of every network on the test split, and of every study.
 
-INPUT:  dataset/manifest.json, training/<task>/checkpoint.ckpt
-OUTPUT: evaluation/<task>/metrics.json and figures
+INPUT:  datasets/<dataset>/manifest.json, training/<fit>/checkpoint.ckpt
+OUTPUT: evaluation/<fit>/metrics.json and figures; studies/<study>/study.json and its figure
 """
+
+from workflow.fits import study_points
+from workflow.jobs.study import study_job
 
 
 rule evaluate:
-    """Evaluate a model on the test split."""
+    """Evaluate a network on the test split."""
     input:
-        manifest=paths.manifest,
+        manifest=manifest_of,
         checkpoint=paths.checkpoint,
     output:
         paths.metrics,
     log:
-        paths.log("evaluate/{task}"),
+        paths.log("evaluate/{fit}"),
     benchmark:
-        paths.benchmark("evaluate/{task}")
+        paths.benchmark("evaluate/{fit}")
     threads: 2
     resources:
         runtime=240,
         mem_mb=16000,
     params:
         folder=paths.evaluation,
-        version=fingerprint.TRAINING_VERSION,
+        version=TRAINING_VERSION,
     shell:
         "python -m training evaluate"
         " --checkpoint {input.checkpoint}"
         " --manifest {input.manifest}"
         " --output {params.folder}"
+        " 2>&1 | tee {log}"
+
+
+rule study:
+    """Gather the points of a study: mean, standard error and paired differences, and a figure."""
+    input:
+        lambda wildcards: [
+            paths.metrics.format(fit=point.fit)
+            for point in study_points(
+                wildcards.study, run_config.studies[wildcards.study]
+            )
+        ],
+    output:
+        paths.study,
+    log:
+        paths.log("study/{study}"),
+    localrule: True
+    params:
+        job=lambda wildcards: study_job(
+            wildcards.study, run_config.studies[wildcards.study]
+        ),
+        evaluations=paths.evaluation.format(fit=""),
+        version=1,
+    shell:
+        "python -m workflow study"
+        " --job {params.job:q}"
+        " --evaluations {params.evaluations}"
+        " --output {output}"
         " 2>&1 | tee {log}"

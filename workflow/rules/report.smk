@@ -1,6 +1,6 @@
 """The report: one HTML file with what was built and what was learned.
 
-INPUT:  dataset/manifest.json, training/*/history.csv, evaluation/*/metrics.json
+INPUT:  datasets/*/manifest.json, evaluation/*/metrics.json, studies/*/study.json
 OUTPUT: report.html
 """
 
@@ -8,22 +8,25 @@ OUTPUT: report.html
 rule report:
     """Write the report."""
     input:
-        manifest=paths.manifest,
-        metrics=expand(paths.metrics, task=run_config.training),
+        dataset=expand(paths.manifest, dataset=run_config.datasets),
+        evaluation=expand(paths.metrics, fit=run_config.training),
+        study=expand(paths.study, study=run_config.studies),
     output:
         paths.report,
     log:
         paths.log("report/report"),
     localrule: True
     params:
-        evaluations=[
-            f"--evaluation {Path(file).parent}"
-            for file in expand(paths.metrics, task=run_config.training)
+        name=run_config.name,
+        inputs=lambda wildcards, input: [
+            f"--{kind} {file}"
+            for kind in ("dataset", "evaluation", "study")
+            for file in input.get(kind)
         ],
-        version=1,
+        version=2,
     shell:
         "python -m workflow report"
-        " --manifest {input.manifest}"
-        " {params.evaluations}"
+        " --name {params.name}"
+        " {params.inputs}"
         " --output {output}"
         " 2>&1 | tee {log}"

@@ -1,83 +1,85 @@
-"""Training: one model per task, on the dataset's train and val splits.
+"""Training: every network of the run, on the train and val splits of its dataset.
 
-INPUT:  dataset/manifest.json
-OUTPUT: training/weights.json, training/<task>/checkpoint.ckpt and history.csv
+INPUT:  datasets/<dataset>/manifest.json, the checkpoint that a training begins with
+OUTPUT: training/<fit>/checkpoint.ckpt and history.csv, training/<fit>/weights.json
 """
+
+TRAINING_VERSION = 2
+
+
+def manifest_of(wildcards):
+    """Return the manifest of the dataset that a network learns from."""
+    return paths.manifest.format(dataset=fits[wildcards.fit].dataset)
+
+
+def start_of(wildcards):
+    """Return the checkpoint that a training begins with, if it is another training's."""
+    start = fits[wildcards.fit].start
+    return [] if start is None else paths.checkpoint.format(fit=start)
 
 
 rule sampling_weights:
     """Compute once how often each jet is drawn, flat in pT and soft-drop mass."""
     input:
-        paths.manifest,
+        manifest_of,
     output:
         paths.weights,
     log:
-        paths.log("sampling_weights/weights"),
+        paths.log("sampling_weights/{fit}"),
     benchmark:
-        paths.benchmark("sampling_weights/weights")
+        paths.benchmark("sampling_weights/{fit}")
     resources:
         runtime=240,
         mem_mb=4000,
     params:
-        version=fingerprint.TRAINING_VERSION,
-        config=run_config.training["sophon"].config if run_config.training else "",
-        selection=[
-            word
-            for training in run_config.training.values()
-            for key, value in training.set.items()
-            if key.startswith("data.selection")
-            for word in ("--set", f"{key}={value}")
-        ],
+        version=TRAINING_VERSION,
+        config=lambda wildcards: fits[wildcards.fit].text,
     shell:
         "python -m training weights"
         " --config {params.config:q}"
-        " {params.selection:q}"
         " --manifest {input}"
         " --output {output}"
         " 2>&1 | tee {log}"
 
 
 rule train:
-    """Train a model; on a cluster with a GPU, on a laptop without."""
+    """Train a network; on a cluster with a GPU, on a laptop without.
+
+    A job that was interrupted goes on from its last checkpoint.
+    """
     input:
-        manifest=paths.manifest,
+        manifest=manifest_of,
+        start=start_of,
         weights=lambda wildcards: (
-            [paths.weights]
-            if run_config.training[wildcards.task].flat_sampling
-            else []
+            paths.weights if fits[wildcards.fit].flat_sampling else []
         ),
     output:
         checkpoint=paths.checkpoint,
+        ledger=f"{paths.checkpoint}.json",
         history=paths.history,
     log:
-        paths.log("train/{task}"),
+        paths.log("train/{fit}"),
     benchmark:
-        paths.benchmark("train/{task}")
+        paths.benchmark("train/{fit}")
     threads: 2
     resources:
         runtime=1440,
         mem_mb=16000,
     params:
-        config=lambda wildcards: run_config.training[wildcards.task].config,
-        overrides=lambda wildcards: [
+        version=TRAINING_VERSION,
+        config=lambda wildcards: fits[wildcards.fit].text,
+        options=lambda wildcards, input: [
             word
-            for key, value in run_config.training[wildcards.task].set.items()
-            for word in ("--set", f"{key}={value}")
-        ],
-        weights=lambda wildcards, input: [
-            f"--set data.weights={file}" for file in input.weights
+            for option in ("start", "weights")
+            for file in [input.get(option)]
+            if file
+            for word in (f"--{option}", file)
         ],
         folder=paths.training,
-        seed=run_config.seed,
-        fingerprint=lambda wildcards: fingerprint.training_fingerprint(
-            run_config, wildcards.task
-        ),
     shell:
         "python -m training fit"
         " --config {params.config:q}"
-        " {params.overrides:q}"
-        " {params.weights}"
-        " --set seed={params.seed}"
         " --manifest {input.manifest}"
+        " {params.options}"
         " --output {params.folder}"
         " 2>&1 | tee {log}"

@@ -1,0 +1,102 @@
+"""Trainings and studies become fits: complete configurations, checked before any job."""
+
+import pytest
+import yaml
+
+from provenance.errors import UserError
+from workflow.config_model import ROOT, load_config
+from workflow.fits import resolve_fits, study_points
+
+
+@pytest.fixture
+def raw():
+    return yaml.safe_load((ROOT / "config" / "quickstart.yaml").read_text())
+
+
+def few_shot(raw, **changes):
+    """Add a training that begins with Sophon, and a study of it."""
+    raw["training"]["tuned"] = {
+        "config": "training/configs/sophon-small.yaml",
+        "dataset": "jets",
+        "from": {"training": "sophon", "parts": ["encoder"]},
+        "set": {"steps": 20},
+    }
+    raw["studies"] = {
+        "few_shot": {
+            "training": "tuned",
+            "sizes": {"key": "data.train_rows", "values": [100, 1000]},
+            "ways": {"scratch": {"from": None}, "tuned": {}, "frozen": {"frozen": True}},
+            "seeds": [1, 2, 3],
+            "metric": "accuracy",
+            "baseline": "scratch",
+        }
+        | changes
+    }
+    return load_config(raw)
+
+
+def test_a_study_is_a_grid_of_fits(raw):
+    config = few_shot(raw)
+    fits = resolve_fits(config)
+    points = study_points("few_shot", config.studies["few_shot"])
+    assert len(points) == 3 * 2 * 3
+    assert set(fits) == {"sophon", "tuned", *(point.fit for point in points)}
+    fit = fits["few_shot/frozen_100_2"]
+    assert (fit.config.seed, fit.config.data.train_rows, fit.config.steps) == (2, 100, 20)
+    assert (fit.start, fit.config.start.frozen) == ("sophon", True)
+    assert fits["few_shot/scratch_100_2"].start is None
+
+
+def test_ways_compare_one_network_with_equal_steps(raw):
+    fits = resolve_fits(few_shot(raw))
+    of_ways = [fits[f"few_shot/{way}_1000_1"].config for way in ("scratch", "tuned", "frozen")]
+    assert len({config.model.model_dump_json() for config in of_ways}) == 1
+    assert {config.steps for config in of_ways} == {20}
+
+
+def test_sizes_of_what_it_begins_with(raw):
+    config = few_shot(raw, sizes={"key": "from.data.train_rows", "values": [50, 500]})
+    fits = resolve_fits(config)
+    point = fits["few_shot/tuned_500_3"]
+    assert point.start == "few_shot/from_sophon_500"
+    assert fits[point.start].config.data.train_rows == 500
+    assert point.config.data.train_rows is None
+    assert fits["few_shot/scratch_500_3"].start is None
+
+
+def test_configurations_of_a_folder_are_ways(raw):
+    raw["studies"] = {
+        "sizes": {
+            "training": "sophon", "configs": "training/configs", "seeds": [1], "metric": "accuracy",
+        }
+    }  # fmt: skip
+    fits = resolve_fits(load_config(raw))
+    assert fits["sizes/sophon-small_-_1"].config.model != fits["sizes/sophon_-_1"].config.model
+
+
+def test_defaults_do_not_stand_in_the_text(raw):
+    fit = resolve_fits(load_config(raw))["sophon"]
+    assert '"epochs":' in fit.text.replace(" ", "")
+    assert "buffer" not in fit.text
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"set": {"epohcs": 3}}, r"training\.sophon: .*epohcs"),
+        ({"set": {"epochs": "many"}}, r"training\.sophon: .*epochs"),
+        ({"set": {"optimizer.learning_rate": -1}}, r"training\.sophon: .*learning_rate"),
+        ({"config": "delphes_cards/jetclass2_fatjet.tcl"}, r"training\.sophon: .*fatjet\.tcl"),
+        ({"config": "config/jetclass2.yaml"}, r"training\.sophon: .*jetclass2\.yaml"),
+    ],
+)
+def test_wrong_overrides_are_named_before_any_job(raw, change, expected):
+    raw["training"]["sophon"] |= change
+    with pytest.raises(UserError, match=expected):
+        resolve_fits(load_config(raw))
+
+
+def test_not_a_number_is_refused(raw):
+    raw["training"]["sophon"]["set"] = {"optimizer.learning_rate": float("nan")}
+    with pytest.raises(UserError, match="optimizer.learning_rate"):
+        resolve_fits(load_config(raw))

@@ -1,0 +1,73 @@
+"""Studies: means, standard errors, differences paired by seed."""
+
+import math
+
+import pytest
+
+from provenance.errors import UserError
+from provenance.files import read_json, write_json
+from workflow.config_model import Study
+from workflow.jobs.study import gather_study, study_job, summarise
+
+STUDY = Study.model_validate(
+    {
+        "training": "tuned",
+        "sizes": {"key": "data.train_rows", "values": [10, 100]},
+        "ways": {"scratch": {"from": None}, "tuned": {}},
+        "seeds": [1, 2, 3],
+        "metric": "auc",
+        "baseline": "scratch",
+    }
+)
+# Seeds differ more than the ways do: only pairing shows the gain.
+VALUES = {1: 0.5, 2: 0.7, 3: 0.9}
+GAIN = {1: 0.01, 2: 0.02, 3: 0.03}
+
+
+def points():
+    return [
+        {
+            "way": way, "size": size, "seed": seed,
+            "value": VALUES[seed] + (GAIN[seed] if way == "tuned" else 0),
+        }
+        for way in ("scratch", "tuned") for size in (10, 100) for seed in VALUES
+    ]  # fmt: skip
+
+
+def test_gains_are_paired_by_seed():
+    scratch, _, tuned, _ = summarise(points(), "scratch")
+    assert scratch["mean"] == pytest.approx(0.7)
+    assert scratch["error"] == pytest.approx(0.2 / math.sqrt(3))
+    assert "gain" not in scratch
+    assert tuned["gain"] == pytest.approx(0.02)
+    assert tuned["gain_error"] == pytest.approx(0.01 / math.sqrt(3))
+
+
+def test_one_seed_has_no_error():
+    (row,) = summarise([{"way": "a", "size": None, "seed": 1, "value": 0.5}], None)
+    assert (row["mean"], row["error"]) == (0.5, None)
+
+
+def test_a_study_is_gathered_into_numbers_and_a_figure(tmp_path):
+    for point in points():
+        folder = tmp_path / "evaluation" / "few" / f"{point['way']}_{point['size']}_{point['seed']}"
+        write_json(folder / "metrics.json", {"summary": {"auc": point["value"]}})
+    output = tmp_path / "studies" / "few" / "study.json"
+    gather_study(study_job("few", STUDY), tmp_path / "evaluation", output)
+    results = read_json(output)["results"]
+    assert [(row["way"], row["size"]) for row in results] == [
+        ("scratch", 10), ("scratch", 100), ("tuned", 10), ("tuned", 100)
+    ]  # fmt: skip
+    assert results[3]["gain"] == pytest.approx(0.02)
+    first = output.with_suffix(".png").read_bytes()
+    gather_study(study_job("few", STUDY), tmp_path / "evaluation", output)
+    assert output.with_suffix(".png").read_bytes() == first
+
+
+def test_a_metric_that_was_not_measured_is_named(tmp_path):
+    for point in points():
+        folder = tmp_path / "few" / f"{point['way']}_{point['size']}_{point['seed']}"
+        write_json(folder / "metrics.json", {"summary": {"accuracy": 1.0}})
+    with pytest.raises(UserError, match="measured no auc; its summary has accuracy"):
+        gather_study(study_job("few", STUDY), tmp_path, tmp_path / "study.json")
+    assert not (tmp_path / "study.json").exists()

@@ -1,0 +1,167 @@
+"""Every network that a run trains: the trainings of the configuration and the points of its studies.
+
+A study is no second way of training: each of its points is a fit like any other, with a few keys
+changed, and so a job of its own.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from provenance.errors import UserError
+from training.config import FitConfig, load_config
+from workflow.config_model import ROOT, Config, Start, Study, Training, Way
+
+# Keys of a study's sizes that mean the training that its points begin with.
+OF_START = "from."
+NO_SIZE = "-"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One network to train.
+
+    Attributes
+    ----------
+    name
+        Its folder below `training/` and `evaluation/`.
+    dataset
+        Name of the dataset that it learns from.
+    config
+        The complete training configuration.
+    start
+        Name of the fit whose checkpoint it begins with; None: it begins anew, or with a file that
+        the configuration names.
+    flat_sampling
+        Whether its jets are drawn with sampling weights.
+    """
+
+    name: str
+    dataset: str
+    config: FitConfig
+    start: str | None
+    flat_sampling: bool
+
+    @property
+    def text(self) -> str:
+        """The configuration as one line of JSON, without what is as by default.
+
+        A new key with its default leaves the text, and so the trained network, alone.
+        """
+        changed = self.config.model_dump(mode="json", exclude_defaults=True)
+        return json.dumps({"task": self.config.task, **changed}, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a study: which fit it is."""
+
+    way: str
+    size: int | None
+    seed: int
+    fit: str
+
+
+def study_points(name: str, study: Study) -> list[Point]:
+    """Return the points of a study: ways × sizes × seeds."""
+    sizes: list[int | None] = [None] if study.sizes is None else [*study.sizes.values]
+    return [
+        Point(way, size, seed, f"{name}/{_folder(way)}_{NO_SIZE if size is None else size}_{seed}")
+        for way, size, seed in product(study.all_ways(), sizes, study.seeds)
+    ]
+
+
+def _folder(way: str) -> str:
+    return way.replace(" ", "-")
+
+
+def resolve_fits(config: Config) -> dict[str, Fit]:
+    """Return every fit of a run by name, its configuration complete and checked.
+
+    Raises
+    ------
+    UserError
+        When a training configuration or an override is wrong, naming the file, the key and the
+        value; when a task cannot read the product of its dataset.
+    """
+    fits: dict[str, Fit] = {}
+    for name in config.training:
+        _add_training(config, name, fits)
+    for name, study in config.studies.items():
+        _add_study(config, name, study, fits)
+    return fits
+
+
+def _add_training(config: Config, name: str, fits: dict[str, Fit]) -> None:
+    """Add a training, after the one that it begins with."""
+    if name in fits:
+        return
+    training = config.training[name]
+    if training.start is not None and training.start.training is not None:
+        _add_training(config, training.start.training, fits)
+    fits[name] = _make(name, training, training.start, {}, f"training.{name}", fits)
+
+
+def _add_study(config: Config, name: str, study: Study, fits: dict[str, Fit]) -> None:
+    base = config.training[study.training]
+    ways = study.all_ways()
+    for point in study_points(name, study):
+        way = ways[point.way]
+        start = _start(base, way)
+        changes: dict[str, Any] = dict(way.set)
+        if study.sizes is not None and study.sizes.key.startswith(OF_START):
+            if start is not None:
+                start = _resized_start(config, name, study, point, start, fits)
+        elif study.sizes is not None:
+            changes[study.sizes.key] = point.size
+        changed = base.model_copy(update={"seed": point.seed, "config": way.config or base.config})
+        where = f"studies.{name} ({point.way})"
+        fits[point.fit] = _make(point.fit, changed, start, changes, where, fits)
+
+
+def _start(base: Training, way: Way) -> Start | None:
+    start = way.start if "start" in way.model_fields_set else base.start
+    if start is not None and way.frozen is not None:
+        start = start.model_copy(update={"frozen": way.frozen})
+    return start
+
+
+def _resized_start(
+    config: Config, name: str, study: Study, point: Point, start: Start, fits: dict[str, Fit]
+) -> Start:
+    """Return the start of a point whose size belongs to it; add its fit, one for each size."""
+    if start.training is None or study.sizes is None:
+        raise UserError(f"studies.{name}: {study.sizes and study.sizes.key} needs `from: training`")
+    before = config.training[start.training]
+    own = f"{name}/from_{start.training}_{point.size}"
+    if own not in fits:
+        key = study.sizes.key.removeprefix(OF_START)
+        where = f"studies.{name} (from {start.training})"
+        fits[own] = _make(own, before, before.start, {key: point.size}, where, fits)
+    return start.model_copy(update={"training": own})
+
+
+def _make(
+    name: str,
+    training: Training,
+    start: Start | None,
+    changes: Mapping[str, Any],
+    where: str,
+    fits: dict[str, Fit],
+) -> Fit:
+    overrides = dict(training.set) | dict(changes)
+    if training.seed is not None:
+        overrides["seed"] = training.seed
+    if start is not None:
+        overrides |= {"start.parts": start.parts, "start.frozen": start.frozen}
+        if start.checkpoint is not None:
+            overrides["start.checkpoint"] = str(ROOT / start.checkpoint)
+    try:
+        settings = [f"{key}={json.dumps(value)}" for key, value in overrides.items()]
+        config = load_config(ROOT / training.config, settings)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    before = None if start is None else start.training
+    return Fit(name, training.dataset, config, before, training.flat_sampling)

@@ -1,0 +1,1 @@
+"""The jobs that put the stages together: what one rule does, described by one piece of JSON."""

@@ -1,0 +1,98 @@
+"""Gathering a study: what its points measured, with errors, in JSON and a figure."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from provenance.errors import UserError
+from provenance.files import read_json, sha256, write_json
+from workflow.config_model import Study
+from workflow.fits import study_points
+
+
+def study_job(name: str, study: Study) -> str:
+    """Return the description of a study as one line of JSON."""
+    return json.dumps(
+        {
+            "name": name,
+            "training": study.training,
+            "size_key": None if study.sizes is None else study.sizes.key,
+            "metric": study.metric,
+            "baseline": study.baseline,
+            "points": [asdict(point) for point in study_points(name, study)],
+        },
+        sort_keys=True,
+    )
+
+
+def gather_study(job: str, evaluations: Path, output: Path) -> None:
+    """Write a study's numbers and its figure.
+
+    Parameters
+    ----------
+    job
+        From `study_job`.
+    evaluations
+        Folder of the evaluations; a point's is the folder named by its `fit`.
+    output
+        JSON: for each way and size the values by seed, their mean and its standard error, and the
+        mean of the differences to the baseline, paired by seed, with its standard error. A figure
+        is written beside it, as PNG and PDF.
+
+    Raises
+    ------
+    UserError
+        When an evaluation is missing or did not measure the metric.
+    """
+    description = json.loads(job)
+    metric = description["metric"]
+    for point in description["points"]:
+        file = evaluations / point["fit"] / "metrics.json"
+        summary = read_json(file).get("summary", {})
+        if not isinstance(summary.get(metric), int | float):
+            known = ", ".join(summary) or "nothing"
+            raise UserError(f"{file}: measured no {metric}; its summary has {known}")
+        point["value"] = float(summary[metric])
+        point["metrics_sha256"] = sha256(file)
+    results = summarise(description["points"], description["baseline"])
+    from workflow.figures import draw_study
+
+    draw_study(output.with_suffix(""), results, description)
+    write_json(output, description | {"results": results})
+
+
+def summarise(points: Sequence[dict[str, Any]], baseline: str | None) -> list[dict[str, Any]]:
+    """Return mean, standard error and paired differences of each way at each size.
+
+    Parameters
+    ----------
+    points
+        With `way`, `size`, `seed` and `value`.
+    baseline
+        The way that is subtracted, at the same size and seed; None: no differences.
+    """
+    values: dict[tuple[str, int | None], dict[int, float]] = {}
+    for point in points:
+        values.setdefault((point["way"], point["size"]), {})[point["seed"]] = point["value"]
+    results = []
+    for (way, size), by_seed in values.items():
+        row = {"way": way, "size": size, "seeds": list(by_seed), "values": list(by_seed.values())}
+        row |= dict(zip(("mean", "error"), mean_and_error(list(by_seed.values())), strict=True))
+        if baseline is not None and way != baseline:
+            other = values[baseline, size]
+            gains = [value - other[seed] for seed, value in by_seed.items()]
+            row |= dict(zip(("gain", "gain_error"), mean_and_error(gains), strict=True))
+        results.append(row)
+    return results
+
+
+def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return the mean and its standard error; of one value the error is unknown."""
+    if len(values) < 2:
+        return float(np.mean(values)), None
+    return float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(len(values)))
