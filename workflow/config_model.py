@@ -268,8 +268,8 @@ class Sizes(Section):
 
     key: str = Field(
         pattern=r"^[a-z_]+(\.[a-z_]+)*$",
-        description="Key of the training's configuration, `data.train_rows`; `from.<key>` is one of "
-        "the training that it begins with, which is then trained for each size.",
+        description="Key of the training's configuration, `data.train_rows`; `from.<key>` is one "
+        "of the training that it begins with, which is then trained for each size.",
     )
     values: list[int] = Field(min_length=1, description="Its values.")
 

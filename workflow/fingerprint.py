@@ -30,7 +30,7 @@ def digest(value: Any) -> str:
 
 @cache
 def card_digest(card: str) -> str:
-    """Return the digest of a detector card and of all that it sources, as its interpreter reads it."""
+    """Return the digest of a detector card and of all that it sources."""
     return read_card(ROOT / card).sha256
 
 

@@ -1,4 +1,4 @@
-"""Every network that a run trains: the trainings of the configuration and the points of its studies.
+"""Every network that a run trains: its trainings and the points of its studies.
 
 A study is no second way of training: each of its points is a fit like any other, with a few keys
 changed, and so a job of its own.

@@ -44,8 +44,36 @@ def test_published_dataset_plans_all_shards(tmp_path):
 
 
 def test_one_shard_can_be_asked_for_alone(tmp_path):
-    counts = job_counts(dry_run(tmp_path, "results/quickstart/dataset/Res34P_0004.parquet"))
+    counts = job_counts(dry_run(tmp_path, "results/quickstart/datasets/jets/Res34P_0004.parquet"))
     assert counts == {"pileup_library": 1, "shard": 1, "total": 2}
+
+
+STUDIES = """
+training:
+  tuned:
+    config: training/configs/sophon-small.yaml
+    dataset: jets
+    from: {training: sophon, parts: [encoder]}
+    flat_sampling: true
+studies:
+  few_shot:
+    training: tuned
+    sizes: {key: data.train_rows, values: [100, 1000]}
+    ways: {scratch: {from: null}, tuned: {}}
+    seeds: [1, 2, 3]
+    metric: accuracy
+    baseline: scratch
+"""
+
+
+def test_a_study_plans_a_job_for_each_point(tmp_path):
+    (tmp_path / "studies.yaml").write_text(STUDIES)
+    configs = [ROOT / "config" / "quickstart.yaml", tmp_path / "studies.yaml"]
+    counts = job_counts(dry_run(tmp_path, "--configfile", *map(str, configs)))
+    assert (counts["train"], counts["evaluate"]) == (2 + 12, 2 + 12)
+    # Weights belong to a training: each of those that draw with them has its own.
+    assert counts["sampling_weights"] == 1 + 12
+    assert counts["study"] == 1
 
 
 @pytest.mark.parametrize(
@@ -53,7 +81,8 @@ def test_one_shard_can_be_asked_for_alone(tmp_path):
     [
         ("sede=3", "config key sede is unknown"),
         ("seed=-1", "config key seed = -1"),
-        ("generation={card: nowhere.tcl}", "no such file: nowhere.tcl"),
+        ("datasets={jets: {card: nowhere.tcl}}", "no such file: nowhere.tcl"),
+        ("training={sophon: {set: {epohcs: 3}}}", "epohcs"),
     ],
 )
 def test_wrong_config_stops_before_any_job(tmp_path, setting, expected):

@@ -98,5 +98,5 @@ def test_wrong_overrides_are_named_before_any_job(raw, change, expected):
 
 def test_not_a_number_is_refused(raw):
     raw["training"]["sophon"]["set"] = {"optimizer.learning_rate": float("nan")}
-    with pytest.raises(UserError, match="optimizer.learning_rate"):
+    with pytest.raises(UserError, match=r"optimizer\.learning_rate"):
         resolve_fits(load_config(raw))

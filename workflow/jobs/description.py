@@ -1,4 +1,4 @@
-"""What a shard is made of, as one line of JSON: the command's argument and the shard's fingerprint."""
+"""What a shard is made of, as one line of JSON: its job's argument and its fingerprint."""
 
 import hashlib
 import json

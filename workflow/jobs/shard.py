@@ -1,176 +1,119 @@
-"""The shard job of the embedded backend: simulate and ntuplize in steps until a shard is full.
+"""The shard job: simulate and ntuplize batch by batch until a shard is full.
 
-A fixed number of events either falls short of the jets asked for or wastes some: how many labelled
-jets a batch yields depends on its masses and its pT cut. Here each step simulates what fills the
-shard if every event gives as many jets as it can, down to a single batch, so that at most one
-batch's jets are left over.
-Event files live in scratch only while their jets are made.
+A fixed number of events either falls short of the rows asked for or wastes some: how many labelled
+jets a batch yields depends on its masses and its pT cut. Here at most one batch's rows are left
+over, and events live only until their rows are made.
 """
 
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from itertools import islice
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import pyarrow as pa
 
-from generation.delphes_file import write_delphes_file
-from generation.fastsim.branches import Branch
-from generation.simulate import BatchInfo, Simulator
-from ntuplizer.jets import Counts, JetSelection, ntuplize
+from ntuplizer.products import get_product
 from ntuplizer.shards import ShardKey, class_counts, write_shard
+from ntuplizer.sources import EventBatch
+from provenance.errors import UserError
 from provenance.ledger import write_ledger
-from workflow.batches import parse_shares, shard_batches
+from workflow.config_model import BATCHES_PER_SHARD
+from workflow.jobs.batches import shard_batches
+from workflow.jobs.description import ShardJob
 
-# Bounds an event file to about 100 MB.
-MAX_EVENTS_PER_STEP = 1_000
-# Two resonances or two hard partons give an event's jets; a third one is rare.
-MOST_JETS_PER_EVENT = 2
-
-
-@dataclass(frozen=True)
-class ShardJob:
-    """One shard to fill; see `python -m workflow shard --help`."""
-
-    part: str
-    index: int
-    split: str
-    processes: Sequence[str]
-    seed: int
-    card: Path
-    pileup: Path
-    events_per_batch: int
-    jet_radius: float
-    stored_parton_pt: float
-    qcd_labels: bool
-    jets: int
-    max_events: int
-    fingerprint: str
-    scratch: Path
-    output: Path
+# Of the line on the standard error.
+SECONDS_BETWEEN_REPORTS = 20.0
 
 
-def fill_shard(job: ShardJob) -> None:
+class EventMaker(Protocol):
+    """Makes the events of a batch; a backend."""
+
+    def batch(self, process: str, number: int) -> tuple[EventBatch, dict[str, Any]]:
+        """Return the events of a batch, and how they were made, for the ledger."""
+
+    def inputs(self) -> dict[str, Any]:
+        """Return what the ledger says of detector and pile-up: names and digests."""
+
+
+@dataclass
+class Made:
+    """What a shard's batches have made so far."""
+
+    tables: list[pa.Table] = field(default_factory=list)
+    batches: list[dict[str, Any]] = field(default_factory=list)
+    rows: int = 0
+
+    def add(self, table: pa.Table, batch: dict[str, Any]) -> None:
+        """Add a batch and its rows."""
+        self.tables.append(table)
+        self.batches.append(batch)
+        self.rows += table.num_rows
+
+    def total(self, key: str) -> int:
+        """Add up a number of all batches."""
+        return sum(batch[key] for batch in self.batches)
+
+
+def fill_shard(job: ShardJob, maker: EventMaker, output: Path) -> None:
     """Simulate events until the shard is full; write it, shuffled, with its ledger.
 
     Raises
     ------
     UserError
-        When `max_events` do not give enough jets, or an input is wrong.
+        When all batches that the shard may use do not give enough rows, or an input is wrong.
     """
     started = time.perf_counter()
-    key = ShardKey(job.part, job.index, job.split, job.seed)
-    shares = parse_shares(job.processes)
-    simulator = Simulator(job.card, job.pileup, job.seed, job.events_per_batch)
-    made = fill(job, simulator, shares, started)
+    product = get_product(job.product)
+    options = product.Options.model_validate(job.options)
+    key = ShardKey(job.dataset, job.part, job.index, job.split, job.seed)
+    counts = product.counts()
+    made = Made()
+    for process, number in _until_full(job, made, started):
+        events, batch = maker.batch(process, number)
+        made.add(product.rows(events, options, counts), batch)
     rows = write_shard(
-        job.output,
-        made.tables,
-        job.jets,
-        key,
-        config_sha256=job.fingerprint,
-        raise_key="dataset.max_events_per_shard",
-    )
+        output, made.tables, job.rows, key, product, options, job.fingerprint,
+        f"datasets.{job.dataset}.parts.{job.part}.processes",
+    )  # fmt: skip
     write_ledger(
-        job.output,
+        output,
         started,
-        **asdict(key),
-        config_sha256=job.fingerprint,
-        processes=shares,
-        **simulator.inputs(),
-        jet_radius=job.jet_radius,
-        events_asked=made.events,
-        events_generated=made.read,
-        events_failed=sum(batch.failed for batch in made.batches),
-        events_skipped=made.skipped,
-        jets_labelled=made.jets,
-        jets_left_over=made.jets - rows.num_rows,
+        job=job.model_dump(mode="json"),
+        fingerprint=job.fingerprint,
+        **maker.inputs(),
+        events_asked=job.events_per_batch * len(made.batches),
+        events_generated=made.total("events"),
+        events_failed=made.total("failed"),
+        counts=counts.as_dict(),
+        rows_made=made.rows,
+        rows_left_over=made.rows - rows.num_rows,
         rows=rows.num_rows,
-        class_counts=class_counts(rows),
-        batches=[asdict(batch) for batch in made.batches],
+        class_counts=class_counts(rows, product.label(options)),
+        batches=made.batches,
     )
 
 
-@dataclass
-class Made:
-    """What the shard's steps have made so far."""
-
-    tables: list[pa.Table]
-    batches: list[BatchInfo]
-    events: int = 0
-    read: int = 0
-    skipped: int = 0
-    jets: int = 0
-
-    def add(self, table: pa.Table, counts: Counts) -> None:
-        """Add what the ntuplizer made of a step's events."""
-        self.tables.append(table)
-        self.read += counts.events
-        self.skipped += sum(counts.events_skipped.values())
-        self.jets += table.num_rows
+def _until_full(job: ShardJob, made: Made, started: float) -> Iterator[tuple[str, int]]:
+    """Yield the shard's batches while rows are missing; says on the way how full it is."""
+    reported = started
+    for process, number in shard_batches(job.index, job.processes):
+        if made.rows >= job.rows:
+            break
+        if time.perf_counter() - reported > SECONDS_BETWEEN_REPORTS:
+            reported = time.perf_counter()
+            _report_progress(job, made, reported - started)
+        yield process, number
+    if made.batches:
+        _report_progress(job, made, time.perf_counter() - started)
 
 
-def fill(job: ShardJob, simulator: Simulator, shares: dict[str, int], started: float) -> Made:
-    """Simulate and ntuplize in steps until there are enough jets or no more events allowed."""
-    selection = JetSelection(
-        radius=job.jet_radius,
-        qcd_labels=job.qcd_labels,
-        stored_parton_pt=job.stored_parton_pt,
-    )
-    batches = shard_batches(job.index, shares)
-    made = Made([], [])
-    with tempfile.TemporaryDirectory(prefix=f"{job.part}-{job.index}-", dir=job.scratch) as folder:
-        file = Path(folder) / "events.root"
-        while n_batches := batches_in_step(job, made.events, made.jets):
-            step = islice(batches, n_batches)
-            written = write_delphes_file(file, simulate_step(simulator, step, made))
-            made.events += written
-            table, counts = ntuplize(file, selection)
-            if counts.events != written:
-                raise RuntimeError(f"{written} events were written, {counts.events} were read")
-            file.unlink()
-            made.add(table, counts)
-            report_progress(job, made, started)
-    return made
-
-
-def simulate_step(
-    simulator: Simulator, step: Iterator[tuple[str, int]], made: Made
-) -> Iterator[dict[str, Branch]]:
-    """Yield the branches of each batch; notes in `made` how it was made."""
-    for process, number in step:
-        branches, info = simulator.batch(process, number, simulator.events_per_batch)
-        made.batches.append(info)
-        yield branches
-
-
-def batches_in_step(job: ShardJob, events: int, jets: int) -> int:
-    """Return how many batches to simulate next; 0 when the shard is full or may go no further.
-
-    Parameters
-    ----------
-    job
-        The shard.
-    events, jets
-        What was simulated and labelled so far.
-    """
-    missing = job.jets - jets
-    if missing <= 0:
-        return 0
-    wanted = min(missing // MOST_JETS_PER_EVENT, MAX_EVENTS_PER_STEP)
-    allowed = (job.max_events - events) // job.events_per_batch
-    return min(max(1, wanted // job.events_per_batch), allowed)
-
-
-def report_progress(job: ShardJob, made: Made, started: float) -> None:
+def _report_progress(job: ShardJob, made: Made, seconds: float) -> None:
     """Write one line on the standard error: how full the shard is and how long it will take."""
-    seconds = time.perf_counter() - started
-    left = seconds * max(job.jets - made.jets, 0) / max(made.jets, 1)
+    events = max(made.total("events"), 1)
+    left = seconds * max(job.rows - made.rows, 0) / max(made.rows, 1)
     sys.stderr.write(
-        f"{job.part}_{job.index:04d}: {min(made.jets, job.jets):,}/{job.jets:,} jets from "
-        f"{made.events:,} events, {1000 * seconds / made.events:.0f} ms/event, "
-        f"{left / 60:.1f} min left\n"
+        f"{job.dataset}/{job.name}: {min(made.rows, job.rows):,}/{job.rows:,} rows from "
+        f"{events:,} events, {1000 * seconds / events:.0f} ms/event, {left / 60:.1f} min left\n"
     )
