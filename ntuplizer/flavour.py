@@ -3,7 +3,7 @@
 import numba
 import numpy as np
 
-from ntuplizer.delphes import Collection
+from ntuplizer.batch import Collection
 
 # The cards' DeltaR, PartonPTMin (GeV) and PartonEtaMax.
 PARTON_REACH = 0.5

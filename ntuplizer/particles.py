@@ -1,16 +1,12 @@
-"""The particles of a batch of events: which to trust, their momenta, which jet they belong to."""
+"""The particles of a batch of events: their momenta, which jet they belong to."""
 
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from ntuplizer.batch import Collection
 from ntuplizer.clustering import Jets, Momenta
-from ntuplizer.delphes import Batch, Collection
-from ntuplizer.truth import broken_events
-from provenance.errors import UserError
+from ntuplizer.geometry import delta_phi, delta_r
 
 NEUTRINOS = (12, 14, 16)
 # Constituents beyond these are unphysical leftovers of the simulation.
@@ -18,77 +14,6 @@ CONSTITUENT_PZ_MAX = 10_000.0
 CONSTITUENT_ETA_MAX = 5.0
 # Delphes writes ±999.9 for particles along the beam, beyond what float64 can turn into a momentum.
 ETA_LIMIT = 100.0
-
-# Nothing at a collider carries as much, GeV; sums of larger values could leave float32.
-ENERGY_LIMIT = 1e6
-ENERGY_LEAVES = frozenset({"PT", "Mass", "MET"})
-
-# A file that loses more of its events than this is damaged, not unlucky.
-MAX_SKIPPED_FRACTION = 0.1
-
-# Branches of candidates by the name of the jet collection that is made from them.
-CANDIDATE_BRANCHES = {"puppi": "ParticleFlowCandidate", "chs": "ParticleFlowCandidateCHS"}
-CANDIDATE_LEAVES = (
-    "PT", "Eta", "Phi", "Mass", "CtgTheta", "D0", "DZ", "ErrorD0", "ErrorDZ", "Charge", "PID",
-)  # fmt: skip
-
-
-def drop_bad_events(batch: Batch) -> tuple[Batch, Counter[str]]:
-    """Leave out events that cannot be trusted.
-
-    An event is left out when it has unphysical values (`unphysical_events`) or broken decay links
-    (`broken_events`).
-
-    Returns
-    -------
-    batch : dict
-        The remaining events.
-    skipped : collections.Counter
-        How many events were left out, by reason.
-    """
-    unphysical = unphysical_events(batch)
-    broken = broken_events(batch["Particle"]) & ~unphysical
-    skipped: Counter[str] = Counter()
-    for reason, events in (("unphysical values", unphysical), ("broken decay links", broken)):
-        if events.any():
-            skipped[reason] = int(events.sum())
-    if skipped:
-        kept = ~(unphysical | broken)
-        batch = {branch: collection.select(kept) for branch, collection in batch.items()}
-    return batch, skipped
-
-
-def check_losses(path: str | Path, n_events: int, skipped: Counter[str]) -> None:
-    """Raise a `UserError` when more than `MAX_SKIPPED_FRACTION` of a file's events were skipped."""
-    if sum(skipped.values()) > MAX_SKIPPED_FRACTION * n_events:
-        reasons = ", ".join(f"{count} with {reason}" for reason, count in sorted(skipped.items()))
-        raise UserError(
-            f"{path}: of {n_events} events {reasons}; at most {MAX_SKIPPED_FRACTION:.0%} may be "
-            "skipped, so the file is taken for damaged"
-        )
-
-
-def unphysical_events(batch: Batch) -> np.ndarray:
-    """Find events with values that are not finite, of wrong sign or too large: bool (n_events,)."""
-    n_events = len(next(iter(batch.values())).offsets) - 1
-    unphysical = np.zeros(n_events, bool)
-    for collection in batch.values():
-        for wrong in _unphysical_objects(collection):
-            if wrong.any():
-                unphysical[collection.event[wrong]] = True
-    return unphysical
-
-
-def _unphysical_objects(collection: Collection) -> Iterator[np.ndarray]:
-    columns = collection.columns
-    for values in columns.values():
-        if values.dtype.kind == "f":
-            infinite = ~np.isfinite(values)
-            yield infinite if values.ndim == 1 else infinite.any(axis=1)
-    for leaf in ENERGY_LEAVES & columns.keys():
-        yield np.abs(columns[leaf]) > ENERGY_LIMIT
-    if "PT" in columns:
-        yield columns["PT"] < 0
 
 
 def candidate_momenta(candidates: Collection) -> Momenta:
@@ -247,15 +172,3 @@ def candidate_values(
         "isChargedHadron": (charge != 0) & ~lepton,
         "isNeutralHadron": (charge == 0) & (pdg != 22),
     }
-
-
-def delta_r(eta1: np.ndarray, phi1: np.ndarray, eta2: np.ndarray, phi2: np.ndarray) -> np.ndarray:
-    """Return ΔR = √(Δη² + Δφ²) in float64."""
-    delta_eta = np.asarray(eta1, np.float64) - np.asarray(eta2, np.float64)
-    return np.hypot(delta_eta, delta_phi(phi1, phi2))
-
-
-def delta_phi(phi1: np.ndarray, phi2: np.ndarray) -> np.ndarray:
-    """Return φ1 − φ2 wrapped into [−π, π), float64."""
-    difference = np.asarray(phi1, np.float64) - np.asarray(phi2, np.float64)
-    return (difference + np.pi) % (2 * np.pi) - np.pi

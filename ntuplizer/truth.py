@@ -10,10 +10,8 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from ntuplizer.delphes import Collection
+from ntuplizer.batch import Collection
 from ntuplizer.labels import LABELS, PREFIXES, TOKENS, split_label
-
-RECORD_LEAVES = ("PID", "Status", "D1", "D2", "PT", "Eta", "Phi", "Mass")
 
 # Roles of the generator particles that are stored with a label.
 ROLE_X, ROLE_Y, ROLE_DECAY, ROLE_TAU_DECAY, ROLE_QCD_PARTON = range(5)

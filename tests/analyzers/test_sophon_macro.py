@@ -15,8 +15,10 @@ import torch
 import uproot
 
 from generation.simulate import simulate
-from ntuplizer import clustering, jets, particles
+from ntuplizer import clustering, counts, particles, quality
 from ntuplizer.labels import LABELS
+from ntuplizer.products import get_product
+from ntuplizer.rows import jets
 from training.config import load_config
 from training.data.features import TRANSFORMS, VECTOR_NAMES
 from training.export import export_onnx
@@ -162,15 +164,15 @@ def test_macro_knows_what_the_project_knows():
     text = MACRO.read_text(encoding="utf-8")
     names = re.search(r"kVariables = \{(.*?)\}", text, re.DOTALL).group(1)
     assert re.findall(r'"(\w+)"', names) == [t.name for t in TRANSFORMS] + list(VECTOR_NAMES)
-    selection = jets.JetSelection()
+    options = get_product("jets").Options()
     for name, value in {
-        "kRadius": selection.radius,
-        "kPtMin": selection.clustered_pt_min,
+        "kRadius": options.jet_radius,
+        "kPtMin": options.clustered_pt_min,
         "kEtaMax": jets.ETA_MAX,
         "kSoftDropZCut": clustering.SOFT_DROP_Z_CUT,
         "kConstituentEtaMax": particles.CONSTITUENT_ETA_MAX,
         "kConstituentPzMax": particles.CONSTITUENT_PZ_MAX,
-        "kEnergyLimit": particles.ENERGY_LIMIT,
-        "kMaxSkippedFraction": particles.MAX_SKIPPED_FRACTION,
+        "kEnergyLimit": quality.ENERGY_LIMIT,
+        "kMaxSkippedFraction": counts.MAX_SKIPPED_FRACTION,
     }.items():
         assert float(re.search(rf"{name} = ([\d.e]+);", text).group(1)) == value

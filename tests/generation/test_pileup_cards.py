@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import uproot
 
-from ntuplizer.delphes import read_events
+from ntuplizer.sources.delphes import batches
 
 CARDS = Path(__file__).parent / "cards"
 EVENTS = 40
@@ -156,7 +156,7 @@ def test_the_record_is_thinned_to_what_matters(events):
 
 def test_the_ntuplizer_reads_the_file(simulated, events):
     leaves = {"Jet": ("PT", "Area.fE"), "Particle": ("PID", "PT"), "Vertex": ("Z",)}
-    (batch,) = read_events(simulated, leaves)
+    (batch,) = batches(simulated, leaves)
     assert batch["Jet"]["PT"].tolist() == ak.flatten(events["Jet.PT"]).to_list()
     assert batch["Jet"]["Area.fE"].tolist() == ak.flatten(events["Jet.Area.fE"]).to_list()
     assert np.array_equal(batch["Particle"].counts, ak.to_numpy(events["Particle_size"]))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ntuplizer.delphes import Collection
+from ntuplizer.batch import Collection
 
 INSIDE, OUTSIDE = 0.1, 2.0
 DTYPES = {"PID": "i4", "Status": "i4", "D1": "i4", "D2": "i4"}

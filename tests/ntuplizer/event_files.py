@@ -1,39 +1,47 @@
 """Delphes event files made for a test: selections and alterations of real ones."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import awkward as ak
 import numpy as np
 import uproot
 
-from ntuplizer.delphes import TREE, Batch, read_events
-from ntuplizer.jets import OPTIONAL_BRANCHES, JetSelection
+from ntuplizer.batch import Collection, EventBatch, simulated_identity
+from ntuplizer.products import get_product
+from ntuplizer.sources import delphes
 
-BRANCHES = JetSelection().branches | OPTIONAL_BRANCHES
+JETS = get_product("jets")
+BRANCHES = JETS.branches(JETS.Options()) | JETS.optional_branches(JETS.Options())
 
 
-def read_batch(path: Path, n_events: int) -> Batch:
+def read_batch(path: Path, n_events: int) -> dict[str, Collection]:
     """Read the first events of a file with everything that jets need."""
-    batch = next(read_events(path, BRANCHES))
-    chosen = np.arange(len(batch["Particle"].offsets) - 1) < n_events
-    return {branch: collection.select(chosen) for branch, collection in batch.items()}
+    batch = next(delphes.batches(path, BRANCHES))
+    return dict(batch.select(np.arange(batch.n_events) < n_events).collections)
+
+
+def as_batch(collections: Mapping[str, Collection]) -> EventBatch:
+    """Return collections as the events of a simulated batch."""
+    n_events = len(collections["Particle"].offsets) - 1
+    return EventBatch(collections, simulated_identity("test", 0, n_events), "test")
 
 
 def write_events(
     path: Path,
-    batch: Batch,
+    collections: Mapping[str, Collection],
     compression: uproot.compression.Compression | None = None,
     times: int = 1,
 ) -> Path:
-    """Write a batch as an event file, readable as Delphes' own are, or several times so."""
+    """Write events as a file, readable as Delphes' own are, or several times so."""
     arrays = {
         f"{branch}.{leaf}": ak.unflatten(values, collection.counts)
-        for branch, collection in batch.items()
+        for branch, collection in collections.items()
         for leaf, values in collection.columns.items()
     }
     with uproot.recreate(path, compression=compression) as file:
         types = {name: f"var * {array.type.content.content}" for name, array in arrays.items()}
-        tree = file.mktree(TREE, types)
+        tree = file.mktree(delphes.TREE, types)
         for _ in range(times if len(next(iter(arrays.values()))) else 0):
             tree.extend(arrays)
     return path

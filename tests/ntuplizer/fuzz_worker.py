@@ -17,8 +17,8 @@ import awkward as ak
 import numpy as np
 import pyarrow as pa
 
-from ntuplizer.jets import JetSelection, ntuplize
 from ntuplizer.labels import LABELS
+from ntuplizer.ntuplize import ntuplize
 from provenance.errors import UserError
 
 MEMORY_LIMIT = 6 << 30
@@ -63,8 +63,8 @@ def check_finite(table: pa.Table) -> None:
 def main() -> None:
     source, seed, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
-    selection = JetSelection(qcd_labels=True)
-    expected, _ = ntuplize(source, selection)
+    options = {"qcd_labels": True}
+    expected, _ = ntuplize(source, "jets", options)
     sound = source.read_bytes()
     outcomes: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -72,7 +72,7 @@ def main() -> None:
             damaged = Path(folder) / f"{number}.root"
             damaged.write_bytes(damage(sound, np.random.default_rng([seed, number])))
             try:
-                table, _ = ntuplize(damaged, selection)
+                table, _ = ntuplize(damaged, "jets", options)
             except UserError:
                 outcomes["error"] += 1
             except BaseException:

@@ -6,9 +6,9 @@ import pytest
 import uproot
 
 from ntuplizer.clustering import cluster, soft_drop_mass, subjettiness
-from ntuplizer.delphes import read_events
-from ntuplizer.jets import JetSelection
 from ntuplizer.particles import candidate_momenta, constituent_momenta, gen_particles
+from ntuplizer.products import get_product
+from ntuplizer.sources.delphes import batches
 
 TTBAR, QCD = "delphes/ttbar_events.root", "delphes/qcd_3.root"
 
@@ -26,10 +26,10 @@ TTBAR, QCD = "delphes/ttbar_events.root", "delphes/qcd_3.root"
 )
 def test_jets_are_delphes_own(reference, name, branch, radius, pt_min):
     path = reference(name)
-    (batch,) = read_events(path, JetSelection().branches)
+    product = get_product("jets")
+    (batch,) = batches(path, product.branches(product.Options()))
     if branch.startswith("Gen"):
-        n_events = len(batch["Particle"].offsets) - 1
-        particles, _ = gen_particles(batch["Particle"], np.arange(n_events))
+        particles, _ = gen_particles(batch["Particle"], np.arange(batch.n_events))
     else:
         particles = candidate_momenta(batch["ParticleFlowCandidate"])
     jets = cluster(particles, radius, pt_min)

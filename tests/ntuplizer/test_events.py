@@ -1,4 +1,6 @@
-"""Event objects, regression jets and flavour on real events."""
+"""Event objects, jets for energy regression and flavour on real events."""
+
+import math
 
 import awkward as ak
 import numpy as np
@@ -8,12 +10,11 @@ import uproot
 from event_files import write_events
 
 from ntuplizer.cli import main
-from ntuplizer.delphes import Collection, read_events
-from ntuplizer.events import EventCounts, EventSelection, iterate_events
 from ntuplizer.flavour import PARTON_REACH, jet_flavours
-from ntuplizer.jets import Counts, JetSelection, ntuplize
-from ntuplizer.regression import RegressionSelection, iterate_regression_jets
-from ntuplizer.schema import EVENT_SCHEMA, FLAVOUR_FIELD, JET_SCHEMA, REGRESSION_SCHEMA
+from ntuplizer.geometry import delta_r
+from ntuplizer.ntuplize import ntuplize
+from ntuplizer.products import get_product
+from ntuplizer.sources.delphes import batches
 
 TTBAR = "delphes/ttbar_events.root"
 
@@ -22,6 +23,11 @@ def objects(path, branch, leaves) -> ak.Array:
     with uproot.open(path) as file:
         arrays = {leaf: file["Delphes"][f"{branch}.{leaf}"].array() for leaf in leaves}
     return ak.zip(arrays)
+
+
+def distance(first: dict, second: dict) -> float:
+    eta, phi = first["Eta"] - second["Eta"], first["Phi"] - second["Phi"]
+    return math.hypot(eta, math.remainder(phi, math.tau))
 
 
 def test_events_are_those_of_the_selection(reference):
@@ -38,11 +44,15 @@ def test_events_are_those_of_the_selection(reference):
         hard = sorted(
             (lep for lep in leptons[i].tolist() if lep["PT"] > 10), key=lambda o: -o["PT"]
         )
-        usable = [jet for jet in jets[i].tolist() if jet["PT"] > 20]
+        usable = [
+            jet for jet in jets[i].tolist()
+            if jet["PT"] > 20 and hard and distance(jet, hard[0]) >= 0.4
+        ]  # fmt: skip
         tagged = [jet for jet in usable if jet["BTag"] & 1]
         light = [jet for jet in usable if not jet["BTag"] & 1]
         if hard and len(tagged) >= 2 and len(light) >= 2:
             row = [
+                i,
                 hard[0]["PT"],
                 hard[0]["Eta"],
                 hard[0]["Phi"],
@@ -53,10 +63,8 @@ def test_events_are_those_of_the_selection(reference):
                 row += [jet["PT"], jet["Eta"], jet["Phi"], jet["Mass"]]
             expected.append(row)
 
-    counts = EventCounts()
-    (table,) = iterate_events(path, EventSelection(), counts)
-    assert table.schema.equals(EVENT_SCHEMA)
-    names = ["lepton_pt", "lepton_eta", "lepton_phi", "met_pt", "met_phi"]
+    table, counts = ntuplize(path, "events")
+    names = ["event", "lepton_pt", "lepton_eta", "lepton_phi", "met_pt", "met_phi"]
     names += [
         f"{slot}_{q}" for slot in ("bjet1", "bjet2", "jet1", "jet2")
         for q in ("pt", "eta", "phi", "mass")
@@ -64,7 +72,9 @@ def test_events_are_those_of_the_selection(reference):
     got = np.column_stack([table[name].to_numpy() for name in names])
     np.testing.assert_allclose(got, expected, rtol=1e-6)
     assert counts.events == 150
-    assert counts.events_selected == len(expected) > 20
+    assert counts.rows == len(expected) > 20
+    assert set(table["process"].to_pylist()) == {"ttbar_events"}
+    assert set(table["batch"].to_pylist()) == {-1}
     types = [table[f"{slot}_type"][0].as_py() for slot in
              ("lepton", "met", "bjet1", "bjet2", "jet1", "jet2")]  # fmt: skip
     assert types == [1, 4, 2, 2, 3, 3]
@@ -83,7 +93,7 @@ def test_thresholds_and_overlap(reference, tmp_path):
     n_default = n_selected()
     assert n_selected("--jet-pt-min", "40") < n_default
     assert n_selected("--lepton-pt-min", "40") < n_default
-    assert 0 < n_selected("--overlap", "0.4") < n_default
+    assert n_selected("--overlap", "0") > n_default > n_selected("--overlap", "1") > 0
     assert n_selected("--jet-pt-min", "5000") == 0
 
 
@@ -92,33 +102,41 @@ def test_flavour_is_delphes_own(reference):
         "Particle": ("PID", "Status", "PT", "Eta", "Phi"),
         "JetPUPPI": ("Eta", "Phi", "Flavor"),
     }
-    (batch,) = read_events(reference(TTBAR), leaves)
+    (batch,) = batches(reference(TTBAR), leaves)
     jets = batch["JetPUPPI"]
     got = jet_flavours(batch["Particle"], jets.event, jets["Eta"], jets["Phi"], PARTON_REACH)
     np.testing.assert_array_equal(got, jets["Flavor"])
     assert set(got) == {0, 1, 2, 3, 4, 5, 21}
 
 
-def test_flavour_is_an_extra_column(reference):
-    path = reference("delphes/res2p_1.root")
-    plain, _ = ntuplize(path, JetSelection())
-    table, _ = ntuplize(path, JetSelection(flavour=True))
-    assert table.schema.equals(JET_SCHEMA.append(FLAVOUR_FIELD))
-    assert table.drop_columns([FLAVOUR_FIELD.name]).equals(plain)
-    b_jets = np.isin(table["jet_label"].to_numpy(), [0, 4, 6])  # X_bb, X_bc, X_bq
-    assert b_jets.any()
-    assert (table["jet_flavour"].to_numpy()[b_jets] == 5).all()
+def test_no_jet_is_the_lepton(reference):
+    """Delphes makes a jet of an isolated lepton too; without the cut they fill light-jet slots."""
+    near = {}
+    for overlap in (0, 0.4):
+        table, _ = ntuplize(reference(TTBAR), "events", {"overlap": overlap})
+        lepton = table["lepton_eta"].to_numpy(), table["lepton_phi"].to_numpy()
+        near[overlap] = np.mean(
+            [
+                delta_r(table[f"{slot}_eta"].to_numpy(), table[f"{slot}_phi"].to_numpy(), *lepton)
+                < 0.4
+                for slot in ("jet1", "jet2")
+            ]
+        )
+    assert near[0] > 0.1
+    assert near[0.4] == 0
 
 
-def test_regression_jets(reference):
+def test_jets_to_learn_energies_from(reference):
     path = reference(TTBAR)
-    counts = Counts()
-    (table,) = iterate_regression_jets(path, RegressionSelection(), counts)
-    assert table.schema.equals(REGRESSION_SCHEMA)
+    table, counts = ntuplize(path, "energy")
     theirs = objects(path, "JetPUPPI", ("PT", "Eta"))
-    assert counts.jets_clustered == ak.count(theirs.PT)
-    assert counts.jets_in_acceptance == ak.sum(abs(theirs.Eta) <= 2.5)
-    assert 0.9 < table.num_rows / counts.jets_in_acceptance <= 1
+    assert counts.steps["jets_clustered"] == ak.count(theirs.PT)
+    assert counts.steps["jets_in_acceptance"] == ak.sum(abs(theirs.Eta) <= 2.5)
+    assert 0.9 < table.num_rows / counts.steps["jets_in_acceptance"] <= 1
+    # `event` and `jet` are the places of event and jet in Delphes' own branch.
+    place = table["event"].to_numpy(), table["jet"].to_numpy()
+    own = theirs.PT[place[0]][np.arange(len(place[0])), place[1]]
+    np.testing.assert_allclose(table["jet_pt"].to_numpy(), own, rtol=3e-7)
 
     response = table["jet_pt"].to_numpy() / table["genjet_pt"].to_numpy()
     hard = table["genjet_pt"].to_numpy() > 50
@@ -140,20 +158,32 @@ def test_regression_jets(reference):
     assert np.all(ak.flatten(ak.from_arrow(table["charged_charge"])) != 0)
 
 
-def test_wide_regression_jets_and_files_without_rho(reference):
+def test_jets_up_to_the_edge_of_the_calorimeter(reference):
+    central, _ = ntuplize(reference(TTBAR), "energy")
+    table, _ = ntuplize(reference(TTBAR), "energy", {"jet_eta_max": 5})
+    eta = np.abs(table["jet_eta"].to_numpy())
+    assert eta.max() > 3
+    inner = table.filter(eta <= 2.5)
+    assert 0 < table.num_rows - inner.num_rows < central.num_rows
+    # A jet beyond the edge can be the better match of a GEN-jet, which is then no longer free.
+    assert inner.num_rows >= central.num_rows - 2
+
+
+def test_wide_jets_and_files_without_rho(reference):
     path = reference("delphes/qcd_3.root")
-    selection = RegressionSelection(radius=0.8, pt_min=200.0)
-    (table,) = iterate_regression_jets(path, selection, Counts())
+    table, _ = ntuplize(path, "energy", {"jet_radius": 0.8, "jet_pt_min": 200})
     assert table.num_rows > 200
     assert set(table["event_rho"].to_pylist()) == {0.0}
 
 
-@pytest.mark.parametrize("command", ["events", "regression"])
-def test_empty_files(reference, tmp_path, command):
-    leaves = EventSelection().branches | RegressionSelection().branches
-    (batch,) = read_events(reference(TTBAR), leaves)
-    none = np.zeros(len(batch["Electron"].offsets) - 1, bool)
-    empty: dict[str, Collection] = {b: c.select(none) for b, c in batch.items()}
-    file = write_events(tmp_path / "empty.root", empty)
-    main([command, str(file), "--output", str(tmp_path / "out.parquet")])
-    assert pq.read_table(tmp_path / "out.parquet").num_rows == 0
+@pytest.mark.parametrize("name", ["events", "energy"])
+def test_empty_files(reference, tmp_path, name):
+    product = get_product(name)
+    leaves = product.branches(product.Options())
+    (batch,) = batches(reference(TTBAR), leaves)
+    none = batch.select(np.zeros(batch.n_events, bool))
+    file = write_events(tmp_path / "empty.root", none.collections)
+    main([name, str(file), "--output", str(tmp_path / "out.parquet")])
+    table = pq.read_table(tmp_path / "out.parquet")
+    assert table.num_rows == 0
+    assert table.schema.equals(product.schema(product.Options()))

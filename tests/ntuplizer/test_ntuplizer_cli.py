@@ -11,10 +11,11 @@ import pytest
 import uproot
 
 from ntuplizer.cli import main
-from ntuplizer.jets import JetSelection, ntuplize
-from ntuplizer.schema import JET_SCHEMA
+from ntuplizer.ntuplize import ntuplize
+from ntuplizer.products import get_product, product_names
 from provenance.errors import UserError
 
+DATASET_COMMANDS = ("shard", "manifest", "verify")
 SMALL = "published/events_delphes_higgs2p_example.root"
 
 
@@ -26,13 +27,16 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
 def test_jets(reference, tmp_path):
     output = tmp_path / "new folder" / "jets.parquet"
     main(["jets", str(reference(SMALL)), "--output", str(output), "--qcd-labels"])
-    expected, counts = ntuplize(reference(SMALL), JetSelection(qcd_labels=True))
-    assert pq.read_schema(output).equals(JET_SCHEMA)
+    expected, counts = ntuplize(reference(SMALL), "jets", {"qcd_labels": True})
+    product = get_product("jets")
+    assert pq.read_schema(output).equals(product.schema(product.Options()))
     assert pq.read_table(output).equals(expected)
     ledger = json.loads(output.with_name("jets.parquet.json").read_text())
     assert ledger["counts"] == counts.as_dict()
     assert ledger["counts"]["events"] == 10
-    assert ledger["selection"]["radius"] == 0.8
+    assert ledger["counts"]["rows"] == sum(ledger["counts"]["class_counts"].values()) > 0
+    assert (ledger["product"], ledger["product_version"]) == ("jets", product.version)
+    assert ledger["options"] == product.read_options({"qcd_labels": True}).model_dump()
 
 
 def test_same_input_same_bytes(reference, tmp_path):
@@ -106,6 +110,9 @@ def test_bad_event_files(bad_input, tmp_path, kind, words):
         ["--jet-radius", "nan"],
         ["--jet-pt-min", "-3"],
         ["--jet-pt-min", "inf"],
+        ["--jet-pt-min", "much"],
+        ["--jet-collection", "charged"],
+        ["--stored-parton-pt", "-1"],
     ],
 )
 def test_bad_options(reference, tmp_path, options):
@@ -158,7 +165,18 @@ def test_help_needs_nothing_heavy():
         "import sys\n"
         "from ntuplizer.cli import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "print({'numba', 'fastjet', 'uproot', 'pyarrow'} & set(sys.modules), file=sys.stderr)\n"
+        "heavy = {'numba', 'numpy', 'fastjet', 'awkward', 'uproot', 'pyarrow'}\n"
+        "print(heavy & set(sys.modules), file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "set()"
+
+
+@pytest.mark.parametrize("command", [(), *((n,) for n in (*product_names(), *DATASET_COMMANDS))])
+def test_help_fits_a_screen(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main([*command, "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80

@@ -5,18 +5,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ntuplizer import delphes
-from ntuplizer.jets import JetSelection, ntuplize
-from ntuplizer.schema import JET_SCHEMA
+from ntuplizer.ntuplize import ntuplize
+from ntuplizer.products import get_product
+from ntuplizer.sources import delphes
+
+JETS = get_product("jets")
+SCHEMA = JETS.schema(JETS.Options())
 
 EXAMPLE = "published/events_delphes_higgs2p_example"
 CASES = [
     *(
-        (f"delphes/{name}", f"delphes/{name}", JetSelection(qcd_labels=name == "qcd_3"))
+        (f"delphes/{name}", f"delphes/{name}", {"qcd_labels": name == "qcd_3"})
         for name in ("qcd_3", "res2p_1", "res2pm_1", "res34p_1", "res34p_4", "res34p_5")
     ),
-    (EXAMPLE, f"{EXAMPLE}.ak8", JetSelection(qcd_labels=True)),
-    (EXAMPLE, f"{EXAMPLE}.ak15", JetSelection(radius=1.5, qcd_labels=True)),
+    (EXAMPLE, f"{EXAMPLE}.ak8", {"qcd_labels": True}),
+    (EXAMPLE, f"{EXAMPLE}.ak15", {"jet_radius": 1.5, "qcd_labels": True}),
 ]
 # Differences of two float32 angles: one step of the float32 grid at |η| < 4.
 ANGLES = ("part_deta", "part_dphi", "genpart_jet_deta", "genpart_jet_dphi")
@@ -30,13 +33,13 @@ def flat(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     return np.diff(array.offsets), array.values.to_numpy(zero_copy_only=False)
 
 
-@pytest.mark.parametrize(("events", "ntuple", "selection"), CASES, ids=[case[1] for case in CASES])
-def test_equals_the_reference(reference, events, ntuple, selection):
+@pytest.mark.parametrize(("events", "ntuple", "options"), CASES, ids=[case[1] for case in CASES])
+def test_equals_the_reference(reference, events, ntuple, options):
     theirs = pq.read_table(reference(f"{ntuple}.ntuple.parquet"))
-    ours, counts = ntuplize(reference(f"{events}.root"), selection)
-    assert ours.num_rows == theirs.num_rows == counts.jets
+    ours, counts = ntuplize(reference(f"{events}.root"), "jets", options)
+    assert ours.num_rows == theirs.num_rows == counts.rows
     assert counts.events_skipped == {}
-    for name in JET_SCHEMA.names:
+    for name in SCHEMA.names:
         (our_lengths, got), (their_lengths, wanted) = flat(ours[name]), flat(theirs[name])
         np.testing.assert_array_equal(our_lengths, their_lengths, name)
         if got.dtype.kind != "f":
@@ -51,13 +54,13 @@ def test_equals_the_reference(reference, events, ntuple, selection):
 
 def test_steps_of_reading_do_not_matter(reference, monkeypatch):
     path = reference(f"{EXAMPLE}.root")
-    whole, _ = ntuplize(path, JetSelection(qcd_labels=True))
+    whole, _ = ntuplize(path, "jets", {"qcd_labels": True})
     monkeypatch.setattr(delphes, "EVENTS_PER_STEP", 3)
-    stepwise, counts = ntuplize(path, JetSelection(qcd_labels=True))
+    stepwise, counts = ntuplize(path, "jets", {"qcd_labels": True})
     assert stepwise.equals(whole)
     assert counts.events == 10
 
 
 def test_schema_is_the_published_one(reference):
     published = pq.read_schema(reference("published/JetClassII_example.parquet"))
-    assert published.remove_metadata().equals(JET_SCHEMA)
+    assert published.remove_metadata().equals(SCHEMA)

@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import uproot
-from event_files import BRANCHES, read_batch, write_events
+from event_files import BRANCHES, JETS, as_batch, read_batch, write_events
 
+from ntuplizer.batch import Collection
 from ntuplizer.cli import main
-from ntuplizer.delphes import Collection
-from ntuplizer.jets import Counts, JetSelection, jets_of_batch, ntuplize
-from ntuplizer.particles import drop_bad_events
-from ntuplizer.schema import JET_SCHEMA
-from ntuplizer.shards import read_jets, read_metadata
+from ntuplizer.counts import Counts
+from ntuplizer.ntuplize import ntuplize
+from ntuplizer.quality import drop_bad_events
+from ntuplizer.shards import read_metadata, read_table
 from provenance.errors import UserError
 from provenance.ledger import write_ledger
 
 SMALL = "published/events_delphes_higgs2p_example.root"
-SELECTION = JetSelection(qcd_labels=True)
+OPTIONS = {"qcd_labels": True}
 
 
 def run_fuzz(source: Path, seed: int, count: int) -> dict[str, int]:
@@ -72,9 +72,9 @@ def test_many_damaged_real_files(reference):
 def test_no_events(reference, tmp_path):
     empty = write_events(tmp_path / "empty.root", read_batch(reference(SMALL), 0))
     main(["jets", str(empty), "--output", str(tmp_path / "jets.parquet")])
-    jets = read_jets(tmp_path / "jets.parquet")
+    jets = read_table(tmp_path / "jets.parquet", "jets")
     assert jets.num_rows == 0
-    assert jets.schema.equals(JET_SCHEMA)
+    assert jets.schema.equals(JETS.schema(JETS.Options()))
     assert read_metadata(tmp_path / "jets.parquet")["counts"]["events"] == 0
 
 
@@ -85,8 +85,8 @@ def test_events_without_jets(reference, tmp_path):
         {leaf: v[:0] for leaf, v in batch["ParticleFlowCandidate"].columns.items()},
     )
     file = write_events(tmp_path / "quiet.root", batch | {"ParticleFlowCandidate": nothing})
-    table, counts = ntuplize(file, SELECTION)
-    assert (table.num_rows, counts.events, counts.jets_clustered) == (0, 3, 0)
+    table, counts = ntuplize(file, "jets", OPTIONS)
+    assert (table.num_rows, counts.events, counts.steps["jets_clustered"]) == (0, 3, 0)
 
 
 def test_events_without_particles(tmp_path, reference):
@@ -96,15 +96,15 @@ def test_events_without_particles(tmp_path, reference):
         {b: Collection(np.zeros(3, np.int64), {k: v[:0] for k, v in c.columns.items()})
          for b, c in batch.items()},
     )  # fmt: skip
-    table, counts = ntuplize(file, SELECTION)
+    table, counts = ntuplize(file, "jets", OPTIONS)
     assert (table.num_rows, counts.events) == (0, 2)
 
 
 def test_file_without_vertices(reference, tmp_path):
     batch = read_batch(reference(SMALL), 10)
-    with_vertices, _ = ntuplize(write_events(tmp_path / "with.root", batch), SELECTION)
+    with_vertices, _ = ntuplize(write_events(tmp_path / "with.root", batch), "jets", OPTIONS)
     del batch["Vertex"]
-    without, _ = ntuplize(write_events(tmp_path / "without.root", batch), SELECTION)
+    without, _ = ntuplize(write_events(tmp_path / "without.root", batch), "jets", OPTIONS)
     assert without["jet_label"].equals(with_vertices["jet_label"])
     assert without["part_px"].equals(with_vertices["part_px"])
     assert not without["genpart_z"].equals(with_vertices["genpart_z"])
@@ -115,11 +115,11 @@ def test_chs_jets_come_from_their_own_branch(reference, tmp_path):
     file = write_events(
         tmp_path / "chs.root", batch | {"ParticleFlowCandidateCHS": batch["ParticleFlowCandidate"]}
     )
-    puppi, _ = ntuplize(file, SELECTION)
-    chs, _ = ntuplize(file, JetSelection(qcd_labels=True, collection="chs"))
+    puppi, _ = ntuplize(file, "jets", OPTIONS)
+    chs, _ = ntuplize(file, "jets", OPTIONS | {"jet_collection": "chs"})
     assert chs.equals(puppi)
     with pytest.raises(UserError, match="ParticleFlowCandidateCHS"):
-        ntuplize(reference(SMALL), JetSelection(collection="chs"))
+        ntuplize(reference(SMALL), "jets", {"jet_collection": "chs"})
 
 
 @pytest.mark.parametrize(
@@ -136,16 +136,16 @@ def test_chs_jets_come_from_their_own_branch(reference, tmp_path):
 )
 def test_one_bad_event_is_left_out_and_counted(reference, leaf, value, reason):
     batch = read_batch(reference(SMALL), 10)
-    sound = jets_of_batch(batch, SELECTION, Counts())
-    n_fourth = jets_of_batch(
-        {b: c.select(np.arange(10) == 3) for b, c in batch.items()}, SELECTION, Counts()
-    ).num_rows
+    options = JETS.read_options(OPTIONS)
+    sound = JETS.rows(as_batch(batch), options, Counts())
+    fourth = as_batch(batch).select(np.arange(10) == 3)
+    n_fourth = JETS.rows(fourth, options, Counts()).num_rows
     columns = dict(batch["Particle"].columns)
     columns[leaf] = columns[leaf].copy()
     columns[leaf][batch["Particle"].offsets[3] + 5] = value
     batch["Particle"] = Collection(batch["Particle"].offsets, columns)
     counts = Counts()
-    table = jets_of_batch(batch, SELECTION, counts)
+    table = JETS.rows(as_batch(batch), options, counts)
     assert counts.events == 10
     assert counts.events_skipped == {reason: 1}
     assert table.num_rows == sound.num_rows - n_fourth
@@ -157,7 +157,7 @@ def test_a_circle_of_copies_ends(reference):
     first_higgs = np.flatnonzero(record["PID"] == 25)[0]
     own = first_higgs - record.offsets[record.event[first_higgs]]
     record["D1"][first_higgs] = record["D2"][first_higgs] = own
-    _, skipped = drop_bad_events(batch)
+    _, skipped = drop_bad_events(as_batch(batch))
     assert skipped == {"broken decay links": 1}
 
 
@@ -186,7 +186,7 @@ def test_leaves_of_another_type(reference, tmp_path):
         tmp_path / "float.root", batch | {"Particle": Collection(record.offsets, columns)}
     )
     with pytest.raises(UserError, match=r"float\.root.*Particle\.D1 does not hold integers"):
-        ntuplize(file, SELECTION)
+        ntuplize(file, "jets", OPTIONS)
 
     flat = tmp_path / "flat.root"
     with uproot.recreate(flat) as output:
@@ -194,7 +194,7 @@ def test_leaves_of_another_type(reference, tmp_path):
         tree = output.mktree("Delphes", dict.fromkeys(leaves, "f4"))
         tree.extend({leaf: np.zeros(3, "f4") for leaf in leaves})
     with pytest.raises(UserError, match=r"Particle\.PID does not hold a list per event"):
-        ntuplize(flat, SELECTION)
+        ntuplize(flat, "jets", OPTIONS)
 
 
 def test_file_that_is_not_its_ledgers(reference, tmp_path):
@@ -202,11 +202,11 @@ def test_file_that_is_not_its_ledgers(reference, tmp_path):
     batch = read_batch(reference(SMALL), 10)
     file = write_events(tmp_path / "events.root", batch)
     write_ledger(file, 0.0, events=10)
-    assert ntuplize(file, SELECTION)[1].events == 10
+    assert ntuplize(file, "jets", OPTIONS)[1].events == 10
     fewer = {branch: collection.select(np.arange(10) < 7) for branch, collection in batch.items()}
     write_events(file, fewer)
     with pytest.raises(UserError, match=r"changed since its ledger events\.root\.json"):
-        ntuplize(file, SELECTION)
+        ntuplize(file, "jets", OPTIONS)
 
 
 @pytest.mark.parametrize("fraction", [0, 0.001, 0.01, 0.25, 0.5, 0.9, 0.99, 0.99999])
@@ -215,7 +215,7 @@ def test_truncated_files(reference, tmp_path, fraction):
     cut = tmp_path / "cut.root"
     cut.write_bytes(content[: int(fraction * len(content))])
     with pytest.raises(UserError, match=r"cut\.root"):
-        ntuplize(cut, SELECTION)
+        ntuplize(cut, "jets", OPTIONS)
 
 
 @pytest.mark.slow

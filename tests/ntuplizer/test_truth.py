@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from decays import INSIDE, OUTSIDE, Particle, record, tau
 
-from ntuplizer.delphes import Collection
+from ntuplizer.batch import Collection
 from ntuplizer.labels import LABELS, split_label
 from ntuplizer.truth import (
     ROLE_DECAY,

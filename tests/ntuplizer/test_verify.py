@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from jet_tables import jet_table
+from jet_tables import JETS, OPTIONS, SCHEMA, jet_table
 
 from ntuplizer.cli import main
 from ntuplizer.labels import LABELS
-from ntuplizer.schema import JET_SCHEMA
-from ntuplizer.shards import write_tables
+from ntuplizer.manifest import hash_dataset, read_manifest
+from ntuplizer.shards import describe, write_tables
 from ntuplizer.verify import verify
 from provenance.errors import UserError
-from provenance.files import sha256
+from provenance.files import json_sha256, sha256
 
 NAMES = ("QCD_0000", "QCD_0001", "QCD_0002", "Res2P_0000")
 
@@ -27,11 +27,12 @@ def whole(tmp_path_factory) -> Path:
     for number, name in enumerate(NAMES):
         part, index = name.split("_")
         jets = folder / "scratch" / f"{name}.parquet"
-        write_tables(jets, [jet_table(60, number)], JET_SCHEMA, dict)
+        write_tables(jets, [jet_table(60, number)], SCHEMA, lambda: describe(JETS, OPTIONS))
         split = ("train", "val", "test", "train")[number]
         main(
-            ["shard", str(jets), "--jets", "50", "--seed", "5", "--part", part, "--index", index,
-             "--split", split, "--output", str(folder / f"{name}.parquet")]
+            ["shard", str(jets), "--rows", "50", "--dataset", "small", "--seed", "5",
+             "--part", part, "--index", index, "--split", split, "--fingerprint", "f0",
+             "--output", str(folder / f"{name}.parquet")]
         )  # fmt: skip
     build(folder)
     return folder
@@ -39,7 +40,7 @@ def whole(tmp_path_factory) -> Path:
 
 def build(folder: Path) -> None:
     main(
-        ["manifest", str(folder), "--name", "small", "--seed", "5", "--config-sha256", "c0",
+        ["manifest", str(folder), "--name", "small", "--seed", "5", "--fingerprint", "c0",
          "--output", str(folder / "manifest.json")]
     )  # fmt: skip
 
@@ -54,9 +55,11 @@ def kinds(folder: Path) -> list[tuple[str, str]]:
 
 
 def edit(folder: Path, change) -> None:
-    """Change the manifest by hand."""
+    """Change the manifest by hand, its digest included."""
     manifest = json.loads((folder / "manifest.json").read_text())
     change(manifest)
+    del manifest["manifest_sha256"]
+    manifest["manifest_sha256"] = json_sha256(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
@@ -81,11 +84,28 @@ def test_manifest_lists_the_shards(whole):
     for entry in manifest["files"]:
         assert entry["rows"] == sum(entry["class_counts"].values()) == 50
         assert entry["bytes"] == (whole / entry["path"]).stat().st_size
+        assert entry["ledger"]["fingerprint"] == "f0"
         assert entry["ledger"]["sha256"] == entry["sha256"] == sha256(whole / entry["path"])
     assert manifest["labels"] == list(LABELS)
     assert manifest["totals"]["rows"] == 200
     assert manifest["totals"]["splits"]["train"]["files"] == 2
-    assert (manifest["name"], manifest["seed"], manifest["config_sha256"]) == ("small", 5, "c0")
+    assert (manifest["name"], manifest["seed"], manifest["fingerprint"]) == ("small", 5, "c0")
+    assert (manifest["format"], manifest["product"]) == (2, "jets")
+    assert manifest["options"] == OPTIONS.model_dump()
+    assert manifest["identity"] == []
+    assert read_manifest(whole) == manifest
+
+
+def test_the_datasets_hash_is_that_of_its_rows_and_splits(whole):
+    manifest = read_manifest(whole)
+    own = manifest["dataset_sha256"]
+    assert own == hash_dataset("jets", manifest["files"])
+    files = [dict(entry, path="elsewhere", ledger={}) for entry in manifest["files"]]
+    assert hash_dataset("jets", files) == own
+    assert hash_dataset("jets", files[:3]) != own
+    assert hash_dataset("energy", files) != own
+    files[0]["split"] = "test"
+    assert hash_dataset("jets", files) != own
 
 
 def test_sound_dataset(dataset):
@@ -160,14 +180,18 @@ def test_jets_in_two_splits(dataset):
     edit(dataset, lambda m: m["files"][1].update(class_counts=m["files"][0]["class_counts"]))
     found = verify(dataset)
     assert [(problem.kind, problem.file) for problem in found] == [("repeated", "QCD_0000.parquet")]
-    assert "50 of its jets are also in QCD_0001.parquet" in found[0].detail
+    assert "50 of its rows are also in QCD_0001.parquet" in found[0].detail
 
 
 def test_metadata_of_another_shard(dataset):
     table = pq.read_table(dataset / "QCD_0000.parquet")
-    metadata = {"part": "QCD", "index": 9, "split": "val", "seed": 5}
-    rewrite(dataset, "QCD_0000", table, metadata)
+    key = {"dataset": "small", "part": "QCD", "index": 9, "split": "val", "seed": 5}
+    rewrite(dataset, "QCD_0000", table, describe(JETS, OPTIONS) | {"key": key})
     assert kinds(dataset) == [("metadata", "QCD_0000")] * 2  # index and split
+    wide = JETS.read_options({"jet_radius": 1.5})
+    key |= {"index": 0, "split": "train"}
+    rewrite(dataset, "QCD_0000", table, describe(JETS, wide) | {"key": key})
+    assert kinds(dataset) == [("metadata", "QCD_0000")]  # options
 
 
 def test_totals(dataset):
@@ -178,16 +202,41 @@ def test_totals(dataset):
 def test_manifests_that_cannot_be_read(dataset, tmp_path):
     with pytest.raises(UserError, match="no such file"):
         verify(tmp_path / "nowhere")
-    edit(dataset, lambda m: m.update(format=99))
-    with pytest.raises(UserError, match="format 1"):
-        verify(dataset)
+    for change, words in (
+        (lambda m: m["labels"].reverse(), "other labels"),
+        (lambda m: m["options"].update(jet_width=1), "option jet_width"),
+        (lambda m: m.update(product="muons"), "no product 'muons'"),
+        (lambda m: m["files"][1].update(rows="50"), r"files\.1\.rows: Input should be"),
+        (lambda m: m["files"][1].pop("split"), r"files\.1\.split: Field required"),
+        (lambda m: m.pop("totals"), "totals: Field required"),
+        (lambda m: m.update(format=99), "format 2"),
+    ):
+        before = (dataset / "manifest.json").read_text()
+        edit(dataset, change)
+        with pytest.raises(UserError, match=words):
+            verify(dataset)
+        (dataset / "manifest.json").write_text(before)
     (dataset / "manifest.json").write_text("{}")
     with pytest.raises(UserError, match="not a dataset manifest"):
         verify(dataset)
 
 
+@pytest.mark.parametrize(("old", "new"), [('"val"', '"test"'), ('"rows": 50', '"rows": 51')])
+def test_a_manifest_that_was_changed(dataset, old, new):
+    text = (dataset / "manifest.json").read_text()
+    (dataset / "manifest.json").write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError, match="changed since it was written"):
+        verify(dataset)
+    # Layout is not content.
+    (dataset / "manifest.json").write_text(json.dumps(json.loads(text), sort_keys=True))
+    assert verify(dataset) == []
+
+
 def test_manifest_of_changed_or_foreign_shards(dataset, tmp_path):
-    output = ["--name", "x", "--output", str(tmp_path / "m.json")]
+    output = ["--name", "small", "--output", str(tmp_path / "m.json")]
+    other = ["--name", "large", "--output", str(tmp_path / "m.json")]
+    with pytest.raises(UserError, match="made with dataset small, not large"):
+        main(["manifest", str(dataset / "QCD_0000.parquet"), "--seed", "5", *other])
     with pytest.raises(UserError, match="made with seed 5, not 6"):
         main(["manifest", str(dataset / "QCD_0000.parquet"), "--seed", "6", *output])
     twice = [str(dataset / "QCD_0000.parquet")] * 2

@@ -1,13 +1,19 @@
-"""Read Delphes event files (contract 1), real or embedded, as flat arrays in steps of events."""
+"""Delphes event files, real or embedded, in steps of events.
+
+An event is named by the ledger beside its file: process and batch, and its number in the batch.
+(`Event.Number` would not do: Delphes counts every batch from 0 and leaves gaps where Pythia failed,
+so that it is neither unique in a joined file nor the event's place.) In a file without a ledger of
+batches, events are numbered through; its process is the file's name, its batch `NO_BATCH`.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import awkward as ak
 import numpy as np
 import uproot
 
+from ntuplizer.batch import Collection, EventBatch, simulated_identity
 from provenance.errors import UserError
 from provenance.files import read_json, sha256
 from provenance.ledger import ledger_path
@@ -17,65 +23,15 @@ TREE = "Delphes"
 EVENTS_PER_STEP = 250
 # Leaves that are codes or positions.
 INTEGER_LEAVES = frozenset({"PID", "Status", "D1", "D2", "Charge", "BTag"})
+# The number of the batch of events whose file does not say.
+NO_BATCH = -1
 
 
-@dataclass(frozen=True)
-class Collection:
-    """The objects of one branch for a batch of events, flat.
-
-    Attributes
-    ----------
-    offsets
-        int64 (n_events + 1): objects of event i are `offsets[i]` to `offsets[i + 1]`.
-    columns
-        Leaf name → values of all objects, in the file's order and type.
-    """
-
-    offsets: np.ndarray
-    columns: dict[str, np.ndarray]
-
-    @staticmethod
-    def empty(n_events: int, leaves: Sequence[str]) -> "Collection":
-        """Return a collection without objects."""
-        return Collection(
-            np.zeros(n_events + 1, np.int64), {leaf: np.zeros(0, np.float32) for leaf in leaves}
-        )
-
-    def __getitem__(self, leaf: str) -> np.ndarray:
-        return self.columns[leaf]
-
-    @property
-    def counts(self) -> np.ndarray:
-        """Objects per event, int64 (n_events,)."""
-        return np.diff(self.offsets)
-
-    @property
-    def event(self) -> np.ndarray:
-        """The event of each object, int64 (n_objects,)."""
-        return np.repeat(np.arange(len(self.offsets) - 1), self.counts)
-
-    def first(self, leaf: str) -> np.ndarray:
-        """Return the first object's value per event, 0 for an event without objects."""
-        values = np.zeros(len(self.offsets) - 1, self.columns[leaf].dtype)
-        filled = self.counts > 0
-        values[filled] = self.columns[leaf][self.offsets[:-1][filled]]
-        return values
-
-    def select(self, events: np.ndarray) -> "Collection":
-        """Return the same objects for the events of a boolean mask only."""
-        offsets = np.concatenate(([0], np.cumsum(self.counts[events])))
-        objects = np.repeat(events, self.counts)
-        return Collection(offsets, {leaf: v[objects] for leaf, v in self.columns.items()})
-
-
-Batch = dict[str, Collection]
-
-
-def read_events(
+def batches(
     path: str | Path,
     branches: Mapping[str, Sequence[str]],
     optional: Mapping[str, Sequence[str]] | None = None,
-) -> Iterator[Batch]:
+) -> Iterator[EventBatch]:
     """Stream an event file.
 
     Parameters
@@ -89,8 +45,8 @@ def read_events(
 
     Yields
     ------
-    dict
-        Branch → `Collection`, for `EVENTS_PER_STEP` events at a time; nothing for an empty tree.
+    EventBatch
+        `EVENTS_PER_STEP` events at a time; nothing for an empty tree.
 
     Raises
     ------
@@ -98,9 +54,10 @@ def read_events(
         When the file is missing, damaged, not a Delphes file, lacks a branch, or is not the one
         that the ledger beside it speaks of.
     """
-    _compare_with_ledger(path)
+    ledger = _read_ledger(path)
     with _open(path) as file:
         tree = _tree(file, path)
+        identity = _identify(Path(path), ledger, tree.num_entries)
         wanted = {branch: _find_leaves(tree, branch, own) for branch, own in branches.items()}
         for branch, found in wanted.items():
             for leaf in branches[branch]:
@@ -115,28 +72,50 @@ def read_events(
             # uproot meets damage with whatever its parser stumbles over (zlib.error,
             # AssertionError, TypeError, ...): what it raises while reading is the file's fault.
             try:
-                batch = {
+                collections = {
                     branch: _read_collection(branch, leaves, start, stop)
                     for branch, leaves in wanted.items()
                 }
             except Exception as error:
                 raise _damaged(path, error, f" in events {start} to {stop - 1}") from None
-            yield batch
+            own_identity = {name: values[start:stop] for name, values in identity.items()}
+            yield EventBatch(collections, own_identity, str(path))
 
 
-def _compare_with_ledger(path: str | Path) -> None:
-    """Compare the file with the ledger beside it, if there is one.
+def _read_ledger(path: str | Path) -> dict:
+    """Return the ledger beside the file, if there is one, and compare the file with it.
 
     A writer that was killed can leave a file that opens with fewer events, and only some of ROOT's
     compressions carry a checksum.
     """
     ledger = ledger_path(path)
-    if Path(path).is_file() and ledger.is_file():
-        content = read_json(ledger)
-        if content.get("sha256") not in (None, sha256(path)):
-            raise UserError(
-                f"{path}: damaged, or changed since its ledger {ledger.name} was written"
-            )
+    if not (Path(path).is_file() and ledger.is_file()):
+        return {}
+    content = read_json(ledger)
+    if content.get("sha256") not in (None, sha256(path)):
+        raise UserError(f"{path}: damaged, or changed since its ledger {ledger.name} was written")
+    return content
+
+
+def _identify(path: Path, ledger: dict, n_events: int) -> dict[str, np.ndarray]:
+    """Return what names each event of the file."""
+    if not ledger.get("batches"):
+        return simulated_identity(path.stem, NO_BATCH, n_events)
+    try:
+        made = [
+            simulated_identity(str(entry["process"]), int(entry["batch"]), int(entry["events"]))
+            for entry in ledger["batches"]
+        ]
+    except (KeyError, TypeError, ValueError):
+        raise UserError(
+            f"{ledger_path(path)}: its `batches` are not a list of process, batch and events"
+        ) from None
+    identity = {name: np.concatenate([own[name] for own in made]) for name in made[0]}
+    if len(identity["event"]) != n_events:
+        raise UserError(
+            f"{path}: holds {n_events} events where its ledger lists {len(identity['event'])}"
+        )
+    return identity
 
 
 def _open(path: str | Path) -> uproot.ReadOnlyDirectory:

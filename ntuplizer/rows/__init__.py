@@ -1,0 +1,1 @@
+"""How the rows of the products are made: the physics, over arrays."""
