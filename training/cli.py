@@ -9,86 +9,92 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training", description="Shards to models.")
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    fit = commands.add_parser("fit", help="train a network on a dataset")
-    fit.add_argument("--config", type=Path, required=True, help="a file of training/configs")
-    fit.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override, e.g. epochs=2"
-    )
-    fit.add_argument("--manifest", type=Path, required=True, help="manifest.json of the dataset")
+    fit = commands.add_parser("fit", help="train a network on a dataset, or go on with a training")
+    _add_config(fit)
+    _add_manifest(fit)
     fit.add_argument("--output", type=Path, required=True, help="folder for the results")
-    fit.add_argument("--resume", action="store_true", help="go on from the folder's last.ckpt")
+    fit.add_argument("--start", type=Path, metavar="CHECKPOINT", help="weights to begin with")
+    fit.add_argument("--weights", type=Path, metavar="FILE", help="sampling weights")
+    fit.add_argument(
+        "--restart", action="store_true", help="begin anew, whatever the folder's last.ckpt holds"
+    )
     fit.set_defaults(call=_fit)
 
-    few_shot = commands.add_parser("few-shot", help="compare ways to use a network on few jets")
-    few_shot.add_argument("--config", type=Path, required=True, help="a transfer")
-    few_shot.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    few_shot.add_argument("--manifest", type=Path, required=True)
-    few_shot.add_argument(
-        "--jets", type=int, nargs="+", default=[100, 1000, 10000], help="training jets"
-    )
-    few_shot.add_argument(
-        "--seeds", type=int, nargs="+", default=[1, 2, 3], help="trainings of each kind"
-    )
-    few_shot.add_argument("--output", type=Path, required=True, help="folder for the results")
-    few_shot.set_defaults(call=_few_shot)
-
     evaluate = commands.add_parser("evaluate", help="measure a trained network")
-    evaluate.add_argument("--checkpoint", type=Path, required=True)
-    evaluate.add_argument("--manifest", type=Path, required=True)
+    _add_checkpoint(evaluate)
+    _add_manifest(evaluate)
     evaluate.add_argument("--split", choices=("train", "val", "test"), default="test")
     evaluate.add_argument("--output", type=Path, required=True, help="folder for the results")
     evaluate.set_defaults(call=_evaluate)
 
-    predict = commands.add_parser("predict", help="score every jet of a file")
-    predict.add_argument("--checkpoint", type=Path, required=True)
+    predict = commands.add_parser("predict", help="say something of every row of a file")
+    _add_checkpoint(predict)
     predict.add_argument(
-        "--input", type=Path, required=True, help="jets (Parquet) or Delphes events (ROOT)"
+        "--input", type=Path, required=True, help="rows (Parquet) or Delphes events (ROOT)"
     )
     predict.add_argument("--output", type=Path, required=True, help="Parquet file")
     predict.set_defaults(call=_predict)
 
     export = commands.add_parser("export", help="write a trained network in another format")
-    export.add_argument("--checkpoint", type=Path, required=True)
+    _add_checkpoint(export)
     export.add_argument("--format", choices=("onnx",), default="onnx")
     export.add_argument("--output", type=Path, required=True, help="network.onnx")
     export.set_defaults(call=_export)
 
-    convert = commands.add_parser("convert", help="make a checkpoint of weaver's Sophon weights")
-    convert.add_argument("--weights", type=Path, required=True, help="model.pt of weaver")
+    convert = commands.add_parser("convert", help="make a checkpoint of another program's weights")
+    convert.add_argument("--task", required=True, help="a folder of training/tasks")
+    convert.add_argument("--weights", type=Path, required=True, help="e.g. model.pt of weaver")
     convert.add_argument("--output", type=Path, required=True, help="checkpoint.ckpt")
     convert.set_defaults(call=_convert)
 
-    weights = commands.add_parser("weights", help="compute the sampling weights of a dataset")
-    weights.add_argument("--manifest", type=Path, required=True)
-    weights.add_argument(
-        "--config", type=Path, required=True, help="the training, whose selection of jets counts"
-    )
-    weights.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    weights = commands.add_parser("weights", help="compute the sampling weights of a training")
+    _add_config(weights)
+    _add_manifest(weights)
     weights.add_argument("--output", type=Path, required=True, help="weights.json")
     weights.set_defaults(call=_weights)
 
     summary = commands.add_parser("summary", help="print a network's layers and parameters")
-    summary.add_argument("--task", choices=("sophon",), required=True)
+    _add_config(summary)
     summary.set_defaults(call=_summary)
 
     options = parser.parse_args(arguments)
     options.call(options)
 
 
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE|JSON",
+        help="a file of training/configs, or JSON text in braces",
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override, e.g. epochs=2"
+    )
+
+
+def _add_manifest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--manifest", type=Path, required=True, help="manifest.json of the dataset")
+
+
+def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--checkpoint", type=Path, required=True, help="written by fit")
+
+
 def _fit(options: argparse.Namespace) -> None:
     from training.config import load_config
+
+    config = load_config(options.config, options.set)
     from training.fit import fit
 
-    config = load_config(options.config, options.set)
-    fit(config, options.manifest, options.output, options.resume)
-
-
-def _few_shot(options: argparse.Namespace) -> None:
-    from training.config import load_config
-    from training.few_shot import few_shot
-
-    config = load_config(options.config, options.set)
-    few_shot(config, options.manifest, options.jets, options.seeds, options.output)
+    fit(
+        config,
+        options.manifest,
+        options.output,
+        start=options.start,
+        weights=options.weights,
+        restart=options.restart,
+    )
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -110,20 +116,24 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from training.checkpoint import import_weaver
+    from training.checkpoint import convert
 
-    import_weaver(options.weights, options.output)
+    convert(options.task, options.weights, options.output)
 
 
 def _weights(options: argparse.Namespace) -> None:
     from training.config import load_config
-    from training.reweight import write_weights
 
     config = load_config(options.config, options.set)
-    write_weights(options.manifest, options.output, config.data.selection)
+    from training.data.sampling import write_weights
+
+    write_weights(config, options.manifest, options.output)
 
 
 def _summary(options: argparse.Namespace) -> None:
+    from training.config import load_config
+
+    config = load_config(options.config, options.set)
     from training.summary import summary
 
-    print(summary(options.task))
+    print(summary(config))

@@ -1,70 +1,150 @@
-"""The training configuration: typed, described, extra keys refused; imports no heavy package."""
+"""The configuration of a training: typed, described, extra keys refused; imports no heavy package.
 
+What all tasks share is here. A task adds its own keys in `tasks/<name>/config.py`, and `task` says
+whose they are.
+"""
+
+import json
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from provenance.errors import UserError
-from training.models.sizes import ParticleTransformerConfig, Section
-
-Range = tuple[float, float]
-
-
-class Selection(Section):
-    """Jets that are used: open intervals, in GeV."""
-
-    jet_pt: Range = Field((200.0, 2500.0), description="jet transverse momentum")
-    jet_sdmass: Range = Field((20.0, 500.0), description="soft-drop mass")
-
-    @model_validator(mode="after")
-    def _intervals_rise(self) -> Self:
-        for low, high in (self.jet_pt, self.jet_sdmass):
-            if low >= high:
-                raise ValueError(f"an interval begins at {low:g} and ends at {high:g}")
-        return self
-
-    def __str__(self) -> str:
-        return "{:g} < jet_pt < {:g} and {:g} < jet_sdmass < {:g}".format(
-            *self.jet_pt, *self.jet_sdmass
-        )
+from training.models.sizes import Section
+from training.tasks import config_type
 
 
 class DataConfig(Section):
-    """How jets are read."""
+    """How rows are read; a task adds which of them and what of them."""
 
-    batch_size: int = Field(512, gt=0, description="jets per step and device")
+    batch_size: int = Field(512, gt=0, description="rows per step and device")
     workers: int = Field(4, ge=0, description="loader processes per device; 0 reads in-process")
-    max_constituents: int = Field(128, gt=0, description="leading constituents kept per jet")
-    buffer_jets: int = Field(100_000, gt=0, description="jets that one loader shuffles at a time")
-    jets_per_epoch: int | None = Field(
-        None, gt=0, description="jets between validations; null: as many as the split holds"
+    buffer_rows: int = Field(100_000, gt=0, description="rows that one loader shuffles at a time")
+    on_device: bool = Field(
+        False,
+        description="keep all rows on the device as one padded batch and draw from there: for rows "
+        "so small that reading takes longer than learning; needs workers = 0",
     )
-    validation_jets: int | None = Field(
-        None, gt=0, description="jets per validation, of all parts alike; null: the whole split"
+    rows_per_epoch: int | None = Field(
+        None, gt=0, description="rows between validations; null: as many as are trained on"
     )
-    selection: Selection = Selection()
-    train_jets: int | None = Field(
-        None, gt=0, description="train on so few jets, before the selection; null: on all"
+    validation_rows: int | None = Field(
+        None, gt=0, description="rows per validation, of all parts alike; null: the whole split"
     )
-    label: str = Field("jet_label", description="column with the index of the class")
-    weights: Path | None = Field(
-        None, description="sampling weights from `python -m training weights`; null: none"
+    train_rows: int | None = Field(
+        None,
+        gt=0,
+        description="train on so few of the selected rows, classes in proportion, drawn by the "
+        "seed; null: on all",
     )
-    max_resample: int = Field(10, gt=0, description="most copies of a jet drawn in one pass")
+    max_resample: int = Field(
+        10, gt=0, description="most copies of a row drawn in one pass with sampling weights"
+    )
+
+    @model_validator(mode="after")
+    def _no_processes_read_for_a_device(self) -> Self:
+        if self.on_device and self.workers:
+            raise ValueError("on_device draws in the training's own process: set workers to 0")
+        return self
 
 
-class OptimizerConfig(Section):
-    """AdamW with warm-up, a flat stretch and an exponential decay, and averaged weights."""
+class WarmupFlatDecay(Section):
+    """A linear rise, a flat stretch and an exponential decay."""
 
-    learning_rate: float = Field(5e-4, gt=0, description="of the flat stretch")
-    weight_decay: float = Field(0.01, ge=0, description="AdamW's, not on biases and norms")
+    name: Literal["warmup_flat_decay"] = "warmup_flat_decay"
     warmup: float = Field(0.01, ge=0, lt=1, description="share of all steps in the linear rise")
     flat: float = Field(0.7, ge=0, le=1, description="share of all steps before the decay")
     final_fraction: float = Field(0.01, gt=0, le=1, description="last learning rate over the flat")
-    gradient_clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
-    ema_decay: float = Field(0.999, ge=0, lt=1, description="of the moving average, per step")
+
+
+class Cosine(Section):
+    """A linear rise and half a period of a cosine."""
+
+    name: Literal["cosine"]
+    warmup: float = Field(0.0, ge=0, lt=1, description="share of all steps in the linear rise")
+    final_fraction: float = Field(0.01, ge=0, le=1, description="last learning rate over the first")
+
+
+class Plateau(Section):
+    """A learning rate that falls when the validation loss no longer does."""
+
+    name: Literal["plateau"]
+    factor: float = Field(0.2, gt=0, lt=1, description="of each fall")
+    patience: int = Field(5, ge=0, description="validations without progress before a fall")
+    min_delta: float = Field(1e-4, ge=0, description="smallest change of the loss that counts")
+
+
+def _named(default: str, *others: str) -> Discriminator:
+    """Tell the models of a union apart by `name`, which may be left out for the default."""
+
+    def name(value: object) -> str | None:
+        found = (
+            value.get("name", default) if isinstance(value, dict) else getattr(value, "name", None)
+        )
+        return str(found)
+
+    return Discriminator(
+        name,
+        custom_error_type="unknown_name",
+        custom_error_message=f"name has to be one of {', '.join((default, *others))}",
+    )
+
+
+Schedule = Annotated[
+    Annotated[WarmupFlatDecay, Tag("warmup_flat_decay")]
+    | Annotated[Cosine, Tag("cosine")]
+    | Annotated[Plateau, Tag("plateau")],
+    _named("warmup_flat_decay", "cosine", "plateau"),
+]
+
+
+class _Optimizer(Section):
+    learning_rate: float = Field(5e-4, gt=0, description="the highest of the schedule")
+    weight_decay: float = Field(0.0, ge=0, description="on matrices, not on biases and norms")
+    schedule: Schedule = WarmupFlatDecay()
+    gradient_clip: float | None = Field(
+        1.0, gt=0, description="largest norm of the gradient; null: any"
+    )
+    ema_decay: float | None = Field(
+        0.999,
+        ge=0,
+        lt=1,
+        description="of the moving average of the weights, per step, which is validated and kept; "
+        "null: the weights themselves are",
+    )
+
+
+class AdamW(_Optimizer):
+    """Adam with decoupled weight decay (arXiv:1711.05101)."""
+
+    name: Literal["adamw"] = "adamw"
+    weight_decay: float = Field(0.01, ge=0, description="on matrices, not on biases and norms")
+    betas: tuple[float, float] = Field((0.95, 0.999), description="decays of the two moments")
+    epsilon: float = Field(1e-5, gt=0, description="added to the denominator")
+
+
+class Adam(_Optimizer):
+    """Adam (arXiv:1412.6980)."""
+
+    name: Literal["adam"]
+    betas: tuple[float, float] = Field((0.9, 0.999), description="decays of the two moments")
+    epsilon: float = Field(1e-8, gt=0, description="added to the denominator")
+
+
+class SGD(_Optimizer):
+    """Stochastic gradient descent."""
+
+    name: Literal["sgd"]
+    momentum: float = Field(0.9, ge=0, lt=1, description="of the gradient")
+
+
+Optimizer = Annotated[
+    Annotated[AdamW, Tag("adamw")] | Annotated[Adam, Tag("adam")] | Annotated[SGD, Tag("sgd")],
+    _named("adamw", "adam", "sgd"),
+]
 
 
 class RunConfig(Section):
@@ -76,7 +156,7 @@ class RunConfig(Section):
         None, gt=0, description="of PyTorch on a CPU; null: as many as PyTorch finds cores"
     )
     precision: Literal["32-true", "bf16-mixed"] = Field(
-        "32-true", description="pair features stay in 32 bits either way"
+        "32-true", description="of the layers; what needs 32 bits keeps them either way"
     )
     compile: bool | None = Field(
         None,
@@ -88,63 +168,118 @@ class RunConfig(Section):
     )
 
 
-class TransferConfig(Section):
-    """What a transfer begins with and learns."""
+class StartConfig(Section):
+    """What a network begins with."""
 
-    labels: tuple[str, ...] = Field(min_length=2, description="names of the classes, by index")
     checkpoint: Path | None = Field(
-        None, description="of the network to begin with, whose sizes count; null: from scratch"
+        None, description="of a training whose weights to begin with; null: new weights"
     )
-    frozen: bool = Field(False, description="train the new head only")
+    parts: tuple[str, ...] | None = Field(
+        None, min_length=1, description="parts to take from it, as the task names them; null: all"
+    )
+    frozen: bool = Field(False, description="train only the parts that are not taken")
 
 
 class FitConfig(Section):
-    """One training."""
+    """One training: what all tasks share."""
 
-    task: Literal["sophon", "transfer"] = Field(
-        "sophon", description="what is learned: a module of tasks/"
+    # Of `ntuplizer`: what the task can read.
+    products: ClassVar[tuple[str, ...]]
+    # Of the network, by which `start` takes and freezes weights.
+    parts: ClassVar[tuple[str, ...]]
+    # Raised with every change of code after which the same configuration learns something else: a
+    # training of another version is not gone on with.
+    version: ClassVar[int] = 1
+
+    task: str = Field(description="what is learned: a folder of tasks/")
+    seed: int = Field(1, ge=0, lt=2**64, description="of weights, dropout and data order")
+    epochs: int = Field(80, gt=0, description="passes over `data.rows_per_epoch` rows")
+    steps: int | None = Field(
+        None, gt=0, description="steps of the optimiser, where given; epochs then do not count"
     )
-    seed: int = Field(1, ge=0, description="of weights, dropout and data order")
-    epochs: int = Field(80, gt=0)
-    model: ParticleTransformerConfig = ParticleTransformerConfig()
     data: DataConfig = DataConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
+    optimizer: Optimizer = AdamW()
     run: RunConfig = RunConfig()
-    transfer: TransferConfig | None = Field(None, description="for the task of that name")
+    start: StartConfig = StartConfig()
 
     @model_validator(mode="after")
-    def _transfer_has_its_section(self) -> Self:
-        if (self.task == "transfer") != (self.transfer is not None):
-            raise ValueError("the section `transfer` belongs to `task: transfer`, and only to it")
+    def _parts_exist(self) -> Self:
+        for part in self.start.parts or ():
+            if part not in self.parts:
+                raise ValueError(
+                    f"start.parts names {part!r}, but the parts of the task {self.task} are "
+                    f"{', '.join(self.parts)}"
+                )
+        if self.start.frozen and set(self.start.parts or self.parts) == set(self.parts):
+            raise ValueError(
+                "start.frozen leaves nothing to train: name in start.parts which of "
+                f"{', '.join(self.parts)} to take"
+            )
         return self
 
 
-def load_config(path: str | Path, overrides: list[str] | None = None) -> FitConfig:
-    """Read a configuration file and apply `key.sub=value` overrides (values in YAML).
+def load_config(source: str | Path, overrides: list[str] | None = None) -> FitConfig:
+    """Read a configuration and apply `key.sub=value` overrides (values in YAML).
+
+    Parameters
+    ----------
+    source
+        A YAML file, or JSON text that begins with `{`.
+    overrides
+        In order.
+
+    Returns
+    -------
+    FitConfig
+        Of the type that belongs to `task`.
 
     Raises
     ------
     UserError
-        When the file is missing or not YAML, an override has no `=`, or a key or value is wrong.
+        When the file is missing or not YAML, the text not JSON, an override has no `=`, the task
+        does not exist, or a key or value is wrong.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such configuration file") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: not YAML ({error})") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: holds no mapping of keys to values")
+    name, content = _read(source)
     for override in overrides or []:
         _override(content, override)
+    task = content.get("task")
+    if not isinstance(task, str):
+        raise UserError(f"{name}: task: a name is needed that says what is learned, got {task!r}")
     try:
-        return FitConfig.model_validate(content)
+        return config_type(task).model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if not key:
-            raise UserError(f"{path}: {first['msg']}") from None
-        raise UserError(f"{path}: {key}: {first['msg']}, got {first['input']!r}") from None
+        raise UserError(f"{name}: {_sentence(error.errors()[0], content)}") from None
+
+
+def _read(source: str | Path) -> tuple[str, dict[str, Any]]:
+    """Return what to call a configuration, and its content."""
+    if isinstance(source, str) and source.lstrip().startswith("{"):
+        try:
+            return "configuration", json.loads(source)
+        except json.JSONDecodeError as error:
+            raise UserError(f"configuration: not JSON ({error})") from None
+    try:
+        content = yaml.safe_load(Path(source).read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise UserError(f"{source}: no such configuration file") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{source}: not YAML ({error})") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{source}: holds no mapping of keys to values")
+    return str(source), content
+
+
+def _sentence(error: ErrorDetails, content: object) -> str:
+    """Say what is wrong with which key; pydantic's marks of a union's members are left out."""
+    keys: list[str] = []
+    for position, part in enumerate(error["loc"]):
+        is_last = position == len(error["loc"]) - 1
+        if isinstance(content, dict) and part not in content and not is_last:
+            continue
+        keys.append(str(part))
+        content = content.get(part) if isinstance(content, dict) else None
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(keys)}: {message}, got {error['input']!r}" if keys else message
 
 
 def _override(content: dict[str, Any], override: str) -> None:

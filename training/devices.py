@@ -1,7 +1,6 @@
 """What a training or an evaluation runs on."""
 
 import torch
-from lightning import Trainer
 
 from provenance.errors import UserError
 from training.config import RunConfig
@@ -49,7 +48,6 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def device_name(trainer: Trainer) -> str:
-    """Return the name of the GPU in use, or `cpu`."""
-    device = trainer.strategy.root_device
+def device_name(device: torch.device) -> str:
+    """Return the name of a GPU, or `cpu`."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

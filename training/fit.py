@@ -1,41 +1,53 @@
 """Training: the one entry for all tasks."""
 
-import logging
+import csv
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from lightning import Trainer, seed_everything
-from lightning.pytorch.callbacks import (
-    Callback,
-    EMAWeightAveraging,
-    LearningRateMonitor,
-    ModelCheckpoint,
-)
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+import torch
+from lightning.fabric import Fabric
 
-from provenance.files import atomic_output, write_json
+from provenance.errors import UserError
+from provenance.files import atomic_output, sha256, write_json
 from provenance.ledger import write_ledger
-from training.callbacks import History, StepSeed, StreamPosition, Throughput
-from training.checkpoint import check_resumable, load_task
-from training.config import FitConfig
-from training.data.module import JetData, plain_errors
-from training.devices import (
-    check_devices,
-    compiles,
-    device_count,
-    device_name,
-    limit_threads,
+from provenance.lock import locked
+from training.checkpoint import (
+    Checkpoint,
+    make_task,
+    read_checkpoint,
+    start_from,
+    write_checkpoint,
 )
-from training.tasks import make_task
+from training.config import FitConfig, RunConfig
+from training.data.loaders import TrainingData, plain_errors
+from training.data.shards import open_dataset
+from training.devices import check_devices, compiles, device_count, device_name, limit_threads
+from training.loop import HistoryRow, Training
+from training.task import Description
 
-# Saved for resuming, beside the results.
+# Saved for going on, beside the results.
 LAST = "last.ckpt"
+RESULT = "checkpoint.ckpt"
 
 
-def fit(config: FitConfig, manifest: Path, output: Path, resume: bool = False) -> None:
+def fit(
+    config: FitConfig,
+    manifest: Path,
+    output: Path,
+    *,
+    start: Path | None = None,
+    weights: Path | None = None,
+    restart: bool = False,
+) -> None:
     """Train, and write checkpoint, history and summary.
+
+    A training that was interrupted goes on by itself: `last.ckpt` in the folder is taken up when it
+    is of the same configuration, dataset, start and sampling weights, and of this version of the
+    task. Otherwise it begins anew; a line on stderr says which.
 
     Parameters
     ----------
@@ -45,118 +57,160 @@ def fit(config: FitConfig, manifest: Path, output: Path, resume: bool = False) -
         Of the dataset; its splits `train` and `val` are used.
     output
         Folder for `checkpoint.ckpt` (averaged weights, contract 5), `history.csv`, `summary.json`,
-        `logs/` (CSV and TensorBoard) and `last.ckpt`, from which an interrupted training goes on.
-    resume
-        Go on from `last.ckpt` where there is one.
+        `logs/` (TensorBoard) and `last.ckpt`.
+    start
+        A checkpoint to begin with, in the place of `config.start.checkpoint`.
+    weights
+        Sampling weights of `python -m training weights`; None: every row once per pass.
+    restart
+        Begin anew in any case.
 
     Raises
     ------
     UserError
-        When the data or the devices asked for are not there, no jet passes the selection, or the
-        checkpoint to go on from is damaged or of another network.
+        When the data or the devices asked for are not there, another training works in the folder,
+        no row passes the selection, a loss is no number, or a checkpoint cannot be used.
     """
-    started = time.perf_counter()
     check_devices(config.run)
     limit_threads(config.run)
-    quieten()
-    seed_everything(config.seed, workers=True, verbose=False)
-    output.mkdir(parents=True, exist_ok=True)
-    pretrained = None
-    if config.transfer is not None and config.transfer.checkpoint is not None:
-        trained = load_task(config.transfer.checkpoint)
-        pretrained = trained.network
-        config = config.model_copy(update={"model": trained.config.model})
-    if config.transfer is None:
-        data = JetData(manifest, config.data, config.seed)
-    else:
-        classes = len(config.transfer.labels)
-        data = JetData(manifest, config.data, config.seed, labels=None, classes=classes)
-    task = make_task(config, pretrained)
-    if compiles(config.run):
-        task.network.compile_parts()
-    parameters = sum(p.numel() for p in task.network.parameters())
-    throughput = Throughput()
-    history = History(output / "history.csv", throughput)
-    trainer = make_trainer(config, data, output, [throughput, history])
-    last = output / LAST
-    going_on = resume and last.exists()
-    if going_on:
-        check_resumable(last, config)
-    with plain_errors():
-        trainer.fit(task, data, ckpt_path=last if going_on else None, weights_only=True)
-    checkpoint = output / "checkpoint.ckpt"
-    if not trainer.is_global_zero:
-        # Every process gives its state, the first one writes.
-        trainer.save_checkpoint(checkpoint)
+    start = start or config.start.checkpoint
+    if start is None and (config.start.frozen or config.start.parts):
+        raise UserError("start.parts and start.frozen speak of a checkpoint: give start.checkpoint")
+    fabric = make_fabric(config.run)
+    with _alone(output, fabric), plain_errors():
+        torch.manual_seed(config.seed)
+        task = make_task(config)
+        dataset = open_dataset(manifest, config, task.reader)
+        data = TrainingData(dataset, task.reader, config, weights)
+        if start is not None:
+            start_from(task, start)
+        description = task.describe() | {
+            "product": dataset.product,
+            "dataset_sha256": dataset.sha256,
+            "start_sha256": None if start is None else sha256(start),
+            "weights_sha256": None if data.weights is None else data.weights.sha256,
+        }
+        state, reason = None, None
+        if not restart:
+            state, reason = _state_to_go_on_with(output / LAST, description)
+        if reason is not None and fabric.is_global_zero:
+            sys.stderr.write(f"{reason}; begins anew\n")
+        if compiles(config.run):
+            task.compile_network()
+        fabric.launch()
+        training = Training(task, data, fabric, output / "logs")
+        if state is not None:
+            training.load_state_dict(state)
+            if fabric.is_global_zero:
+                sys.stderr.write(_going_on(output, training))
+
+        def save(content: Checkpoint) -> None:
+            if fabric.is_global_zero:
+                write_checkpoint({"description": description, **content}, output / LAST)
+                _write_history(training.history, output / "history.csv")
+
+        training.run(save)
+        if fabric.is_global_zero:
+            _write_results(training, description, output)
+
+
+def make_fabric(run: RunConfig) -> Fabric:
+    """Return what runs on the devices that a configuration asks for."""
+    # Its advice is about loaders of other kinds.
+    warnings.filterwarnings("ignore", ".*`srun` command is available.*")
+    return Fabric(accelerator=run.accelerator, devices=device_count(run), precision=run.precision)
+
+
+@contextmanager
+def _alone(output: Path, fabric: Fabric) -> Iterator[None]:
+    """Keep other trainings out of a folder; the first process of several holds the lock."""
+    if not fabric.is_global_zero:
+        yield
         return
-    with atomic_output(checkpoint) as temporary:
-        trainer.save_checkpoint(temporary)
-    description = {
-        "task": config.task,
-        "parameters": parameters,
-        "device": device_name(trainer),
-        "devices": trainer.world_size,
-        "epochs": trainer.current_epoch,
-        "steps": trainer.global_step,
-        "result": history.rows[-1],
-        "config": config.model_dump(mode="json"),
+    with locked(output / ".lock", "training"):
+        yield
+
+
+def _state_to_go_on_with(
+    last: Path, description: Description
+) -> tuple[Checkpoint | None, str | None]:
+    """Return what was saved of the same training, or why something else was."""
+    if not last.exists():
+        return None, None
+    try:
+        state = read_checkpoint(last)
+    except UserError as error:
+        return None, str(error)
+    before, now = _identity(state["description"]), _identity(description)
+    differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if differing:
+        return None, f"{last}: is of a training with other {_listed(differing)}"
+    return state, None
+
+
+def _identity(description: Description) -> dict[str, object]:
+    """Return what must agree for a training to go on, flat; where it runs need not."""
+    flat: dict[str, object] = {}
+
+    def add(value: object, name: str) -> None:
+        if isinstance(value, dict):
+            for key, item in value.items():
+                add(item, f"{name}.{key}" if name else str(key))
+        else:
+            flat[name] = value
+
+    add(description, "")
+    free = ("config.run.", "config.start.checkpoint")
+    kept = "config.run.precision"
+    return {
+        name.removeprefix("config."): value
+        for name, value in flat.items()
+        if name == kept or not name.startswith(free)
     }
-    write_ledger(checkpoint, started, **description)
-    write_json(
-        output / "summary.json",
-        {**description, "wall_seconds": round(time.perf_counter() - started, 3)},
-    )
 
 
-def make_trainer(
-    config: FitConfig, data: JetData, output: Path, callbacks: list[Callback]
-) -> Trainer:
-    """Return Lightning's trainer for a configuration, its logs and checkpoints under `output`."""
-    run = config.run
-    return Trainer(
-        accelerator=run.accelerator,
-        devices=device_count(run),
-        precision=run.precision,
-        max_epochs=config.epochs,
-        limit_train_batches=data.steps_per_epoch(device_count(run)),
-        limit_val_batches=data.validation_steps(device_count(run)),
-        gradient_clip_val=config.optimizer.gradient_clip,
-        num_sanity_val_steps=0,
-        # The streams hand every device its own jets.
-        use_distributed_sampler=False,
-        log_every_n_steps=50,
-        enable_model_summary=False,
-        # Without a terminal the history's line per epoch is the progress.
-        enable_progress_bar=sys.stderr.isatty(),
-        default_root_dir=output,
-        logger=[CSVLogger(output, "logs", ""), TensorBoardLogger(output, "logs", "tensorboard")],
-        callbacks=[
-            StepSeed(config.seed),
-            StreamPosition(),
-            *callbacks,
-            EMAWeightAveraging(decay=config.optimizer.ema_decay),
-            LearningRateMonitor("step"),
-            ModelCheckpoint(
-                output,
-                filename=Path(LAST).stem,
-                enable_version_counter=False,
-                every_n_train_steps=run.checkpoint_steps,
-                every_n_epochs=None if run.checkpoint_steps else 1,
-                save_on_train_epoch_end=True,
-            ),
-        ],
-    )
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
-def quieten() -> None:
-    """Hide Lightning's advice; what it says does not apply to streams or is for its authors."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for message in (
-        ".*does not have many workers.*",
-        ".*`srun` command is available.*",
-        ".*exists and is not empty.*",
-        ".*smaller than the logging interval.*",
-        ".*isinstance.treespec, LeafSpec.*",
-        ".*in eval mode at the start of training.*",
-    ):
-        warnings.filterwarnings("ignore", message)
+def _going_on(output: Path, training: Training) -> str:
+    if training.step >= training.total:
+        return (
+            f"{output / LAST}: this training is finished ({training.step} steps); its results are "
+            "written again, --restart trains anew\n"
+        )
+    return f"{output / LAST}: goes on after step {training.step} of {training.total}\n"
+
+
+def _write_history(history: list[HistoryRow], path: Path) -> None:
+    columns = list(dict.fromkeys(name for row in history for name in row))
+    with atomic_output(path) as temporary, temporary.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(history)
+
+
+def _write_results(training: Training, description: Description, output: Path) -> None:
+    checkpoint = output / RESULT
+    content = {
+        "description": description,
+        "state_dict": training.result(),
+        "history": training.history,
+    }
+    write_checkpoint(content, checkpoint)
+    _write_history(training.history, output / "history.csv")
+    summary = {
+        "task": description["task"],
+        "parameters": sum(p.numel() for p in training.task.network.parameters()),
+        "device": device_name(training.fabric.device),
+        "devices": training.fabric.world_size,
+        "epochs": len(training.history),
+        "steps": training.step,
+        "result": training.history[-1],
+        "config": description["config"],
+        "dataset_sha256": description["dataset_sha256"],
+    }
+    # The time of all calls that it took.
+    write_ledger(checkpoint, time.perf_counter() - training.seconds, **summary)
+    write_json(output / "summary.json", summary | {"wall_seconds": round(training.seconds, 3)})

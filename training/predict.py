@@ -1,41 +1,44 @@
-"""Scores of every jet of a file."""
+"""What a trained network says of every row of a file."""
 
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
 from provenance.errors import UserError
 from provenance.files import atomic_output
 from provenance.ledger import write_ledger
 from training.checkpoint import load_task
-from training.data.shards import RowGroup, list_row_groups, read_row_groups
-from training.data.stream import Batch, make_batch
+from training.data.reader import RowGroup
+from training.data.shards import list_row_groups, open_shard, read_table
 from training.devices import best_device, limit_threads
-from training.inference import Scores, score
+from training.task import AnyTask
 
 BATCH = 512
 
 
 def predict(checkpoint: Path, source: Path, output: Path) -> None:
-    """Write the probabilities and the embedding of every jet, selected or not, in order.
+    """Write what a network says of every row, selected or not, in order.
 
     Parameters
     ----------
     checkpoint
         Written by `fit`.
     source
-        A jet file (Parquet), or a Delphes event file (ROOT), whose jets `python -m ntuplizer jets`
-        makes first.
+        A file of the product that the task reads (Parquet; the truth may be missing), or a Delphes
+        event file (ROOT), of which `python -m ntuplizer` makes one first.
     output
-        Parquet, a row per jet: `jet_pt`, `jet_sdmass` (GeV), `jet_label`, `probabilities` (one per
-        label, the labels' names are in the file's metadata) and `embedding`.
+        Parquet, a row per row: the columns that the task's reader carries over where the source has
+        them, then what the task predicts (`Task.predict`). The file's metadata have the labels'
+        names, where there are labels.
 
     Raises
     ------
@@ -46,61 +49,68 @@ def predict(checkpoint: Path, source: Path, output: Path) -> None:
     task = load_task(checkpoint).to(best_device())
     limit_threads(task.config.run)
     with tempfile.TemporaryDirectory() as folder:
-        jets = source
+        rows = source
         if source.suffix == ".root":
-            jets = Path(folder) / "jets.parquet"
-            _ntuplize(source, jets)
-        groups = list_row_groups([(jets, "")])
-        batches = _every_jet(groups, task.config.data.max_constituents)
-        width = task.config.model.embedding[-1]
-        rows = _write(output, score(task, batches), task.labels, width)
-    write_ledger(output, started, checkpoint=checkpoint.name, source=source.name, jets=rows)
+            rows = Path(folder) / "rows.parquet"
+            _ntuplize(source, rows, task)
+        groups = list_row_groups([(rows, "")], task.reader, truth=False)
+        with open_shard(rows) as file:
+            schema = file.schema_arrow
+        carried = [schema.field(name) for name in task.reader.carried if name in schema.names]
+        number = _write(output, task, groups, pa.schema(carried))
+    write_ledger(output, started, checkpoint=checkpoint.name, source=source.name, rows=number)
 
 
-def _ntuplize(events: Path, jets: Path) -> None:
+def _ntuplize(events: Path, rows: Path, task: AnyTask) -> None:
     if not events.is_file():
         raise UserError(f"{events}: no such event file")
-    # With the labels of QCD jets no jet is without a label and left out.
-    command = [sys.executable, "-m", "ntuplizer", "jets", str(events), "--qcd-labels"]
+    product = task.config.products[0]
+    command = [sys.executable, "-m", "ntuplizer", product, str(events), *task.event_options]
     result = subprocess.run(
-        [*command, "--output", str(jets)], capture_output=True, text=True, check=False
+        [*command, "--output", str(rows)], capture_output=True, text=True, check=False
     )
     if result.returncode:
         reason = result.stderr.strip().splitlines()[-1:] or ["the ntuplizer failed"]
         raise UserError(reason[0].removeprefix("error: "))
 
 
-def _every_jet(groups: list[RowGroup], max_constituents: int) -> Iterator[Batch]:
+@torch.inference_mode()
+def _predictions(task: AnyTask, groups: list[RowGroup], carried: list[str]) -> Iterator[pa.Table]:
+    """Yield the columns carried over and those predicted, batch by batch."""
     for group in groups:
-        jets = read_row_groups([group])
-        for begin in range(0, len(jets), BATCH):
-            chosen = np.arange(begin, min(begin + BATCH, len(jets)))
-            yield make_batch(jets, chosen, max_constituents)
+        rows = task.reader.read([group], truth=False)
+        columns = read_table(group, carried)
+        for begin in range(0, len(rows), BATCH):
+            chosen = np.arange(begin, min(begin + BATCH, len(rows)))
+            batch = task.reader.collate(rows, chosen)
+            found = task.predict({name: x.to(task.device) for name, x in batch.items()})
+            table = columns.slice(begin, len(chosen))
+            for name, values in found.items():
+                column = _column(values.cpu().numpy())
+                table = table.append_column(pa.field(name, column.type, nullable=False), column)
+            yield table
 
 
-def _write(output: Path, scores: Iterator[Scores], labels: tuple[str, ...], width: int) -> int:
-    schema = pa.schema(
-        [
-            pa.field("jet_pt", pa.float32(), nullable=False),
-            pa.field("jet_sdmass", pa.float32(), nullable=False),
-            pa.field("jet_label", pa.int32(), nullable=False),
-            pa.field("probabilities", pa.list_(pa.float32(), len(labels)), nullable=False),
-            pa.field("embedding", pa.list_(pa.float32(), width), nullable=False),
-        ],
-        metadata={"labels": ",".join(labels)},
-    )
+def _column(values: np.ndarray) -> pa.Array:
+    """Return (n,) numbers, or (n, k) as a list of k numbers each."""
+    if values.ndim == 1:
+        return pa.array(values)
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+
+
+def _write(output: Path, task: AnyTask, groups: list[RowGroup], carried: pa.Schema) -> int:
     rows = 0
+    labels = task.reader.labels
+    metadata = {} if labels is None else {"labels": ",".join(labels)}
+    tables = _predictions(task, groups, carried.names)
+    # Without a row nothing is predicted.
+    first = next(tables, carried.empty_table())
+    schema = first.schema.with_metadata(metadata)
     with (
         atomic_output(output) as temporary,
         pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer,
     ):
-        for part in scores:
-            lists = (
-                pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
-                for values in (part.probabilities, part.embedding)
-            )
-            label = pa.array(part.label, pa.int32())
-            columns = [pa.array(part.jet_pt), pa.array(part.jet_sdmass), label, *lists]
-            writer.write_batch(pa.record_batch(columns, schema=schema))
-            rows += len(part.label)
+        for table in chain([first], tables):
+            writer.write_table(table.replace_schema_metadata(metadata))
+            rows += len(table)
     return rows

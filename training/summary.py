@@ -1,18 +1,18 @@
 """The size of a network, layer group by layer group."""
 
-from ntuplizer.labels import LABELS
+from training.checkpoint import make_task
 from training.config import FitConfig
-from training.tasks.sophon import Sophon
 
 
-def summary(task: str) -> str:
-    """Return a table of a task's parameters at its default sizes."""
-    network = Sophon(FitConfig(task=task), LABELS).network
+def summary(config: FitConfig) -> str:
+    """Return a table of the parameters of a configuration's network."""
+    network = make_task(config).network
     counts = {
         name: sum(parameter.numel() for parameter in module.parameters())
         for name, module in network.named_children()
     }
     total = sum(parameter.numel() for parameter in network.parameters())
-    counts["class_token"] = total - sum(counts.values())
+    if total > sum(counts.values()):
+        counts["others"] = total - sum(counts.values())
     lines = [f"{name:20s}{count:>12,}" for name, count in counts.items()]
     return "\n".join([*lines, f"{'parameters':20s}{total:>12,}"])

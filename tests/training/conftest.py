@@ -10,8 +10,17 @@ import pytest
 
 from ntuplizer.labels import LABELS
 
-SMALL = Path(__file__).parents[2] / "training" / "configs" / "sophon-small.yaml"
-TINY = ["data.batch_size=64", "epochs=2", "model.embedding=[16,16]", "model.blocks=1"]
+CONFIGS = Path(__file__).parents[2] / "training" / "configs"
+SMALL = CONFIGS / "sophon-small.yaml"
+# The smallest network that learns something, for tests of what is around it.
+TINY = [
+    "epochs=2",
+    "model.embedding=[16,16]",
+    "model.pair_embedding=[8]",
+    "model.blocks=1",
+    "model.head=[16]",
+    "data.max_constituents=24",
+]
 
 
 def write_dataset(folder: Path, jets: dict[str, pa.Table], row_group_size: int = 40) -> Path:
@@ -31,7 +40,8 @@ def write_dataset(folder: Path, jets: dict[str, pa.Table], row_group_size: int =
             split = "train" if i < 4 else ("val", "test")[i - 4]
             files.append({"path": path, "part": part, "split": split, "rows": len(rows)})
     manifest = folder / "manifest.json"
-    manifest.write_text(json.dumps({"format": 1, "labels": LABELS, "files": files}))
+    content = {"product": "jets", "dataset_sha256": "5eed" * 16, "labels": LABELS, "files": files}
+    manifest.write_text(json.dumps({"format": 2, **content}))
     return manifest
 
 

@@ -1,271 +1,192 @@
-"""Shards of a dataset: what the manifest lists, and row groups read into flat arrays."""
+"""Shards of a dataset: what the manifest lists, and row groups read into columns."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from provenance.errors import UserError
-from provenance.files import read_json
-from training.config import Selection
-from training.data.features import (
-    COLUMNS,
-    JET_FLOATS,
-    LABEL,
-    PARTICLE_CODES,
-    PARTICLE_FLOATS,
-    PREPARED,
-    prepare,
-)
+from provenance.files import read_json, sha256
+from training.config import FitConfig
+from training.data.reader import Kind, Reader, RowGroup
+
+AnyReader = Reader[Any]
 
 # Footers are read at the start, many small reads at once.
 FOOTER_READERS = 8
+# What a column of a kind must be, in words and as a test of its type.
+KINDS: dict[Kind, tuple[str, Callable[[pa.DataType], bool]]] = {
+    "integer": (
+        "an integer per row",
+        lambda found: pa.types.is_integer(found) or pa.types.is_boolean(found),
+    ),
+    "number": (
+        "a number per row",
+        lambda found: pa.types.is_floating(found) or pa.types.is_integer(found),
+    ),
+    "list": (
+        "a list per row",
+        lambda found: pa.types.is_list(found) or pa.types.is_large_list(found),
+    ),
+}
 
 
 @dataclass(frozen=True)
-class RowGroup:
-    """A piece of a shard that is read in one go."""
+class Dataset:
+    """What a manifest says."""
 
-    path: Path
-    part: str
-    index: int
-    rows: int  # used of it
-    constituents: int  # at most, in all its rows
-    begin: int = 0  # the first row used
-    label: str = LABEL  # column with the index of the class
-    classes: int | None = None  # how many there are; None: any index is good
+    manifest: Path
+    sha256: str  # of the dataset: what a checkpoint names
+    product: str
+    labels: tuple[str, ...] | None
+    files: tuple[tuple[str, Path, str], ...]  # split, path, part; in the manifest's order
 
+    def shards(self, split: str) -> list[tuple[Path, str]]:
+        """Return (path, part) of a split's files.
 
-@dataclass(frozen=True)
-class Jets:
-    """Jets as flat arrays; constituents of jet i are `offsets[i]:offsets[i + 1]`."""
-
-    offsets: np.ndarray  # (n_jets + 1,) int64
-    floats: np.ndarray  # (13, n_particles) float32: PREPARED
-    codes: np.ndarray  # (6, n_particles) int8: PARTICLE_CODES
-    pt: np.ndarray  # (n_jets,) float32, GeV
-    energy: np.ndarray  # (n_jets,) float32, GeV
-    sdmass: np.ndarray  # (n_jets,) float32, GeV
-    label: np.ndarray  # (n_jets,) int64
-
-    def __len__(self) -> int:
-        return len(self.label)
+        Raises
+        ------
+        UserError
+            When there is none.
+        """
+        shards = [(path, part) for name, path, part in self.files if name == split]
+        if not shards:
+            raise UserError(f"{self.manifest}: lists no file of the split {split!r}")
+        return shards
 
 
-def list_shards(
-    manifest: str | Path, split: str, labels: tuple[str, ...] | None
-) -> list[tuple[Path, str]]:
-    """Return (path, part) of a split's files, in the manifest's order.
+def read_dataset(manifest: str | Path) -> Dataset:
+    """Read a manifest.
 
-    `labels` are what the manifest must have been written for; None: any.
+    One that was written by hand need not name `dataset_sha256`; its own checksum serves.
 
     Raises
     ------
     UserError
-        When the manifest lacks its keys, speaks of other labels, or the split is empty.
+        When it is missing or lacks its keys.
     """
     manifest = Path(manifest)
     content = read_json(manifest)
     try:
-        files = [
-            (manifest.parent / entry["path"], entry["part"])
-            for entry in content["files"]
-            if entry["split"] == split
-        ]
-        written_for = tuple(content["labels"])
-    except (KeyError, TypeError):
-        raise UserError(f"{manifest}: not a dataset manifest (`files`, `labels`)") from None
-    if labels is not None and written_for != labels:
-        raise UserError(
-            f"{manifest}: its {len(written_for)} labels are not the {len(labels)} of this version"
+        labels = content.get("labels")
+        return Dataset(
+            manifest,
+            str(content.get("dataset_sha256") or sha256(manifest)),
+            str(content["product"]),
+            None if labels is None else tuple(labels),
+            tuple(
+                (entry["split"], manifest.parent / entry["path"], entry["part"])
+                for entry in content["files"]
+            ),
         )
-    if not files:
-        raise UserError(f"{manifest}: lists no file of the split {split!r}")
-    return files
+    except (KeyError, TypeError):
+        raise UserError(f"{manifest}: not a dataset manifest (`files`, `product`)") from None
+
+
+def open_dataset(manifest: str | Path, config: FitConfig, reader: AnyReader) -> Dataset:
+    """Read the manifest of a dataset that a task can read.
+
+    Raises
+    ------
+    UserError
+        When it is none, or is of a product or labels that the task cannot read.
+    """
+    dataset = read_dataset(manifest)
+    if dataset.product not in config.products:
+        raise UserError(
+            f"{manifest}: holds the product {dataset.product!r}, and the task {config.task} reads "
+            f"{' or '.join(config.products)}"
+        )
+    wanted, found = reader.dataset_labels, dataset.labels
+    if wanted is not None and found != wanted:
+        raise UserError(
+            f"{manifest}: its {len(found or ())} labels are not the {len(wanted)} of this version"
+        )
+    return dataset
+
+
+def training_rows(dataset: Dataset, reader: AnyReader, config: FitConfig) -> list[RowGroup]:
+    """Return the row groups that a training trains on, `data.train_rows` of them or all.
+
+    Raises
+    ------
+    UserError
+        When a shard cannot be used.
+    """
+    groups = list_row_groups(dataset.shards("train"), reader)
+    if config.data.train_rows is None:
+        return groups
+    return draw_subset(groups, reader, config.data.train_rows, config.seed)
 
 
 def list_row_groups(
-    shards: list[tuple[Path, str]], label: str = LABEL, classes: int | None = None
+    shards: Iterable[tuple[Path, str]], reader: AnyReader, truth: bool = True
 ) -> list[RowGroup]:
     """Read the footers of shards and return their row groups in order.
 
-    `label` is the column with the index of the class, of which there are `classes`; None: any index
-    is good.
-
     Raises
     ------
     UserError
-        When a file is missing, is not Parquet, or a column is missing or of the wrong kind.
+        When a file is missing, is not Parquet, or a column of the reader is missing or of the wrong
+        kind; the truth is not asked for where `truth` is false.
     """
     with ThreadPoolExecutor(FOOTER_READERS) as pool:
-        listed = pool.map(_row_groups, shards, repeat(label), repeat(classes))
+        listed = pool.map(_row_groups, shards, repeat(reader), repeat(truth))
         return [group for groups in listed for group in groups]
 
 
-def thin(groups: list[RowGroup], jets: int, seed: int) -> list[RowGroup]:
-    """Use so many jets only, evenly from all row groups: a random stretch of each.
-
-    The rows of a shard are in random order, so that a stretch is a fair sample.
-    """
-    rows = np.array([group.rows for group in groups])
-    if jets >= rows.sum():
-        return groups
-    kept = np.diff(np.round(np.cumsum(rows) * (jets / rows.sum())).astype(int), prepend=0)
-    begins = np.random.default_rng(seed).integers(rows - kept, endpoint=True)
-    return [
-        replace(group, rows=int(number), begin=int(begin))
-        for group, number, begin in zip(groups, kept, begins, strict=True)
-        if number
-    ]
-
-
-def read_row_groups(groups: Iterable[RowGroup]) -> Jets:
-    """Read row groups into one set of arrays, page checksums verified.
+def read_table(group: RowGroup, columns: Iterable[str]) -> pa.Table:
+    """Read columns of the used rows of a row group, page checksums verified.
 
     Raises
     ------
     UserError
-        When a page is damaged, a number is not finite, a label is no index of a class, or the
-        columns of a jet differ in length; names the file.
+        When a page is damaged; names the file.
     """
-    groups = list(groups)
-    jets = sum(group.rows for group in groups)
-    room = sum(group.constituents for group in groups)
-    offsets = np.zeros(jets + 1, np.int64)
-    floats = np.empty((len(PREPARED), room), np.float32)
-    codes = np.empty((len(PARTICLE_CODES), room), np.int8)
-    scalars = np.empty((len(JET_FLOATS), jets), np.float32)
-    label = np.empty(jets, np.int64)
-    end = 0
-    for group in groups:
-        table = _read_table(group, (*COLUMNS, group.label))
-        begin, end = end, end + group.rows
-        lists = table[PARTICLE_FLOATS[0]].combine_chunks().offsets.to_numpy()
-        offsets[begin + 1 : end + 1] = lists[1:] - lists[0] + offsets[begin]
-        constituents = slice(offsets[begin], offsets[end])
-        columns = _constituents(group, table)
-        prepare(columns, floats[:, constituents])
-        for name, row in zip(PARTICLE_CODES, codes[:, constituents], strict=True):
-            row[:] = columns[name]
-        for name, values in zip(JET_FLOATS, scalars[:, begin:end], strict=True):
-            values[:] = _finite(group, name, table[name].to_numpy())
-        label[begin:end] = table[group.label].to_numpy()
-        _check_labels(group, label[begin:end])
-    return Jets(offsets, floats, codes, *scalars, label)
-
-
-def selected(jets: Jets, selection: Selection) -> np.ndarray:
-    """Return which jets pass, (n_jets,) bool."""
-    return passes(jets.pt, jets.sdmass, selection)
-
-
-def passes(pt: np.ndarray, sdmass: np.ndarray, selection: Selection) -> np.ndarray:
-    """Return which jets of these pT and soft-drop mass (GeV) pass."""
-    return (
-        (pt > selection.jet_pt[0])
-        & (pt < selection.jet_pt[1])
-        & (sdmass > selection.jet_sdmass[0])
-        & (sdmass < selection.jet_sdmass[1])
-    )
-
-
-def read_jet_columns(group: RowGroup) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read pT, soft-drop mass (GeV) and label of a row group's jets, and nothing else.
-
-    Raises
-    ------
-    UserError
-        When a page is damaged or a label is no index of a class; names the file.
-    """
-    table = _read_table(group, ("jet_pt", "jet_sdmass", LABEL))
-    pt, sdmass, label = (column.to_numpy() for column in table.columns)
-    _check_labels(group, label)
-    return pt, sdmass, label
-
-
-def _open(path: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(path, page_checksum_verification=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such shard") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path}: not a readable Parquet file ({error})") from None
-
-
-def _row_groups(shard: tuple[Path, str], label: str, classes: int | None) -> list[RowGroup]:
-    path, part = shard
-    with _open(path) as file:
-        schema = file.schema_arrow
-        for name in (*COLUMNS, label):
-            if name not in schema.names:
-                use = "has the classes" if name == label else "the features need"
-                raise UserError(f"{path}: has no column {name}, which {use}")
-            wanted, fits = _kind(name, label)
-            if not fits(schema.field(name).type):
-                found = schema.field(name).type
-                raise UserError(f"{path}: column {name} is {found}, where {wanted} is expected")
-        groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
-        return [
-            RowGroup(
-                path,
-                part,
-                index,
-                group.num_rows,
-                _leaf(group, PARTICLE_FLOATS[0]).num_values,
-                label=label,
-                classes=classes,
-            )
-            for index, group in enumerate(groups)
-        ]
-
-
-def _leaf(group: pq.RowGroupMetaData, name: str) -> pq.ColumnChunkMetaData:
-    """Return what a footer says of a column of lists."""
-    leaves = (group.column(i) for i in range(group.num_columns))
-    return next(leaf for leaf in leaves if leaf.path_in_schema.startswith(f"{name}."))
-
-
-def _read_table(group: RowGroup, columns: tuple[str, ...]) -> pa.Table:
-    with _open(group.path) as file:
+    columns = list(columns)
+    with open_shard(group.path) as file:
         try:
-            table = file.read_row_group(group.index, columns=list(columns), use_threads=False)
+            table = file.read_row_group(group.index, columns=columns, use_threads=False)
         except (pa.ArrowInvalid, OSError) as error:
             raise UserError(
                 f"{group.path}: row group {group.index} cannot be read ({error})"
             ) from None
-    return table.select(columns).slice(group.begin, group.rows)
+    table = table.select(columns)
+    return table if group.kept is None else table.take(pa.array(group.kept))
 
 
-def _kind(name: str, label: str) -> tuple[str, Callable[[pa.DataType], bool]]:
-    """Return what a column must be, in words and as a test of its type."""
-    if name == label:
-        return "an integer per jet", lambda t: pa.types.is_integer(t) or pa.types.is_boolean(t)
-    if name in JET_FLOATS:
-        return "a number per jet", lambda t: pa.types.is_floating(t) or pa.types.is_integer(t)
-    return "a list per jet", lambda t: pa.types.is_list(t) or pa.types.is_large_list(t)
+def read_scalars(group: RowGroup, reader: AnyReader) -> dict[str, np.ndarray]:
+    """Read the reader's scalars of a row group, and nothing else: (n,) each.
+
+    Raises
+    ------
+    UserError
+        When a page is damaged or a number cannot be; names the file.
+    """
+    table = read_table(group, reader.scalars)
+    scalars = {name: table[name].to_numpy() for name in reader.scalars}
+    for name, values in scalars.items():
+        finite(group, name, values)
+    reader.check(group, scalars)
+    return scalars
 
 
-def _constituents(group: RowGroup, table: pa.Table) -> dict[str, np.ndarray]:
-    """Return the columns of all constituents of a row group, end to end."""
-    columns: dict[str, np.ndarray] = {}
-    for name in (*PARTICLE_FLOATS, *PARTICLE_CODES):
-        values = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        first = columns.setdefault(PARTICLE_FLOATS[0], values)
-        if len(values) != len(first):
-            raise UserError(
-                f"{group.path}: {name} has {len(values)} constituents in row group {group.index}, "
-                f"where {PARTICLE_FLOATS[0]} has {len(first)}"
-            )
-        columns[name] = _finite(group, name, values) if name in PARTICLE_FLOATS else values
-    return columns
+def finite(group: RowGroup, name: str, values: np.ndarray) -> np.ndarray:
+    """Return the values of a column, (n,).
 
-
-def _finite(group: RowGroup, name: str, values: np.ndarray) -> np.ndarray:
+    Raises
+    ------
+    UserError
+        When one is NaN or infinite; names file, column and row group.
+    """
+    if values.dtype.kind != "f":
+        return values
     # One such number spoils the sum, which is quicker than to look at each.
     with np.errstate(all="ignore"):
         suspicious = not np.isfinite(values.sum())
@@ -276,12 +197,123 @@ def _finite(group: RowGroup, name: str, values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _check_labels(group: RowGroup, label: np.ndarray) -> None:
-    if group.classes is None:
-        return
-    wrong = label[(label < 0) | (label >= group.classes)]
-    if len(wrong):
-        raise UserError(
-            f"{group.path}: column {group.label} holds {wrong[0]}, where an index of the "
-            f"{group.classes} classes is expected"
+def interleave(groups: list[RowGroup], rng: np.random.Generator) -> list[RowGroup]:
+    """Shuffle row groups so that each part is spread evenly over the sequence."""
+    parts = np.array([group.part for group in groups])
+    position = np.empty(len(groups))
+    for part in np.unique(parts):
+        members = np.flatnonzero(parts == part)
+        strata = (np.arange(len(members)) + rng.random(len(members))) / len(members)
+        position[members] = rng.permutation(strata)
+    return [groups[i] for i in np.argsort(position, kind="stable")]
+
+
+def draw_subset(groups: list[RowGroup], reader: AnyReader, rows: int, seed: int) -> list[RowGroup]:
+    """Keep so many selected rows, drawn at random within classes, which keep their proportions.
+
+    Parameters
+    ----------
+    groups
+        Row groups whole.
+    reader
+        Knows selection and classes; without classes the parts are kept in proportion.
+    rows
+        How many to keep, at most.
+    seed
+        Of the draw.
+
+    Returns
+    -------
+    list of RowGroup
+        Those with a row that is kept.
+    """
+    stratum, group_of, row_of = [], [], []
+    parts = {part: i for i, part in enumerate(sorted({group.part for group in groups}))}
+    for number, group in enumerate(groups):
+        scalars = read_scalars(group, reader)
+        chosen = np.flatnonzero(reader.select(scalars))
+        row_of.append(chosen.astype(np.int32))
+        group_of.append(np.full(len(chosen), number, np.int32))
+        if reader.stratum is None:
+            stratum.append(np.full(len(chosen), parts[group.part]))
+        else:
+            stratum.append(scalars[reader.stratum][chosen])
+    _, strata, sizes = np.unique(np.concatenate(stratum), return_inverse=True, return_counts=True)
+    if rows >= sizes.sum():
+        return groups
+    rng = np.random.default_rng(seed)
+    # In random order by class, the first of each class are kept.
+    order = rng.permutation(len(strata))
+    order = order[np.argsort(strata[order], kind="stable")]
+    begins = np.cumsum(sizes) - sizes
+    kept = np.concatenate(
+        [
+            order[begin : begin + quota]
+            for begin, quota in zip(begins, _quotas(sizes, rows, rng), strict=True)
+        ]
+    )
+    owner, row = np.concatenate(group_of)[kept], np.concatenate(row_of)[kept]
+    return [
+        replace(
+            groups[number], rows=int((owner == number).sum()), kept=np.sort(row[owner == number])
         )
+        for number in np.unique(owner)
+    ]
+
+
+def _quotas(sizes: np.ndarray, rows: int, rng: np.random.Generator) -> np.ndarray:
+    """Share out `rows` in proportion to sizes; what is left goes to the largest remainders."""
+    exact = rows * sizes / sizes.sum()
+    quotas = exact.astype(int)
+    # Equal remainders are a matter of luck, not of the order of the classes.
+    left = np.lexsort((rng.random(len(sizes)), quotas - exact))[: rows - quotas.sum()]
+    quotas[left] += 1
+    return quotas
+
+
+def open_shard(path: Path) -> pq.ParquetFile:
+    """Open a Parquet file.
+
+    Raises
+    ------
+    UserError
+        When it is missing or is none.
+    """
+    try:
+        return pq.ParquetFile(path, page_checksum_verification=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such shard") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path}: not a readable Parquet file ({error})") from None
+
+
+def _row_groups(shard: tuple[Path, str], reader: AnyReader, truth: bool) -> list[RowGroup]:
+    path, part = shard
+    wanted = {**reader.inputs, **reader.truth} if truth else reader.inputs
+    with open_shard(path) as file:
+        schema = file.schema_arrow
+        for name, kind in wanted.items():
+            if name not in schema.names:
+                use = "the truth" if name in reader.truth else "an input of the network"
+                raise UserError(f"{path}: has no column {name}, which is {use}")
+            words, fits = KINDS[kind]
+            found = schema.field(name).type
+            if not fits(found):
+                raise UserError(f"{path}: column {name} is {found}, where {words} is expected")
+        groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
+        return [
+            RowGroup(
+                path,
+                part,
+                index,
+                group.num_rows,
+                tuple(_leaf(group, name).num_values for name in reader.ragged),
+            )
+            for index, group in enumerate(groups)
+        ]
+
+
+def _leaf(group: pq.RowGroupMetaData, name: str) -> pq.ColumnChunkMetaData:
+    """Return what a footer says of a column of lists."""
+    leaves = (group.column(i) for i in range(group.num_columns))
+    return next(leaf for leaf in leaves if leaf.path_in_schema.startswith(f"{name}."))

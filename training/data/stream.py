@@ -1,31 +1,26 @@
-"""Streams of batches: which jets come when, and where a stream was left.
+"""Streams of batches: which rows come when, and where a stream was left.
 
 A training stream passes over the row groups for ever. In each pass the row groups are ordered anew,
 interleaved so that every stretch holds the parts in their proportions, and cut into chunks; the
-jets of a chunk are shuffled together. Chunk c of a pass belongs to stream c modulo the number of
+rows of a chunk are shuffled together. Chunk c of a pass belongs to stream c modulo the number of
 streams (loader processes times devices). All of it follows from the seed, so that a *cursor* (pass,
 chunk, batch) is all that a stream has to remember to go on where it was.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from provenance.errors import UserError
 from training.config import DataConfig
-from training.data.features import FEATURES, VECTORS, fill_batch
-from training.data.shards import Jets, RowGroup, read_row_groups, selected
-from training.data.weights import SamplingWeights
-
-Batch = dict[str, Tensor]
+from training.data.reader import Batch, RowGroup, Rows
+from training.data.sampling import SamplingWeights
+from training.data.shards import AnyReader, interleave
 
 
-@dataclass(frozen=True)
-class Cursor:
+class Cursor(NamedTuple):
     """The next batch of a stream."""
 
     number: int = 0  # of the pass over the data
@@ -33,63 +28,28 @@ class Cursor:
     batch: int = 0  # within the chunk
 
 
-def make_batch(jets: Jets, chosen: np.ndarray, max_constituents: int) -> Batch:
-    """Assemble a batch, padded to its longest jet.
+class Drawn(NamedTuple):
+    """A batch, and where it came from."""
 
-    Parameters
-    ----------
-    jets
-        Where the jets are.
-    chosen
-        (B,) indices into `jets`.
-    max_constituents
-        Longer jets keep their first, hardest constituents.
-
-    Returns
-    -------
-    dict
-        features (B, N, 17), vectors (B, N, 4), mask (B, N); label, jet_pt, jet_sdmass (B,).
-    """
-    counts = jets.offsets[chosen + 1] - jets.offsets[chosen]
-    shape = (len(chosen), min(max(int(counts.max()), 1), max_constituents))
-    features = np.zeros((*shape, len(FEATURES)), np.float32)
-    vectors = np.zeros((*shape, len(VECTORS)), np.float32)
-    mask = np.zeros(shape, np.bool_)
-    columns = (jets.offsets, jets.floats, jets.codes, jets.pt, jets.energy)
-    fill_batch(chosen, columns, (features, vectors, mask))
-    arrays = {
-        "features": features,
-        "vectors": vectors,
-        "mask": mask,
-        "label": jets.label[chosen],
-        "jet_pt": jets.pt[chosen],
-        "jet_sdmass": jets.sdmass[chosen],
-    }
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+    batch: Batch
+    rows: int
+    stream: int = 0  # which of the process's streams
+    after: Cursor = Cursor()  # where that stream goes on
 
 
-def interleave(groups: list[RowGroup], rng: np.random.Generator) -> list[RowGroup]:
-    """Shuffle row groups so that each part is spread evenly over the sequence."""
-    parts = np.array([group.part for group in groups])
-    position = np.empty(len(groups))
-    for part in np.unique(parts):
-        members = np.flatnonzero(parts == part)
-        strata = (np.arange(len(members)) + rng.random(len(members))) / len(members)
-        position[members] = rng.permutation(strata)
-    return [groups[i] for i in np.argsort(position, kind="stable")]
-
-
-class TrainingStream(IterableDataset):
+class TrainingStream(IterableDataset[Drawn]):
     """Endless shuffled batches.
 
     Parameters
     ----------
     groups
         All row groups of the split.
+    reader
+        Makes batches of them.
     config
-        Batch size, buffer, selection, ...
+        Batch size, buffer, ...
     weights
-        Sampling weights, or None to draw every jet once per pass.
+        Sampling weights, or None to draw every row once per pass.
     seed
         Of everything random here.
     rank, ranks
@@ -98,13 +58,14 @@ class TrainingStream(IterableDataset):
     Raises
     ------
     UserError
-        When there are fewer row groups than streams; while reading, when no jet is left to train
+        When there are fewer row groups than streams; while reading, when no row is left to train
         on.
     """
 
     def __init__(
         self,
         groups: list[RowGroup],
+        reader: AnyReader,
         config: DataConfig,
         weights: SamplingWeights | None,
         *,
@@ -112,7 +73,8 @@ class TrainingStream(IterableDataset):
         rank: int = 0,
         ranks: int = 1,
     ):
-        self.groups, self.config, self.weights, self.seed = groups, config, weights, seed
+        self.groups, self.reader, self.config = groups, reader, config
+        self.weights, self.seed = weights, seed
         self.rank = rank
         self.local_streams = max(config.workers, 1)
         self.streams = self.local_streams * ranks
@@ -122,18 +84,22 @@ class TrainingStream(IterableDataset):
                 "lower data.workers or run.devices"
             )
         rows = sum(group.rows for group in groups)
-        rounds = -(-rows // (config.buffer_jets * self.streams))
+        rounds = -(-rows // (config.buffer_rows * self.streams))
         self.chunks_per_stream = min(rounds, len(groups) // self.streams)
         self.consumed = 0
         self.cursors = [Cursor() for _ in range(self.local_streams)]
+        self._only_chunk: dict[int, Rows] = {}
 
-    def advance(self, batch: Batch) -> None:
-        """Note that `batch` was trained on."""
-        stream, *cursor = batch["cursor"].tolist()
-        self.cursors[stream] = Cursor(*cursor)
+    def advance(self, drawn: Drawn) -> None:
+        """Note that a batch was trained on."""
+        self.cursors[drawn.stream] = Cursor(*drawn.after)
         self.consumed += 1
 
-    def __iter__(self) -> Iterator[Batch]:
+    def sources(self, drawn: Drawn) -> list[RowGroup]:
+        """Return the row groups that a batch was drawn from."""
+        return self._chunk_groups(drawn.after.number, self._chunk_index(drawn.stream, drawn.after))
+
+    def __iter__(self) -> Iterator[Drawn]:
         worker = get_worker_info()
         # Batches alternate between the streams without end; the loader begins with worker 0.
         stream = ((worker.id if worker else 0) + self.consumed) % self.local_streams
@@ -142,49 +108,83 @@ class TrainingStream(IterableDataset):
         while True:
             whole, empty = cursor == Cursor(number), True
             for chunk in range(cursor.chunk, self.chunks_per_stream):
-                for batch in self._chunk(stream, Cursor(number, chunk, cursor.batch)):
+                for drawn in self._chunk(stream, Cursor(number, chunk, cursor.batch)):
                     empty = False
-                    yield batch
+                    yield drawn
                 cursor = Cursor()
             if whole and empty:
                 raise UserError(
-                    f"no training jet passes the selection ({self.config.selection}) and weights"
+                    f"no training {self.reader.noun} passes the selection "
+                    f"({self.reader.selection}) and weights"
                 )
             number += 1
             cursor = Cursor(number)
 
-    def _chunk(self, stream: int, cursor: Cursor) -> Iterator[Batch]:
-        index = (cursor.chunk * self.streams) + self.rank * self.local_streams + stream
-        order = interleave(self.groups, np.random.default_rng([self.seed, cursor.number]))
+    def _chunk_index(self, stream: int, cursor: Cursor) -> int:
+        return (cursor.chunk * self.streams) + self.rank * self.local_streams + stream
+
+    def _chunk_groups(self, number: int, index: int) -> list[RowGroup]:
+        # Streams of one chunk keep it, and what they read.
+        number = number if self.chunks_per_stream > 1 else 0
+        order = interleave(self.groups, np.random.default_rng([self.seed, number]))
         pieces = np.array_split(np.arange(len(order)), self.chunks_per_stream * self.streams)
-        jets = read_row_groups(order[i] for i in pieces[index])
+        return [order[i] for i in pieces[index]]
+
+    def _rows(self, number: int, index: int) -> Rows:
+        if self.chunks_per_stream > 1:
+            return self.reader.read(self._chunk_groups(number, index))
+        if index not in self._only_chunk:
+            self._only_chunk[index] = self.reader.read(self._chunk_groups(number, index))
+        return self._only_chunk[index]
+
+    def _chunk(self, stream: int, cursor: Cursor) -> Iterator[Drawn]:
+        index = self._chunk_index(stream, cursor)
+        rows = self._rows(cursor.number, index)
         rng = np.random.default_rng([self.seed, cursor.number, index])
-        chosen = np.flatnonzero(selected(jets, self.config.selection))
-        if self.weights is not None:
-            copies = self.weights.copies(jets, chosen, self.config.max_resample, rng)
-            chosen = np.repeat(chosen, copies)
-        rng.shuffle(chosen)
-        # Equal batches, none tiny: a batch norm would suffer from a last batch of one jet.
-        batches = np.array_split(chosen, -(-len(chosen) // self.config.batch_size) or 1)
+        batches = draw_batches(rows, self.reader, self.config, self.weights, rng)
         for i in range(cursor.batch, len(batches)):
             if len(batches[i]):
-                batch = make_batch(jets, batches[i], self.config.max_constituents)
-                batch["cursor"] = torch.tensor([stream, cursor.number, cursor.chunk, i + 1])
-                yield batch
+                after = Cursor(cursor.number, cursor.chunk, i + 1)
+                batch = self.reader.collate(rows, batches[i])
+                yield Drawn(batch, len(batches[i]), stream, after)
 
 
-class EvaluationStream(IterableDataset):
-    """Every selected jet once, in the order of the row groups that this process reads."""
+def draw_batches(
+    rows: Rows,
+    reader: AnyReader,
+    config: DataConfig,
+    weights: SamplingWeights | None,
+    rng: np.random.Generator,
+) -> list[np.ndarray]:
+    """Return the indices, (B,) each, of shuffled batches of the selected rows."""
+    chosen = np.flatnonzero(reader.select(rows.scalars))
+    if weights is not None:
+        copies = weights.copies(rows.scalars, chosen, config.max_resample, rng)
+        chosen = np.repeat(chosen, copies)
+    rng.shuffle(chosen)
+    # Equal batches, none tiny: a batch norm would suffer from a last batch of one row.
+    return np.array_split(chosen, -(-len(chosen) // config.batch_size) or 1)
 
-    def __init__(self, groups: list[RowGroup], config: DataConfig, rank: int = 0, ranks: int = 1):
-        self.groups, self.config = groups[rank::ranks], config
 
-    def __iter__(self) -> Iterator[Batch]:
+class EvaluationStream(IterableDataset[Drawn]):
+    """Every selected row once, in the order of the row groups that this process reads."""
+
+    def __init__(
+        self,
+        groups: list[RowGroup],
+        reader: AnyReader,
+        config: DataConfig,
+        rank: int = 0,
+        ranks: int = 1,
+    ):
+        self.groups, self.reader, self.config = groups[rank::ranks], reader, config
+
+    def __iter__(self) -> Iterator[Drawn]:
         worker = get_worker_info()
         own = self.groups[worker.id :: worker.num_workers] if worker else self.groups
         for group in own:
-            jets = read_row_groups([group])
-            chosen = np.flatnonzero(selected(jets, self.config.selection))
+            rows = self.reader.read([group])
+            chosen = np.flatnonzero(self.reader.select(rows.scalars))
             for begin in range(0, len(chosen), self.config.batch_size):
                 batch = chosen[begin : begin + self.config.batch_size]
-                yield make_batch(jets, batch, self.config.max_constituents)
+                yield Drawn(self.reader.collate(rows, batch), len(batch))

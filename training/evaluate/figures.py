@@ -1,6 +1,9 @@
-"""Figures of an evaluation, each as PNG and PDF."""
+"""Figures of an evaluation, each as PNG and PDF.
 
-from collections.abc import Iterator
+`draw_…` writes a file, `plot_…` fills axes.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from provenance.files import atomic_output
+from training.data.reader import SamplingScheme
+
+# Name → signal efficiency, background efficiency, area.
+Curves = Mapping[str, tuple[np.ndarray, np.ndarray, float | None]]
 
 
 @contextmanager
@@ -36,52 +43,57 @@ def style() -> Iterator[None]:
 
 def save(canvas: Figure, path: Path) -> None:
     """Save a figure as `path` with .png and .pdf."""
-    for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
+    for suffix in (".png", ".pdf"):
+        metadata = {"CreationDate": None} if suffix == ".pdf" else None
         with atomic_output(path.with_suffix(suffix)) as temporary:
             canvas.savefig(temporary, dpi=120, metadata=metadata)
 
 
-def draw_loss(path: Path, history: list[dict[str, float]]) -> None:
-    """Draw training and validation loss, and accuracy, over the epochs."""
-    epochs = [row["epoch"] + 1 for row in history]
-    with figure(path) as axes:
-        axes.plot(epochs, [row["train_loss"] for row in history], "o-", label="training")
-        axes.plot(epochs, [row["val_loss"] for row in history], "s-", label="validation (EMA)")
-        axes.set(xlabel="Epoch", ylabel="Cross-entropy")
-        accuracy = axes.twinx()
-        values = [row["val_accuracy"] for row in history]
-        accuracy.plot(epochs, values, "^--", color="0.5", label="accuracy (EMA)")
-        accuracy.set_ylabel("Validation accuracy")
-        lines, names = (
-            mine + other
-            for mine, other in zip(
-                axes.get_legend_handles_labels(), accuracy.get_legend_handles_labels(), strict=True
-            )
+def draw_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """Draw what a training watched over its steps: a panel for the loss and each other number."""
+    names = [name.removeprefix("val_") for name in history[-1] if name.startswith("val_")]
+    with style():
+        canvas, panels = plt.subplots(
+            1, len(names), figsize=(8 * len(names), 7), layout="constrained", squeeze=False
         )
-        axes.legend(lines, names, loc="upper center")
-        for one in (axes, accuracy):
-            low, high = one.get_ylim()
-            one.set_ylim(low, high + 0.35 * (high - low))
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        for axes, name in zip(panels[0], names, strict=True):
+            plot_history(axes, history, name)
+        save(canvas, path)
 
 
-def draw_roc(path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray, float | None]]) -> None:
-    """Draw background against signal efficiency; curves are name → (signal, background, AUC)."""
+def plot_history(axes: Axes, history: Sequence[Mapping[str, float]], name: str) -> None:
+    """Plot a number of the training and validation splits over the steps."""
+    steps = [row["step"] for row in history]
+    for kind, marker, label in (("train", "o-", "training"), ("val", "s-", "validation")):
+        if f"{kind}_{name}" in history[-1]:
+            values = [row.get(f"{kind}_{name}", np.nan) for row in history]
+            axes.plot(steps, values, marker, label=label)
+    axes.set(xlabel="Step", ylabel=name.replace("_", " ").capitalize())
+    axes.legend()
+
+
+def draw_roc(path: Path, curves: Curves) -> None:
+    """Draw background against signal efficiency."""
     with figure(path) as axes:
-        grid = np.linspace(0, 1, 200)
-        axes.plot(grid, grid, ":", color="0.6", label="chance")
-        for name, (signal, background, area) in curves.items():
-            visible = background > 0
-            label = name if area is None else f"{name} (AUC {area:.3f})"
-            axes.plot(signal[visible], background[visible], label=label)
-        axes.set(xlabel="Signal efficiency", ylabel="Background efficiency")
-        axes.set(yscale="log", xlim=(0, 1), ylim=(None, 1))
-        # Room for the legend below the curves.
-        axes.set_ylim(bottom=axes.get_ylim()[0] / 10)
-        axes.legend(loc="lower right")
+        plot_roc(axes, curves)
 
 
-def draw_confusion(path: Path, counts: np.ndarray, names: list[str], kind: str) -> None:
+def plot_roc(axes: Axes, curves: Curves) -> None:
+    """Plot background against signal efficiency."""
+    grid = np.linspace(0, 1, 200)
+    axes.plot(grid, grid, ":", color="0.6", label="chance")
+    for name, (signal, background, area) in curves.items():
+        visible = background > 0
+        label = name if area is None else f"{name} (AUC {area:.3f})"
+        axes.plot(signal[visible], background[visible], label=label)
+    axes.set(xlabel="Signal efficiency", ylabel="Background efficiency")
+    axes.set(yscale="log", xlim=(0, 1), ylim=(None, 1))
+    # Room for the legend below the curves.
+    axes.set_ylim(bottom=axes.get_ylim()[0] / 10)
+    axes.legend(loc="lower right")
+
+
+def draw_confusion(path: Path, counts: np.ndarray, names: Sequence[str], kind: str) -> None:
     """Draw a confusion matrix, each row (truth) normalised to one; `kind` of class is named."""
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
@@ -98,51 +110,35 @@ def draw_confusion(path: Path, counts: np.ndarray, names: list[str], kind: str) 
                 color = "white" if share > 0.5 else "black"
                 text = f"{share:.2f}"
                 axes.text(column, row, text, ha="center", va="center", fontsize=11, color=color)
-        axes.figure.colorbar(image, ax=axes, label=f"Share of the true {kind}", shrink=0.8)
+        plt.colorbar(image, ax=axes, label=f"Share of the true {kind}", shrink=0.8)
 
 
-def draw_calibration(path: Path, bins: dict[str, list]) -> None:
-    """Draw accuracy against confidence, with binomial errors."""
-    filled = [i for i, jets in enumerate(bins["jets"]) if jets]
-    accuracy = np.array([bins["accuracy"][i] for i in filled])
-    spread = np.sqrt(accuracy * (1 - accuracy) / np.array(bins["jets"])[filled])
+def draw_calibration(
+    path: Path, counts: np.ndarray, confidence: np.ndarray, accuracy: np.ndarray
+) -> None:
+    """Draw accuracy against confidence, (n_bins,) each, with binomial errors."""
     with figure(path) as axes:
-        axes.plot([0, 1], [0, 1], ":", color="0.6", label="perfect")
-        axes.errorbar(
-            [bins["confidence"][i] for i in filled],
-            accuracy,
-            spread,
-            fmt="o-",
-            label=f"network (ECE {bins['ece']:.3f})",
-        )
-        axes.set(xlabel="Confidence", ylabel="Accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
-        axes.legend(loc="upper left")
+        plot_calibration(axes, counts, confidence, accuracy)
 
 
-def draw_sculpting(path: Path, edges: np.ndarray, results: dict[str, dict], kept: float) -> None:
-    """Draw the soft-drop mass of QCD jets before and after cuts that keep the same share."""
-    with figure(path) as axes:
-        drawn = [result for result in results.values() if result["all"] is not None]
-        if drawn:
-            mplhep.histplot(drawn[0]["all"], edges, ax=axes, color="black", label="all QCD jets")
-        for name, result in results.items():
-            if result["passed"] is not None:
-                label = f"{kept:.0%} highest {name}"
-                mplhep.histplot(result["passed"], edges, ax=axes, label=label)
-        axes.set(xlabel="Soft-drop mass (GeV)", ylabel="Share of jets per bin")
-        axes.set(xlim=(edges[0], edges[-1]), ylim=(0, None))
-        if drawn:
-            axes.legend()
-        else:
-            axes.text(0.5, 0.5, "too few QCD jets", ha="center", transform=axes.transAxes)
+def plot_calibration(
+    axes: Axes, counts: np.ndarray, confidence: np.ndarray, accuracy: np.ndarray
+) -> None:
+    """Plot accuracy against confidence where there are rows, with binomial errors."""
+    filled = counts > 0
+    counts, confidence, accuracy = (
+        values[filled].astype(float) for values in (counts, confidence, accuracy)
+    )
+    spread = np.sqrt(accuracy * (1 - accuracy) / counts)
+    error = np.average(np.abs(confidence - accuracy), weights=counts)
+    axes.plot([0, 1], [0, 1], ":", color="0.6", label="perfect")
+    axes.errorbar(confidence, accuracy, spread, fmt="o-", label=f"network (ECE {error:.3f})")
+    axes.set(xlabel="Confidence", ylabel="Accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.legend(loc="upper left")
 
 
 def draw_spectra(
-    path: Path,
-    edges: dict[str, tuple[float, ...]],
-    names: list[str],
-    counts: np.ndarray,
-    drawn: np.ndarray,
+    path: Path, scheme: SamplingScheme, counts: np.ndarray, drawn: np.ndarray, noun: str
 ) -> None:
     """Draw what sampling weights do to the largest groups.
 
@@ -150,56 +146,32 @@ def draw_spectra(
     ----------
     path
         Of the figure, without suffix.
-    edges
-        Axis label → bin edges, for the last two axes of the counts.
-    names
-        Of the groups.
+    scheme
+        Its axes are those of the counts after the first.
     counts, drawn
-        (n_groups, n_pt, n_sdmass) jets before and after.
+        (n_groups, n_bins of each axis) rows before and after.
+    noun
+        What a row is called.
     """
+    names = list(scheme.shares)
+    largest = np.argsort(-counts.reshape(len(names), -1).sum(axis=1))[:6]
     with style():
-        canvas, axes = plt.subplots(2, 2, figsize=(14, 11), layout="constrained")
-        largest = np.argsort(-counts.sum(axis=(1, 2)))[:6]
+        size = (7 * len(scheme.axes), 11)
+        canvas, panels = plt.subplots(
+            2, len(scheme.axes), figsize=size, layout="constrained", squeeze=False
+        )
         for row, (title, content) in enumerate((("as stored", counts), ("as drawn", drawn))):
-            for column, (label, steps) in enumerate(edges.items()):
-                panel = axes[row, column]
+            for column, axis in enumerate(scheme.axes.values()):
+                panel, edges = panels[row, column], np.array(axis.edges, float)
+                others = tuple(i for i in range(content.ndim - 1) if i != column)
                 for group in largest:
-                    jets = content[group].sum(axis=1 - column)
-                    if jets.sum():
-                        density = jets / jets.sum() / np.diff(steps)
-                        mplhep.histplot(density, steps, ax=panel, label=names[group])
-                panel.set(xlabel=label, ylabel="Share of jets per GeV", title=title)
-                panel.set(xlim=(steps[0], steps[-1]), yscale="log")
-                if column == 0:
+                    rows = content[group].sum(axis=others)
+                    if rows.sum():
+                        density = rows / rows.sum() / np.diff(edges)
+                        mplhep.histplot(density, edges, ax=panel, label=names[group])
+                panel.set(xlabel=axis.title, ylabel=f"Share of {noun}s per unit", title=title)
+                panel.set(xlim=(edges[0], edges[-1]), yscale="log")
+                if axis.logarithmic:
                     panel.set_xscale("log")
-        axes[0, 1].legend(fontsize=14)
-        save(canvas, path)
-
-
-def draw_few_shot(path: Path, results: dict[str, dict[str, dict[str, list[float]]]]) -> None:
-    """Draw accuracy and AUC by the number of training jets.
-
-    Parameters
-    ----------
-    path
-        Of the figure, without suffix.
-    results
-        Way → number of jets → `accuracy` and `auc`, a value per seed: the mean is drawn, and the
-        standard deviation as a band.
-    """
-    names = {"accuracy": "Accuracy", "auc": "AUC, mean over classes"}
-    with style():
-        canvas, panels = plt.subplots(1, 2, figsize=(14, 6.5), layout="constrained")
-        for panel, (quantity, name) in zip(panels, names.items(), strict=True):
-            for (way, by_size), marker in zip(results.items(), "osD", strict=True):
-                sizes = [int(size) for size in by_size]
-                values = [np.array(numbers[quantity], float) for numbers in by_size.values()]
-                mean = np.array([value.mean() for value in values])
-                spread = np.array([value.std(ddof=min(len(value) - 1, 1)) for value in values])
-                (line,) = panel.plot(sizes, mean, marker=marker, label=way)
-                panel.fill_between(
-                    sizes, mean - spread, mean + spread, color=line.get_color(), alpha=0.2, lw=0
-                )
-            panel.set(xlabel="Training jets", ylabel=name, xscale="log")
-        panels[0].legend()
+        panels[0, -1].legend(fontsize=14)
         save(canvas, path)

@@ -31,8 +31,6 @@ PARTICLE_CODES = (
     "part_isMuon",
 )
 JET_FLOATS = ("jet_pt", "jet_energy", "jet_sdmass")
-LABEL = "jet_label"
-COLUMNS = (*PARTICLE_FLOATS, *PARTICLE_CODES, *JET_FLOATS)
 
 # Jets are scaled to this pT (GeV), so that the network cannot read the jet's own.
 REFERENCE_PT = 500.0

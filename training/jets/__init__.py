@@ -1,0 +1,1 @@
+"""What tasks that read the product `jets` share: columns, features, selection, batches."""

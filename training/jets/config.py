@@ -1,0 +1,37 @@
+"""Which jets are read, and what of them; imports no heavy package."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from training.config import DataConfig
+from training.models.sizes import Section
+
+Range = tuple[float, float]
+
+
+class Selection(Section):
+    """Jets that are used: open intervals, in GeV."""
+
+    jet_pt: Range = Field((200.0, 2500.0), description="jet transverse momentum")
+    jet_sdmass: Range = Field((20.0, 500.0), description="soft-drop mass")
+
+    @model_validator(mode="after")
+    def _intervals_rise(self) -> Self:
+        for low, high in (self.jet_pt, self.jet_sdmass):
+            if low >= high:
+                raise ValueError(f"an interval begins at {low:g} and ends at {high:g}")
+        return self
+
+    def __str__(self) -> str:
+        return "{:g} < jet_pt < {:g} and {:g} < jet_sdmass < {:g}".format(
+            *self.jet_pt, *self.jet_sdmass
+        )
+
+
+class JetDataConfig(DataConfig):
+    """How jets are read."""
+
+    max_constituents: int = Field(128, gt=0, description="leading constituents kept per jet")
+    selection: Selection = Selection()
+    label: str = Field("jet_label", description="column with the index of the class")

@@ -1,0 +1,176 @@
+"""What a task is: a reader, a network, a loss, and what its results are worth."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Generic, Self, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from provenance.errors import UserError
+from training.config import FitConfig
+from training.data.reader import Batch
+from training.data.shards import AnyReader
+
+Description = dict[str, object]
+Config_co = TypeVar("Config_co", bound=FitConfig, covariant=True)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured; plain numbers, lists and mappings, as JSON knows them."""
+
+    summary: Mapping[str, float | None]  # a dozen at most; None: the sample cannot tell
+    figures: Mapping[str, str]  # caption by the name of the file
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A network as other programs run it."""
+
+    network: nn.Module  # in evaluation mode, of tensors to a tuple of tensors
+    inputs: Mapping[str, Tensor]  # an example of each
+    free: tuple[Mapping[int, Dim], ...]  # which of their sizes are free
+    outputs: tuple[str, ...]
+    metadata: Mapping[str, object]  # what in- and outputs mean
+
+
+class Task(nn.Module, ABC, Generic[Config_co]):
+    """Something to learn.
+
+    Parameters
+    ----------
+    config
+        The training's, of the task's own type.
+
+    Attributes
+    ----------
+    reader
+        From columns to batches.
+    network
+        What is trained.
+    measured
+        What `evaluate` needs of every row: names of what `predict` returns, or of a batch.
+    """
+
+    reader: AnyReader
+    network: nn.Module
+    measured: ClassVar[tuple[str, ...]]
+    # What `python -m ntuplizer <product>` is told when a file of events is to be predicted.
+    event_options: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: Config_co):
+        super().__init__()
+        self.config = config
+        self.frozen: frozenset[str] = frozenset()
+
+    @abstractmethod
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Return `loss` and other numbers to watch, each the mean over a batch."""
+
+    @abstractmethod
+    def predict(self, batch: Batch) -> Batch:
+        """Return what the network says of a batch without truth: (B,) or (B, k) by column name."""
+
+    @abstractmethod
+    def evaluate(self, rows: Mapping[str, np.ndarray], folder: Path) -> Evaluation:
+        """Measure a trained network and draw figures as PNG and PDF into a folder.
+
+        Parameters
+        ----------
+        rows
+            `measured`, over the selected rows of a split.
+        folder
+            For the figures.
+        """
+
+    def after_step(self, progress: float) -> None:
+        """Do what follows each step of the optimiser; `progress` runs from 0 to 1."""
+        return
+
+    def exported(self) -> Exported:
+        """Return the network for `python -m training export`.
+
+        Raises
+        ------
+        UserError
+            When the task has no such form.
+        """
+        raise UserError(f"the task {self.config.task} cannot be exported")
+
+    @classmethod
+    def convert(cls, weights: Path) -> Self:
+        """Return the task with the weights of another program.
+
+        Raises
+        ------
+        UserError
+            When there is no such program, or the file is not its.
+        """
+        raise UserError(f"{weights}: this task knows weights of no other program")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def compile_network(self) -> None:
+        """Compile the network in place; names of parameters stay as they are."""
+        self.network.compile(dynamic=True)
+
+    def part_of(self, name: str) -> str:
+        """Return the part that a parameter, buffer or module is of, by its dotted name.
+
+        `network.<part>` is of the part of that name, everything else of the first part.
+        """
+        for part in self.config.parts[1:]:
+            if f"{name}.".startswith(f"network.{part}."):
+                return part
+        return self.config.parts[0]
+
+    def describe(self) -> Description:
+        """Return what is needed to use a checkpoint without its configuration (contract 5)."""
+        return {
+            "task": self.config.task,
+            "version": self.config.version,
+            "config": self.config.model_dump(mode="json"),
+            **self.reader.describe(),
+            "labels": None if self.reader.labels is None else list(self.reader.labels),
+        }
+
+    def freeze(self, parts: Collection[str]) -> None:
+        """Keep parts as they are: no gradient, and no statistics of batches that move."""
+        self.frozen = frozenset(parts)
+        for name, parameter in self.named_parameters():
+            if self.part_of(name) in self.frozen:
+                parameter.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; what is frozen always evaluates."""
+        super().train(mode)
+        for module in self._frozen_modules():
+            module.training = False
+        return self
+
+    def _frozen_modules(self) -> Iterator[nn.Module]:
+        if not getattr(self, "frozen", None):
+            return
+        modules = dict(self.named_modules())
+        trained = {
+            name
+            for name, module in modules.items()
+            if next(module.children(), None) is None and self.part_of(name) not in self.frozen
+        }
+        for name, module in modules.items():
+            prefix = f"{name}." if name else ""
+            if not any(other == name or other.startswith(prefix) for other in trained):
+                yield module
+
+
+AnyTask = Task[FitConfig]

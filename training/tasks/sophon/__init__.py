@@ -1,0 +1,1 @@
+"""Sophon: one Particle Transformer over all labels (arXiv:2405.12972), or over your own."""
