@@ -11,7 +11,6 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from generation.seeds import PROCESS_CODES
 from provenance.errors import UserError
 
 FOLDER = Path(__file__).parent / "processes"
@@ -128,8 +127,6 @@ class Process(_Model):
         The name of its folder.
     description
         One line for people.
-    seed_code
-        Its own number in the seed map.
     hard_process
         The Pythia settings that switch the hard process on, or the name of one that this package
         adds (`generation.pythia.HARD_PROCESSES`). Left out when events come from MadGraph.
@@ -148,7 +145,6 @@ class Process(_Model):
 
     name: str
     description: str
-    seed_code: int = Field(ge=0, lt=PROCESS_CODES)
     hard_process: Literal["gg2XX"] | list[str]
     calculated_widths: list[int] = []
     point: dict[str, Range | Geometric | Fraction | Choice] = {}
