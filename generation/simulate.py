@@ -13,7 +13,7 @@ from generation.delphes_file import count_events, read_generator_records, write_
 from generation.fastsim.branches import Branch
 from generation.fastsim.card import read_card
 from generation.fastsim.engine import Detector
-from generation.madgraph import check_lhe, uncompressed
+from generation.lhe_check import check_lhe, uncompressed
 from generation.pileup import PileupLibrary
 from generation.process import Point, load_process
 from generation.progress import progress
