@@ -8,7 +8,7 @@ import yaml
 from scipy.stats import chisquare, kstest
 
 from generation import process as process_module
-from generation.process import Process, load_process, process_names
+from generation.process import Process, load_process, process_files, process_names
 from generation.seeds import Stage, stream
 from provenance.errors import UserError
 
@@ -29,9 +29,22 @@ def test_unknown_process_lists_the_known_ones():
 
 
 @pytest.mark.parametrize("name", ["../process", "", "res2p/../res2p"])
-def test_name_is_no_path(name):
+@pytest.mark.parametrize("function", [load_process, process_files])
+def test_name_is_no_path(name, function):
     with pytest.raises(UserError, match="there is no process"):
-        load_process(name)
+        function(name)
+
+
+def test_files_of_a_process_are_all_that_shape_its_events():
+    folder = process_module.FOLDER
+    cards = ["process.yaml", "madgraph_process.dat", "madgraph_run.dat"]
+    assert process_files("res2p") == [
+        folder / "common.yaml",
+        *(folder / "res2p" / c for c in cards),
+    ]
+    assert process_files("qcd") == [folder / "common.yaml", folder / "qcd" / "process.yaml"]
+    for name in process_names():
+        assert set((folder / name).iterdir()) <= set(process_files(name))
 
 
 @pytest.mark.parametrize("name", ["res2p", "res2p_charged", "res34p"])
