@@ -46,7 +46,7 @@ def measure(
     for seed in range(rounds):
         detector.seconds.clear()
         start = time.process_time()
-        detector.simulate(record, np.random.default_rng(seed))
+        detector.simulate(record, seed)
         total = min(total, time.process_time() - start)
         for name, seconds in detector.seconds.items():
             modules[name] = min(modules.get(name, np.inf), seconds)
@@ -83,7 +83,7 @@ def main() -> None:
 
     detector = Detector(read_card(options.card), PileupLibrary.open(options.library))
     record = next(read_generator_records(options.events, options.n_events))
-    detector.simulate(record.select_events(0, 1), np.random.default_rng(0))
+    detector.simulate(record.select_events(0, 1), 0)
     if options.start:
         return
 

@@ -43,7 +43,7 @@ def _add_simulate(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--events-per-batch", type=int, default=100, help="events at each parameter point (100)"
     )
-    parser.add_argument("--seed", type=int, required=True, help="dataset seed, 0 to 49")
+    parser.add_argument("--seed", type=int, required=True, help="dataset seed, 0 to 2^64 - 1")
     _add_detector(parser)
     parser.set_defaults(run=_run_simulate)
 
@@ -78,7 +78,7 @@ def _add_pileup(commands: argparse._SubParsersAction) -> None:
     origin.add_argument(
         "--delphes-file", type=Path, help="take the events of a pile-up file of Delphes instead"
     )
-    parser.add_argument("--seed", type=int, help="dataset seed, 0 to 49")
+    parser.add_argument("--seed", type=int, help="dataset seed, 0 to 2^64 - 1")
     parser.add_argument("--output", type=Path, required=True, help="Arrow file to write")
     parser.set_defaults(run=_run_pileup)
 

@@ -9,6 +9,8 @@ from generation.pileup import build_library
 
 EVENTS = 2_000
 SEED = 0
+# Raised when the same seed begins to give other events: an older library is then made anew.
+VERSION = 2
 
 
 def default_library() -> Path:
@@ -23,7 +25,7 @@ def default_library() -> Path:
         When the cache folder (`$XDG_CACHE_HOME`, else `~/.cache`) cannot be written.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    name = f"minbias-{EVENTS}-pythia-{metadata.version('pythia8mc')}.arrow"
+    name = f"minbias-{EVENTS}-v{VERSION}-pythia-{metadata.version('pythia8mc')}.arrow"
     path = cache / "jetclass-pipeline" / name
     if not path.exists():
         sys.stderr.write(

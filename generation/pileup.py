@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from generation.record import STABLE, GeneratorRecord
-from generation.seeds import Stage, batch_seed, stream
+from generation.seeds import Stage, batch_key, stream
 from provenance.errors import UserError
 from provenance.files import atomic_output
 from provenance.ledger import versions
@@ -110,7 +110,7 @@ def build_library(path: str | Path, events: int, seed: int) -> None:
     events
         How many events.
     seed
-        Dataset seed, 0 to 49.
+        Dataset seed, 0 to 2^64 - 1.
 
     Raises
     ------
@@ -125,21 +125,20 @@ def build_library(path: str | Path, events: int, seed: int) -> None:
     if events < 1:
         raise UserError(f"{events} events asked for; a library needs at least one")
     process = load_process(PROCESS)
-    first_seed = batch_seed(seed, process.seed_code, 0)
+    batch_key(seed, PROCESS, 0)
     with atomic_output(path) as temporary:
         generator = EventGenerator(process)
         records = []
         n_batches = -(-events // EVENTS_PER_BATCH)
         for batch in progress(range(n_batches), n_batches, PROCESS):
-            this_seed = batch_seed(seed, process.seed_code, batch)
-            point = process.draw_point(stream(Stage.PARAMETER_POINT, this_seed))
+            key = batch_key(seed, PROCESS, batch)
+            point = process.draw_point(stream(Stage.PARAMETER_POINT, key))
             count = min(EVENTS_PER_BATCH, events - batch * EVENTS_PER_BATCH)
-            records.append(_stable_columns(generator.batch(point, this_seed, count).record))
+            records.append(_stable_columns(generator.batch(point, key, count).record))
         metadata = {
             "format": FORMAT,
             "events": events,
             "seed": seed,
-            "first_pythia_seed": first_seed,
             "process": PROCESS,
             "settings": [*process.hard_process, *process.pythia_settings({})],
             "versions": versions(),

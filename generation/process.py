@@ -5,14 +5,16 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from string import Template
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from generation.seeds import PROCESS_CODES
 from provenance.errors import UserError
+
+if TYPE_CHECKING:
+    # The workflow reads processes before any job starts, and has no other use for it.
+    import numpy as np
 
 FOLDER = Path(__file__).parent / "processes"
 
@@ -39,7 +41,7 @@ class Range(_Model):
         count = round((self.last - self.first) / self.step) + 1
         return [self.first + self.step * i for i in range(count)]
 
-    def draw(self, rng: np.random.Generator, _: Point) -> float:
+    def draw(self, rng: "np.random.Generator", _: Point) -> float:
         """Draw one value of the grid."""
         values = self.values()
         return values[int(rng.integers(len(values)))]
@@ -60,7 +62,7 @@ class Geometric(_Model):
         values = [self.first * math.exp(math.log(self.ratio) * step) for step in steps]
         return [float(math.floor(value)) for value in values] if self.integer else values
 
-    def draw(self, rng: np.random.Generator, _: Point) -> float:
+    def draw(self, rng: "np.random.Generator", _: Point) -> float:
         """Draw one value of the grid."""
         return self.values()[int(rng.integers(self.count))]
 
@@ -72,7 +74,7 @@ class Fraction(_Model):
     low: float
     high: float
 
-    def draw(self, rng: np.random.Generator, drawn: Point) -> float:
+    def draw(self, rng: "np.random.Generator", drawn: Point) -> float:
         """Draw the fraction and return it times the other parameter."""
         return float(rng.uniform(self.low, self.high)) * float(drawn[self.fraction_of])
 
@@ -128,8 +130,6 @@ class Process(_Model):
         The name of its folder.
     description
         One line for people.
-    seed_code
-        Its own number in the seed map.
     hard_process
         The Pythia settings that switch the hard process on, or the name of one that this package
         adds (`generation.pythia.HARD_PROCESSES`). Left out when events come from MadGraph.
@@ -148,7 +148,6 @@ class Process(_Model):
 
     name: str
     description: str
-    seed_code: int = Field(ge=0, lt=PROCESS_CODES)
     hard_process: Literal["gg2XX"] | list[str]
     calculated_widths: list[int] = []
     point: dict[str, Range | Geometric | Fraction | Choice] = {}
@@ -164,7 +163,7 @@ class Process(_Model):
                 raise ValueError(f"the branching fractions of {pdg} add up to {total:g}, not 1")
         return self
 
-    def draw_point(self, rng: np.random.Generator) -> Point:
+    def draw_point(self, rng: "np.random.Generator") -> Point:
         """Draw a parameter point: the values by name, in GeV where they are masses or momenta."""
         drawn: dict[str, float | int | str] = {}
         for name, distribution in self.point.items():
@@ -195,6 +194,18 @@ def process_names() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob("*/process.yaml"))
 
 
+def process_files(name: str) -> list[Path]:
+    """Return the files that shape the events of a process: its own and the common settings.
+
+    Raises
+    ------
+    UserError
+        When there is no such process.
+    """
+    folder = _folder(name)
+    return [FOLDER / "common.yaml", folder / "process.yaml", *sorted(folder.glob("madgraph_*.dat"))]
+
+
 def beam_energy() -> float:
     """Return the energy of either beam in GeV, half of what the common settings give both."""
     values = [line.split("=")[1] for line in _common_settings() if line.startswith("Beams:eCM")]
@@ -209,13 +220,17 @@ def load_process(name: str) -> Process:
     UserError
         When there is no such process, or when its file has a wrong key or value.
     """
-    if name not in process_names():
-        raise UserError(f"there is no process {name!r}; known are {', '.join(process_names())}")
-    path = FOLDER / name / "process.yaml"
+    path = _folder(name) / "process.yaml"
     try:
         return Process(name=name, **yaml.safe_load(path.read_text(encoding="utf-8")))
     except (ValidationError, yaml.YAMLError, TypeError) as error:
         raise UserError(f"{path}: {_first_problem(error)}") from None
+
+
+def _folder(name: str) -> Path:
+    if name not in process_names():
+        raise UserError(f"there is no process {name!r}; known are {', '.join(process_names())}")
+    return FOLDER / name
 
 
 def _first_problem(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """Pythia 8: whole batches of events, each from a start of its own, as generator records."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from generation.process import Point, Process
 from generation.pythia_record import ParticleTable, to_record
+from generation.ranmar import set_state
 from generation.record import GeneratorRecord
-from generation.seeds import Stage, stream
+from generation.seeds import EXTERNAL_SEEDS, Stage, stream
 
 SILENCE = ("Print:quiet = on", "Next:numberCount = 0")
-# The start that integrates multiparton interactions for all others; batch seeds begin at 1.
-PREPARATION_SEED = 1
-PREPARATION_POINT_SEED = 0
+# Of the start that integrates multiparton interactions for all others.
+PREPARATION_KEY = 0
 # Values of MultipartonInteractions:reuseInit.
 SAVE_TO_FILE, READ_FROM_FILE = 1, 2
 HIGGS_BOSONS = {25, 35, 36, 37, 45, 46}
@@ -102,7 +102,7 @@ class EventGenerator:
     """Pythia for one process, ready to make any of its batches.
 
     Every batch starts a Pythia of its own, so that its events depend on its parameter point and
-    seed alone. What all these starts have in common is done once: reading the tables of particles
+    key alone. What all these starts have in common is done once: reading the tables of particles
     and settings, reading the parton densities, and integrating multiparton interactions.
 
     Parameters
@@ -119,15 +119,15 @@ class EventGenerator:
         self._folder = tempfile.TemporaryDirectory(prefix="pythia-")
         self._densities = self._prepare()
 
-    def batch(self, point: Point, seed: int, n_events: int) -> GeneratedBatch:
+    def batch(self, point: Point, key: int, n_events: int) -> GeneratedBatch:
         """Generate a batch of events.
 
         Parameters
         ----------
         point
             The parameter point, from `Process.draw_point`.
-        seed
-            1 to 900,000,000.
+        key
+            Of the batch, from `generation.seeds.batch_key`.
         n_events
             How many events; exactly so many come back.
 
@@ -136,7 +136,8 @@ class EventGenerator:
         RuntimeError
             When Pythia does not start, or fails 50 times as often as it is asked for events.
         """
-        pythia, _kept = self._start(point, seed, self._densities, self._switch_on)
+        rng = stream(Stage.PYTHIA, key)
+        pythia, _kept = self._start(point, rng, self._densities, self._switch_on)
         parts, missing, failed = [], n_events, 0
         while missing:
             made = _successful(pythia.nextBatch(missing, "none"))
@@ -152,8 +153,8 @@ class EventGenerator:
         return self._batch(events, failed, cross_section)
 
     def shower(
-        self, lhe: Path, point: Point, seed: int, n_events: int, events_per_batch: int
-    ) -> Iterator[GeneratedBatch]:
+        self, lhe: Path, point: Point, keys: Sequence[int], n_events: int, events_per_batch: int
+    ) -> Iterator[tuple[int, GeneratedBatch]]:
         """Shower the first events of a Les Houches event file.
 
         Parameters
@@ -162,15 +163,16 @@ class EventGenerator:
             The file, uncompressed and checked.
         point
             The parameter point at which its events were made.
-        seed
-            1 to 900,000,000.
+        keys
+            Of the batches, one for each.
         n_events, events_per_batch
             How many events of the file, and how many of them at a time.
 
         Yields
         ------
-        GeneratedBatch
-            With fewer events than were read where Pythia gave some up; none where it gave up all.
+        int, GeneratedBatch
+            Place of the batch in `keys`, and its events: fewer than were read where Pythia gave
+            some up. A batch of which it gave up all is left out.
         """
 
         def read(pythia: pythia8mc.Pythia) -> list[pythia8mc.PhysicsBase]:
@@ -179,13 +181,17 @@ class EventGenerator:
             pythia.settings.word("Beams:LHEF", str(lhe))
             return []
 
-        pythia, _kept = self._start(point, seed, self._densities, read)
-        for start in range(0, n_events, events_per_batch):
+        rng = stream(Stage.PYTHIA, keys[0])
+        pythia, _kept = self._start(point, rng, self._densities, read)
+        for batch, start in enumerate(range(0, n_events, events_per_batch)):
+            if batch:
+                set_state(pythia.rndm, stream(Stage.PYTHIA, keys[batch]))
             wanted = min(events_per_batch, n_events - start)
             events = _successful(pythia.nextBatch(wanted, "none"))
             if len(events) == 0:
                 continue
-            yield self._batch(events, wanted - len(events), pythia.infoPython().sigmaGen())
+            made = self._batch(events, wanted - len(events), pythia.infoPython().sigmaGen())
+            yield batch, made
 
     def _batch(self, events: ak.Array, failed: int, cross_section: float | None) -> GeneratedBatch:
         record = to_record(events.prt, self.particles)
@@ -193,25 +199,27 @@ class EventGenerator:
 
     def _prepare(self) -> tuple[pythia8mc.PDF, ...]:
         """Save the integrated multiparton interactions; return the parton densities."""
-        point = self.process.draw_point(stream(Stage.PARAMETER_POINT, PREPARATION_POINT_SEED))
+        point = self.process.draw_point(stream(Stage.PARAMETER_POINT, PREPARATION_KEY))
         _apply(self._template, self.process.pythia_settings(point))
         # For soft (1) and hard (2) processes, one for either beam.
         densities = tuple(
             self._template.getPDFPtr(2212, use, beam) for use in (1, 2) for beam in "AB"
         )
-        self._start(point, PREPARATION_SEED, densities, self._switch_on)
+        self._start(point, stream(Stage.PREPARATION, PREPARATION_KEY), densities, self._switch_on)
         return densities
 
     def _start(
         self,
         point: Point,
-        seed: int,
+        rng: np.random.Generator,
         densities: tuple[pythia8mc.PDF, ...],
         switch_on: Callable[[pythia8mc.Pythia], list[pythia8mc.PhysicsBase]],
     ) -> tuple[pythia8mc.Pythia, list[pythia8mc.PhysicsBase]]:
         """Start a Pythia; return it and what must live as long, for it does not own its parts."""
         pythia = pythia8mc.Pythia(self._template.settings, self._template.particleData, False)
         _apply(pythia, self.process.pythia_settings(point))
+        # The start draws numbers too; Pythia seeds it itself, whatever state it finds.
+        seed = 1 + int(rng.bit_generator.random_raw()) % EXTERNAL_SEEDS
         _apply(pythia, ("Random:setSeed = on", f"Random:seed = {seed}"))
         kept = switch_on(pythia)
         pythia.setPDFPtr(*densities)
@@ -227,6 +235,7 @@ class EventGenerator:
             pythia.addResonancePtr(kept[-1])
         if not pythia.init():
             raise RuntimeError(f"Pythia does not start for {self.process.name} at {point}")
+        set_state(pythia.rndm, rng)
         return pythia, kept
 
     def _switch_on(self, pythia: pythia8mc.Pythia) -> list[pythia8mc.PhysicsBase]:

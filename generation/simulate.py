@@ -13,19 +13,19 @@ from generation.delphes_file import count_events, read_generator_records, write_
 from generation.fastsim.branches import Branch
 from generation.fastsim.card import read_card
 from generation.fastsim.engine import Detector
-from generation.madgraph import check_lhe, uncompressed
+from generation.lhe_check import check_lhe, uncompressed
 from generation.pileup import PileupLibrary
 from generation.process import Point, load_process
 from generation.progress import progress
 from generation.pythia import EventGenerator, GeneratedBatch
-from generation.seeds import Stage, batch_seed, stream
+from generation.seeds import KEY_BYTES, Stage, batch_key, resimulation_key, stream
 from provenance.errors import UserError
 from provenance.files import atomic_output, sha256
 from provenance.ledger import write_ledger
 
 EVENTS_PER_BATCH = 100
-# Seeds of a resimulation; times as many batches fit into a stream's 64-bit key.
-RESIMULATION_SEEDS = 1 << 31
+# `Event.Number` is a signed integer of 64 bits.
+EVENT_NUMBERS = 1 << 63
 DEFAULT_CARD = Path(__file__).parents[1] / "delphes_cards" / "jetclass2_fatjet.tcl"
 
 # Of MadGraph's events: what a shower may lose.
@@ -43,11 +43,25 @@ EVENT_LEAVES = {
 
 @dataclass(frozen=True)
 class BatchInfo:
-    """How a batch was made, for the ledger; the cross section is in mb."""
+    """How a batch was made, for the ledger.
+
+    Attributes
+    ----------
+    process, batch
+        Name of the process, number of the batch.
+    key
+        The key of its random numbers, as 32 hexadecimal digits.
+    point
+        The parameter point.
+    events, failed
+        Events made, and how many more Pythia gave up.
+    cross_section
+        In mb; None where Pythia does not know it.
+    """
 
     process: str
     batch: int
-    seed: int
+    key: str
     point: Point
     events: int
     failed: int
@@ -64,7 +78,7 @@ class Simulator:
     pileup
         Minimum-bias library; None stands for the default one where the card adds pile-up.
     seed
-        Dataset seed, 0 to 49.
+        Dataset seed, 0 to 2^64 - 1.
     events_per_batch
         Events at each parameter point.
 
@@ -83,7 +97,7 @@ class Simulator:
     ) -> None:
         if events_per_batch < 1:
             raise UserError(f"{events_per_batch} events per batch asked for; at least 1 is needed")
-        batch_seed(seed, 0, 0)
+        batch_key(seed, "", 0)
         self.seed = seed
         self.events_per_batch = events_per_batch
         self.card = read_card(card)
@@ -112,12 +126,11 @@ class Simulator:
         if process not in self._generators:
             self._generators[process] = EventGenerator(load_process(process))
         generator = self._generators[process]
-        seed = batch_seed(self.seed, generator.process.seed_code, batch)
-        point = generator.process.draw_point(stream(Stage.PARAMETER_POINT, seed))
-        generated = generator.batch(point, seed, n_events)
-        rng = stream(Stage.DETECTOR, seed)
-        branches = _simulated(self.detector, generated, batch * self.events_per_batch, rng)
-        return branches, _info(process, batch, seed, point, generated)
+        key = batch_key(self.seed, process, batch)
+        point = generator.process.draw_point(stream(Stage.PARAMETER_POINT, key))
+        generated = generator.batch(point, key, n_events)
+        branches = _simulated(self.detector, generated, batch * self.events_per_batch, key)
+        return branches, _info(process, batch, key, point, generated)
 
     def inputs(self) -> dict[str, str | None]:
         """Return what the ledger says of the detector: card, pile-up and their digests."""
@@ -148,7 +161,7 @@ def simulate(
     events
         How many; a last batch may be smaller than the others.
     seed
-        Dataset seed, 0 to 49.
+        Dataset seed, 0 to 2^64 - 1.
     output
         ROOT file to write.
     card, pileup, first_batch, events_per_batch
@@ -162,10 +175,9 @@ def simulate(
     started = time.perf_counter()
     if events < 1:
         raise UserError(f"{events} events asked for; at least 1 is needed")
-    seed_code = load_process(process).seed_code
+    load_process(process)
     n_batches = -(-events // max(events_per_batch, 1))
-    batch_seed(seed, seed_code, first_batch)
-    batch_seed(seed, seed_code, first_batch + n_batches - 1)
+    _check_numbers(seed, first_batch, n_batches, events_per_batch)
     infos: list[BatchInfo] = []
     with atomic_output(output) as temporary:
         simulator = Simulator(card, pileup, seed, events_per_batch)
@@ -213,8 +225,8 @@ def simulate_lhe(
     events
         How many events of the file; None for all.
     seed, first_batch
-        Dataset seed, 0 to 49, and a number that no other file of this process has: that of the
-        first batch.
+        Dataset seed, 0 to 2^64 - 1, and the number of the first batch: no two files of a process
+        may have batches of the same number.
     output, card, pileup, events_per_batch
         As for `simulate`.
 
@@ -230,20 +242,20 @@ def simulate_lhe(
     events = file.events if events is None else events
     if not 0 < events <= file.events:
         raise UserError(f"{events} events asked for; {lhe} holds {file.events}")
+    n_batches = -(-events // max(events_per_batch, 1))
+    _check_numbers(seed, first_batch, n_batches, events_per_batch)
     infos: list[BatchInfo] = []
     with atomic_output(output) as temporary, uncompressed(file.path) as plain:
         simulator = Simulator(card, pileup, seed, events_per_batch)
-        pythia_seed = batch_seed(seed, description.seed_code, first_batch)
         generator = EventGenerator(description)
-        showered = generator.shower(plain, file.point, pythia_seed, events, events_per_batch)
-        n_batches = -(-events // events_per_batch)
+        keys = [batch_key(seed, process, first_batch + place) for place in range(n_batches)]
+        showered = generator.shower(plain, file.point, keys, events, events_per_batch)
 
         def branches() -> Iterator[dict[str, Branch]]:
-            for index, batch in enumerate(progress(showered, n_batches, process)):
-                number = first_batch + index
-                rng = stream(Stage.DETECTOR, batch_seed(seed, description.seed_code, number))
-                infos.append(_info(process, number, pythia_seed, file.point, batch))
-                yield _simulated(simulator.detector, batch, number * events_per_batch, rng)
+            for place, batch in progress(showered, n_batches, process):
+                number, key = first_batch + place, keys[place]
+                infos.append(_info(process, number, key, file.point, batch))
+                yield _simulated(simulator.detector, batch, number * events_per_batch, key)
 
         written = write_delphes_file(temporary, branches())
         if written < (1 - LARGEST_LOSS) * events:
@@ -277,7 +289,7 @@ def resimulate(
     events_file
         Delphes event file.
     seed
-        Any non-negative number; another seed is another pass through the detector.
+        0 to 2^64 - 1; another seed is another pass through the detector.
     output
         ROOT file to write.
     card, pileup
@@ -289,8 +301,7 @@ def resimulate(
         When an argument is wrong, or the file damaged or without a generator record.
     """
     started = time.perf_counter()
-    if not 0 <= seed < RESIMULATION_SEEDS:
-        raise UserError(f"seed {seed} is out of range: 0 to {RESIMULATION_SEEDS - 1} are possible")
+    resimulation_key(seed, 0)
     events = count_events(events_file)
     with atomic_output(output) as temporary:
         simulator = Simulator(card, pileup, 0)
@@ -299,9 +310,9 @@ def resimulate(
 
         def branches() -> Iterator[dict[str, Branch]]:
             for index, record in enumerate(progress(records, n_batches, Path(events_file).name)):
-                rng = stream(Stage.RESIMULATION, seed * RESIMULATION_SEEDS + index)
                 event = event_branches({}, record.n_events, index * EVENTS_PER_BATCH)
-                yield event | simulator.detector.simulate(record, rng)
+                key = resimulation_key(seed, index)
+                yield event | simulator.detector.simulate(record, key)
 
         written = write_delphes_file(temporary, branches())
     write_ledger(
@@ -317,20 +328,28 @@ def resimulate(
 
 
 def _simulated(
-    detector: Detector, generated: GeneratedBatch, first_number: int, rng: np.random.Generator
+    detector: Detector, generated: GeneratedBatch, first_number: int, key: int
 ) -> dict[str, Branch]:
     record = generated.record
     event = event_branches(generated.event, record.n_events, first_number)
-    return event | detector.simulate(record, rng)
+    return event | detector.simulate(record, key)
 
 
-def _info(
-    process: str, batch: int, seed: int, point: Point, generated: GeneratedBatch
-) -> BatchInfo:
+def _check_numbers(seed: int, first_batch: int, n_batches: int, events_per_batch: int) -> None:
+    """Say in one sentence what no batch or no event can be called."""
+    batch_key(seed, "", first_batch)
+    if (first_batch + n_batches) * events_per_batch > EVENT_NUMBERS:
+        raise UserError(
+            f"batch {first_batch + n_batches - 1} is out of range: with {events_per_batch} events "
+            f"per batch, 0 to {EVENT_NUMBERS // events_per_batch - 1} are possible"
+        )
+
+
+def _info(process: str, batch: int, key: int, point: Point, generated: GeneratedBatch) -> BatchInfo:
     return BatchInfo(
         process=process,
         batch=batch,
-        seed=seed,
+        key=f"{key:0{2 * KEY_BYTES}x}",
         point=point,
         events=generated.record.n_events,
         failed=generated.failed,

@@ -14,8 +14,8 @@ import uproot
 from generation.external.library import HardProcessLibrary
 from generation.external.programs import DELPHES, MERGER, PILEUP_CONVERTER, run_program
 from generation.fastsim.card import read_card
-from generation.process import Point, Process, load_process
-from generation.seeds import Stage, batch_seed, stream
+from generation.process import Point, Process, load_process, process_names
+from generation.seeds import Stage, batch_key, external_seed, stream
 from provenance.errors import UserError
 from provenance.files import atomic_output, sha256
 from provenance.ledger import write_ledger
@@ -101,8 +101,9 @@ def _simulate_batch(
     job: DelphesJob, folder: Path, process: Process, batch: int, hard: str | None
 ) -> dict:
     """Simulate one batch into `events.root`; return its entry in the ledger."""
-    seed = batch_seed(job.seed, process.seed_code, batch)
-    point = process.draw_point(stream(Stage.PARAMETER_POINT, seed))
+    seed = external_seed(job.seed, process_names().index(process.name), batch)
+    key = batch_key(job.seed, process.name, batch)
+    point = process.draw_point(stream(Stage.PARAMETER_POINT, key))
     (folder / "cards" / CARD).write_text(batch_card(job.card, job.pileup, seed))
     settings = pythia_settings(process, point, seed, job.events_per_batch)
     if hard is None:
@@ -156,7 +157,7 @@ def make_pileup(events: int, seed: int, scratch: Path, output: Path) -> None:
     """
     started = time.perf_counter()
     process = load_process(MINIMUM_BIAS)
-    batch = batch_seed(seed, process.seed_code, 0)
+    batch = external_seed(seed, process_names().index(process.name), 0)
     with tempfile.TemporaryDirectory(dir=scratch, prefix="pileup-") as work:
         folder = Path(work)
         shutil.copy(MINIMUM_BIAS_CARD, folder / CARD)

@@ -18,7 +18,7 @@ from generation.external.points import (
     run_seed,
 )
 from generation.external.programs import MADGRAPH, program_error, run_program
-from generation.madgraph import check_lhe
+from generation.lhe_check import check_lhe
 from generation.process import FOLDER, Process, load_process
 from provenance.errors import UserError
 from provenance.files import atomic_output, sha256

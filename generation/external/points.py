@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generation.process import FOLDER, Geometric, Process, Range, load_process
-from generation.seeds import BATCHES, Stage, batch_seed, stream
+from generation.process import FOLDER, Geometric, Process, Range, load_process, process_names
+from generation.seeds import BATCHES, Stage, batch_key, external_seed, stream
 from provenance.errors import UserError
 from provenance.files import atomic_output
 
@@ -71,7 +71,8 @@ def run_seed(process: Process, dataset_seed: int, point: int, run: int) -> int:
     runs = BATCHES // len(point_grid(process.name))
     if not 0 <= run < runs:
         raise UserError(f"{process.name}: run {run} of a point; at most {runs} runs have a seed")
-    return batch_seed(dataset_seed, process.seed_code, point * runs + run)
+    place = process_names().index(process.name)
+    return external_seed(dataset_seed, place, point * runs + run)
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class PointPlan:
         batch = np.unique(np.fromiter(batches, np.int64))
         point = np.empty(len(batch), np.int32)
         for i, number in enumerate(batch.tolist()):
-            rng = stream(Stage.PARAMETER_POINT, batch_seed(seed, process.seed_code, number))
+            rng = stream(Stage.PARAMETER_POINT, batch_key(seed, name, number))
             drawn = process.draw_point(rng)
             point[i] = index[tuple(drawn[key] for key in grid[0])]
         return cls(name, seed, events_per_batch, batch, point, _ranks(point))

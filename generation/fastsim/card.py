@@ -150,14 +150,17 @@ class Card:
         Every configured module by name; more than the execution path may use.
     settings
         The other variables of the card: `RandomSeed`, `MaxEvents`, helpers.
+    files
+        The card and the files it sources, each once, in the order of reading.
     sha256
-        Digest of the card and of the files it sources, in the order of reading.
+        Digest of what was read, in the order of reading.
     """
 
     path: Path
     execution_path: list[str]
     modules: dict[str, ModuleConfig]
     settings: dict[str, Plain]
+    files: list[Path]
     sha256: str
 
     def sequence(self) -> list[ModuleConfig]:
@@ -302,6 +305,7 @@ class _Reader:
     def __init__(self, path: Path):
         self.path = path
         self.folder = path.resolve().parent
+        self.files: list[Path] = []
         self.digest = hashlib.sha256()
         self.modules: dict[str, ModuleConfig] = {}
         self.tcl = Interpreter(
@@ -344,6 +348,7 @@ class _Reader:
             execution_path=[as_text(name) for name in execution_path],
             modules=self.modules,
             settings=settings,
+            files=list(dict.fromkeys(self.files)),
             sha256=self.digest.hexdigest(),
         )
 
@@ -382,7 +387,8 @@ class _Reader:
             raise TclError(f"'{name}' is outside the folder of the card, {self.folder}")
         if not target.is_file():
             raise TclError(f"'{name}' is not a file in {self.folder}")
-        tcl.run_file(self.path.parent / name, self._text(target))
+        path = self.path.parent / name
+        tcl.run_file(path, self._text(path))
         return ""
 
     def _text(self, path: Path) -> str:
@@ -393,5 +399,6 @@ class _Reader:
             raise UserError(f"{path}: {error.strerror}") from None
         if len(content) > MAX_FILE_BYTES:
             raise UserError(f"{path}: larger than a card may be ({MAX_FILE_BYTES} bytes)")
+        self.files.append(path)
         self.digest.update(content)
         return content.decode("utf-8", errors="replace").replace("\r\n", "\n").replace("\r", "\n")

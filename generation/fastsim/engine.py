@@ -3,6 +3,7 @@
 import importlib
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from generation.fastsim.card import Card, ModuleConfig, ParameterError
 from generation.fastsim.module import EventStore, Module
 from generation.fastsim.modules import MODULE_FILES
 from generation.record import STABLE, GeneratorRecord
+from generation.seeds import Stage, stream
 from provenance.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ CHUNK_INTERACTIONS = 1300
 CHUNK_EVENTS = 50
 
 UNKNOWN_CHARGE = -999
+
+# Whose stream the event store has before the first module runs.
+NO_MODULE = ""
 
 # Codes of Delphes' partons: quarks up to b, gluons and τ leptons, unless stable.
 PARTON_CODES = (0, 1, 2, 3, 4, 5, 15, 21)
@@ -55,15 +60,16 @@ class Detector:
         self.modules = [_make(config) for config in card.sequence()]
         self.seconds: dict[str, float] = defaultdict(float)
 
-    def simulate(self, record: GeneratorRecord, rng: np.random.Generator) -> dict[str, Branch]:
+    def simulate(self, record: GeneratorRecord, key: int) -> dict[str, Branch]:
         """Simulate a batch of events.
 
         Parameters
         ----------
         record
             The generator's events.
-        rng
-            Random stream of the batch; the same stream gives the same events.
+        key
+            Of the batch, from `generation.seeds`; the same key gives the same events. What a module
+            draws comes from a stream of its own and does not depend on which others run.
 
         Returns
         -------
@@ -72,8 +78,9 @@ class Detector:
             record is in each of them.
         """
         size = self.events_per_chunk
+        streams = {name: stream(Stage.DETECTOR, key, name) for name in self._names}
         chunks = [
-            self._simulate_chunk(record.select_events(start, start + size), rng)
+            self._simulate_chunk(record.select_events(start, start + size), streams)
             for start in range(0, max(record.n_events, 1), size)
         ]
         return {name: concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
@@ -89,14 +96,20 @@ class Detector:
         return EventStore(_generator_arrays(record), rng, self.pileup)
 
     def _simulate_chunk(
-        self, record: GeneratorRecord, rng: np.random.Generator
+        self, record: GeneratorRecord, streams: Mapping[str, np.random.Generator]
     ) -> dict[str, Branch]:
-        store = self.start(record, rng)
+        store = self.start(record, streams[NO_MODULE])
         for module in self.modules:
+            name = module.config.name
+            store.rng = streams[name]
             start = time.process_time()
             module.run(store)
-            self.seconds[module.config.name] += time.process_time() - start
+            self.seconds[name] += time.process_time() - start
         return store.branches
+
+    @property
+    def _names(self) -> set[str]:
+        return {NO_MODULE, *(module.config.name for module in self.modules)}
 
 
 def not_implemented(card: Card) -> list[str]:

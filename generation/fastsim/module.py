@@ -23,7 +23,7 @@ class EventStore:
     arrays
         Candidate collections by `module/array`.
     rng
-        The detector's random stream.
+        The random stream of the module that runs.
     pileup
         The minimum-bias library, or None.
     branches

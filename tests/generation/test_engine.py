@@ -29,7 +29,7 @@ def detector():
 
 
 def simulate(detector, record, seed=1):
-    return detector.simulate(record, np.random.default_rng(seed))
+    return detector.simulate(record, seed)
 
 
 def events(branch):

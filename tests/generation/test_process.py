@@ -8,7 +8,7 @@ import yaml
 from scipy.stats import chisquare, kstest
 
 from generation import process as process_module
-from generation.process import Process, load_process, process_names
+from generation.process import Process, load_process, process_files, process_names
 from generation.seeds import Stage, stream
 from provenance.errors import UserError
 
@@ -29,9 +29,22 @@ def test_unknown_process_lists_the_known_ones():
 
 
 @pytest.mark.parametrize("name", ["../process", "", "res2p/../res2p"])
-def test_name_is_no_path(name):
+@pytest.mark.parametrize("function", [load_process, process_files])
+def test_name_is_no_path(name, function):
     with pytest.raises(UserError, match="there is no process"):
-        load_process(name)
+        function(name)
+
+
+def test_files_of_a_process_are_all_that_shape_its_events():
+    folder = process_module.FOLDER
+    cards = ["process.yaml", "madgraph_process.dat", "madgraph_run.dat"]
+    assert process_files("res2p") == [
+        folder / "common.yaml",
+        *(folder / "res2p" / c for c in cards),
+    ]
+    assert process_files("qcd") == [folder / "common.yaml", folder / "qcd" / "process.yaml"]
+    for name in process_names():
+        assert set((folder / name).iterdir()) <= set(process_files(name))
 
 
 @pytest.mark.parametrize("name", ["res2p", "res2p_charged", "res34p"])
@@ -99,8 +112,7 @@ def test_settings_hold_the_point_and_the_decays():
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"seed_cod": 3}, "seed_cod: Extra inputs are not permitted"),
-        ({"seed_code": 8}, "seed_code: Input should be less than 8"),
+        ({"seed_code": 3}, "seed_code: Extra inputs are not permitted"),
         ({"hard_process": "gg2YY"}, "hard_process"),
         ({"decays": {25: [{"fraction": 0.5, "products": [5, -5]}]}}, "add up to 0.5, not 1"),
         ({"point": {"m": {"first": 1}}}, "point.m"),
@@ -109,7 +121,7 @@ def test_settings_hold_the_point_and_the_decays():
 def test_wrong_description_is_named(tmp_path, monkeypatch, change, complaint):
     folder = tmp_path / "mine"
     folder.mkdir()
-    good = {"description": "test", "seed_code": 6, "hard_process": ["HardQCD:all = on"]}
+    good = {"description": "test", "hard_process": ["HardQCD:all = on"]}
     (folder / "process.yaml").write_text(yaml.safe_dump(good | change))
     monkeypatch.setattr(process_module, "FOLDER", tmp_path)
     with pytest.raises(UserError, match=complaint) as raised:
@@ -128,7 +140,7 @@ def test_file_that_is_no_mapping(tmp_path, monkeypatch):
 def test_channel_needs_two_products():
     channel = {"fraction": 1.0, "products": [5]}
     with pytest.raises(ValueError, match="products"):
-        Process(name="x", description="", seed_code=0, hard_process=[], decays={25: [channel]})
+        Process(name="x", description="", hard_process=[], decays={25: [channel]})
 
 
 def test_example_of_the_documentation_is_a_process(tmp_path, monkeypatch):

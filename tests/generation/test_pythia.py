@@ -12,7 +12,8 @@ from generation import pythia as pythia_module
 from generation.process import Process, load_process
 from generation.pythia import EventGenerator
 from generation.pythia_record import BEAM, ParticleTable, to_record
-from generation.seeds import Stage, stream
+from generation.ranmar import set_state
+from generation.seeds import EXTERNAL_SEEDS, Stage, stream
 
 RES34P = {"m_X": 200.0, "pt_min_X": 250.0, "m_Y": 80.0, "width_Y": 2.0}
 HARD = 22
@@ -66,28 +67,52 @@ def test_shared_starts_change_no_event(tmp_path):
     point = {"pt_hat_min": 300.0}
     file = tmp_path / "multiparton.dat"
 
-    def start(at, seed, reuse):
+    def start(at, rng, reuse):
         pythia = pythia8mc.Pythia("", False)
         for setting in (
             "Print:quiet = on",
             *process.hard_process,
             *process.pythia_settings(at),
             "Random:setSeed = on",
-            f"Random:seed = {seed}",
+            f"Random:seed = {1 + int(rng.bit_generator.random_raw()) % EXTERNAL_SEEDS}",
             f"MultipartonInteractions:reuseInit = {reuse}",
             f"MultipartonInteractions:initFile = {file}",
         ):
             assert pythia.readString(setting)
         assert pythia.init()
+        set_state(pythia.rndm, rng)
         return pythia
 
-    first_point = process.draw_point(
-        stream(Stage.PARAMETER_POINT, pythia_module.PREPARATION_POINT_SEED)
-    )
-    start(first_point, pythia_module.PREPARATION_SEED, pythia_module.SAVE_TO_FILE)
-    plain = start(point, 45, pythia_module.READ_FROM_FILE).nextBatch(4)
+    key = pythia_module.PREPARATION_KEY
+    first_point = process.draw_point(stream(Stage.PARAMETER_POINT, key))
+    start(first_point, stream(Stage.PREPARATION, key), pythia_module.SAVE_TO_FILE)
+    plain = start(point, stream(Stage.PYTHIA, 45), pythia_module.READ_FROM_FILE).nextBatch(4)
     generator = EventGenerator(process)
     assert same(generator.batch(point, 45, 4).record, to_record(plain.prt, generator.particles))
+
+
+def test_events_depend_on_the_state_of_the_generator_and_on_nothing_else():
+    def events(key, seed):
+        pythia = pythia8mc.Pythia("", False)
+        for setting in (
+            "Print:quiet = on",
+            "HardQCD:all = on",
+            "PhaseSpace:pTHatMin = 100.",
+            "HadronLevel:all = off",
+            "Random:setSeed = on",
+            f"Random:seed = {seed}",
+        ):
+            assert pythia.readString(setting)
+        assert pythia.init()
+        set_state(pythia.rndm, stream(Stage.PYTHIA, key))
+        return pythia.nextBatch(3).prt.p.e.to_list()
+
+    assert events(1, 1) == events(1, 1)
+    assert events(1, 1) != events(2, 1)
+
+
+def test_the_largest_key_is_a_key(res34p):
+    assert res34p.batch(RES34P, 2**128 - 1, 2).record.n_events == 2
 
 
 def test_record_is_what_delphes_reads():
@@ -249,7 +274,8 @@ def test_event_processes_have_one_lepton_and_two_b_quarks(process):
     generator = hard_process_only(process)
     description = load_process(process)
     point = description.draw_point(stream(Stage.PARAMETER_POINT, 1))
-    record = generator.batch(point, 55, 50).record
+    # One top quark in 600 decays to another quark than b; none of these does.
+    record = generator.batch(point, 58, 50).record
     products = np.sort(np.abs(daughters(record, 24)), axis=1)
     leptonic = products[:, 0] > 6
     assert len(products) == 100

@@ -9,7 +9,7 @@ import pytest
 import uproot
 
 from generation import simulate as simulate_module
-from generation.madgraph import check_lhe
+from generation.lhe_check import check_lhe
 from generation.process import load_process
 from generation.simulate import simulate_lhe
 from provenance.errors import UserError

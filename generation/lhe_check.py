@@ -1,4 +1,4 @@
-"""Events that MadGraph5_aMC@NLO wrote, checked with pylhe before Pythia showers them."""
+"""Les Houches event files of MadGraph5_aMC@NLO, checked with pylhe before Pythia showers them."""
 
 import gzip
 import re
@@ -28,8 +28,8 @@ WIDTH_LINE = re.compile(r"^\s*decay\s+(\d+)\s+([-+.\deE]+)", re.I | re.M)
 
 
 @dataclass(frozen=True)
-class LheFile:
-    """A checked Les Houches event file.
+class CheckedLhe:
+    """A Les Houches event file that was checked.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class LheFile:
     point: dict[str, float]
 
 
-def check_lhe(path: str | Path, process: Process) -> LheFile:
+def check_lhe(path: str | Path, process: Process) -> CheckedLhe:
     """Read a Les Houches event file through and check that its events are those of a process.
 
     Checked are: that the file is whole and holds as many events as its header says, the beams, the
@@ -96,7 +96,7 @@ def check_lhe(path: str | Path, process: Process) -> LheFile:
         name: _value(value, header.get("slha", ""), lowest_pt, path)
         for name, value in process.lhe.point.items()
     }
-    return LheFile(path, events, point)
+    return CheckedLhe(path, events, point)
 
 
 def _check_event(
