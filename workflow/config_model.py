@@ -7,7 +7,6 @@ classes; a test keeps them in step.
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from ntuplizer.products import get_product, product_names
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -19,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from ntuplizer.products import ProductOptions, get_product, product_names
 from provenance.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -188,13 +188,8 @@ class Dataset(Section):
         for name in self.parts:
             try:
                 self.product_options(name)
-            except ValidationError as error:
-                first = error.errors()[0]
-                key = ".".join(str(part) for part in first["loc"])
-                known = ", ".join(get_product(self.product).Options.model_fields)
-                raise ValueError(
-                    f"option {key} of product {self.product}: {first['msg']}; known are {known}"
-                ) from None
+            except UserError as error:
+                raise ValueError(str(error)) from None
         return self
 
     @model_validator(mode="after")
@@ -210,10 +205,9 @@ class Dataset(Section):
                 owner[process] = name
         return self
 
-    def product_options(self, part: str) -> Any:
+    def product_options(self, part: str) -> ProductOptions:
         """Return the checked options of the product for a part."""
-        product = get_product(self.product)
-        return product.Options.model_validate(self.options | self.parts[part].options)
+        return get_product(self.product).read_options(self.options | self.parts[part].options)
 
 
 class Start(Section):

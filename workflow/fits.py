@@ -99,13 +99,15 @@ def _add_training(config: Config, name: str, fits: dict[str, Fit]) -> None:
     if name in fits:
         return
     training = config.training[name]
+    products = {dataset: content.product for dataset, content in config.datasets.items()}
     if training.start is not None and training.start.training is not None:
         _add_training(config, training.start.training, fits)
-    fits[name] = _make(name, training, training.start, {}, f"training.{name}", fits)
+    fits[name] = _make(name, training, training.start, {}, f"training.{name}", products)
 
 
 def _add_study(config: Config, name: str, study: Study, fits: dict[str, Fit]) -> None:
     base = config.training[study.training]
+    products = {dataset: content.product for dataset, content in config.datasets.items()}
     ways = study.all_ways()
     for point in study_points(name, study):
         way = ways[point.way]
@@ -118,7 +120,7 @@ def _add_study(config: Config, name: str, study: Study, fits: dict[str, Fit]) ->
             changes[study.sizes.key] = point.size
         changed = base.model_copy(update={"seed": point.seed, "config": way.config or base.config})
         where = f"studies.{name} ({point.way})"
-        fits[point.fit] = _make(point.fit, changed, start, changes, where, fits)
+        fits[point.fit] = _make(point.fit, changed, start, changes, where, products)
 
 
 def _start(base: Training, way: Way) -> Start | None:
@@ -135,11 +137,12 @@ def _resized_start(
     if start.training is None or study.sizes is None:
         raise UserError(f"studies.{name}: {study.sizes and study.sizes.key} needs `from: training`")
     before = config.training[start.training]
+    products = {dataset: content.product for dataset, content in config.datasets.items()}
     own = f"{name}/from_{start.training}_{point.size}"
     if own not in fits:
         key = study.sizes.key.removeprefix(OF_START)
         where = f"studies.{name} (from {start.training})"
-        fits[own] = _make(own, before, before.start, {key: point.size}, where, fits)
+        fits[own] = _make(own, before, before.start, {key: point.size}, where, products)
     return start.model_copy(update={"training": own})
 
 
@@ -149,7 +152,7 @@ def _make(
     start: Start | None,
     changes: Mapping[str, Any],
     where: str,
-    fits: dict[str, Fit],
+    products: Mapping[str, str],
 ) -> Fit:
     overrides = dict(training.set) | dict(changes)
     if training.seed is not None:
@@ -163,5 +166,11 @@ def _make(
         config = load_config(ROOT / training.config, settings)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
+    product = products[training.dataset]
+    if product not in config.products:
+        raise UserError(
+            f"{where}: the task {config.task} reads {' or '.join(config.products)}, and the "
+            f"dataset {training.dataset} holds {product}"
+        )
     before = None if start is None else start.training
     return Fit(name, training.dataset, config, before, training.flat_sampling)

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import uproot
+from training.data.features import TRANSFORMS, VECTOR_NAMES
 
 from generation.simulate import simulate
 from ntuplizer import clustering, counts, particles, quality
@@ -20,7 +21,6 @@ from ntuplizer.labels import LABELS
 from ntuplizer.products import get_product
 from ntuplizer.rows import jets
 from training.config import load_config
-from training.data.features import TRANSFORMS, VECTOR_NAMES
 from training.export import export_onnx
 from training.predict import predict
 from training.tasks.sophon import Sophon

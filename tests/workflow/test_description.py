@@ -1,12 +1,14 @@
 """What a shard's job says: all that shapes it, nothing that does not."""
 
 import copy
+import dataclasses
 import shutil
 
 import pytest
 import yaml
 from pydantic import Field, create_model
 
+from ntuplizer.products import jets
 from provenance.errors import UserError
 from workflow import config_model, fingerprint
 from workflow.config_model import ROOT, load_config
@@ -83,10 +85,8 @@ def test_what_a_card_sources_counts_however_it_is_written(raw, tmp_path, line):
 
 def test_a_new_key_with_its_default_simulates_nothing_again(raw, monkeypatch):
     before = job(raw).text
-    product = config_model.get_product("jets")
-    wider = create_model("Options", __base__=product.Options, novelty=(int, Field(3)))
-    monkeypatch.setattr(type(product), "Options", wider, raising=False)
-    monkeypatch.setattr(product, "Options", wider, raising=False)
+    wider = create_model("Options", __base__=jets.JetOptions, novelty=(int, Field(3)))
+    monkeypatch.setattr(jets, "PRODUCT", dataclasses.replace(jets.PRODUCT, Options=wider))
     assert job(raw).text == before
     raw["datasets"]["jets"]["options"] = {"novelty": 4}
     assert job(raw).text != before

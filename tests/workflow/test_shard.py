@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from generation.pileup import build_library
-from ntuplizer.schema import JET_SCHEMA
+from ntuplizer.products import get_product
 from provenance.errors import UserError
 from provenance.files import read_json, sha256
 from workflow.config_model import BATCHES_PER_SHARD
@@ -58,7 +58,8 @@ def test_shard_has_the_rows_asked_for_and_the_same_bytes_in_another_process(pile
     fill_shard(one, EmbeddedEvents(one, pileup), first)
     file = pq.ParquetFile(first, page_checksum_verification=True)
     assert file.metadata.num_rows == 20
-    assert file.schema_arrow.equals(JET_SCHEMA)
+    jets = get_product("jets")
+    assert file.schema_arrow.equals(jets.schema(jets.Options()))
     ledger = read_json(f"{first}.json")
     assert ledger["rows_made"] - ledger["rows_left_over"] == ledger["rows"] == 20
     assert ledger["events_asked"] == ledger["events_generated"] == 10 * len(ledger["batches"])

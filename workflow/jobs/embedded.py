@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from generation.simulate import Simulator
+from ntuplizer.batch import EventBatch
 from ntuplizer.products import get_product
-from ntuplizer.sources import EventBatch
-from ntuplizer.sources.memory import event_batch
+from ntuplizer.sources import memory
 from workflow.config_model import ROOT
 from workflow.jobs.description import ShardJob
 
@@ -30,18 +30,17 @@ class EmbeddedEvents:
 
     def __init__(self, job: ShardJob, pileup: Path):
         self.job = job
-        self.product = product = get_product(job.product)
-        self.options = product.Options.model_validate(job.options)
-        # Only what the product reads is simulated.
-        wanted = {**product.branches(self.options), **product.optional_branches(self.options)}
-        self.simulator = Simulator(
-            ROOT / job.card, pileup, job.seed, job.events_per_batch, branches=set(wanted)
-        )
+        product = get_product(job.product)
+        options = product.read_options(job.options)
+        self.branches = product.branches(options)
+        self.optional_branches = product.optional_branches(options)
+        self.simulator = Simulator(ROOT / job.card, pileup, job.seed, job.events_per_batch)
 
     def batch(self, process: str, number: int) -> tuple[EventBatch, dict[str, Any]]:
         """Return the events of a batch, and how they were made."""
         branches, info = self.simulator.batch(process, number, self.job.events_per_batch)
-        events = event_batch(branches, self.product, self.options, process, number)
+        simulated = [(process, number, branches)]
+        (events,) = memory.batches(simulated, self.branches, self.optional_branches)
         return events, asdict(info)
 
     def inputs(self) -> dict[str, Any]:

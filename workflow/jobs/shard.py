@@ -8,18 +8,17 @@ over, and events live only until their rows are made.
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
 
-from ntuplizer.products import get_product
-from ntuplizer.shards import ShardKey, class_counts, write_shard
-from ntuplizer.sources import EventBatch
-from provenance.errors import UserError
+from ntuplizer.batch import EventBatch
+from ntuplizer.counts import Counts
+from ntuplizer.products import count_classes, get_product
+from ntuplizer.shards import ShardKey, write_shard
 from provenance.ledger import write_ledger
-from workflow.config_model import BATCHES_PER_SHARD
 from workflow.jobs.batches import shard_batches
 from workflow.jobs.description import ShardJob
 
@@ -66,13 +65,14 @@ def fill_shard(job: ShardJob, maker: EventMaker, output: Path) -> None:
     """
     started = time.perf_counter()
     product = get_product(job.product)
-    options = product.Options.model_validate(job.options)
+    options = product.read_options(job.options)
     key = ShardKey(job.dataset, job.part, job.index, job.split, job.seed)
-    counts = product.counts()
+    counts = Counts()
     made = Made()
     for process, number in _until_full(job, made, started):
         events, batch = maker.batch(process, number)
         made.add(product.rows(events, options, counts), batch)
+    counts.check_losses(job.name)
     rows = write_shard(
         output, made.tables, job.rows, key, product, options, job.fingerprint,
         f"datasets.{job.dataset}.parts.{job.part}.processes",
@@ -90,7 +90,7 @@ def fill_shard(job: ShardJob, maker: EventMaker, output: Path) -> None:
         rows_made=made.rows,
         rows_left_over=made.rows - rows.num_rows,
         rows=rows.num_rows,
-        class_counts=class_counts(rows, product.label(options)),
+        class_counts=count_classes(rows, label) if (label := product.label(options)) else None,
         batches=made.batches,
     )
 

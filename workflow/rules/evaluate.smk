@@ -25,7 +25,7 @@ rule evaluate:
         mem_mb=16000,
     params:
         folder=paths.evaluation,
-        version=TRAINING_VERSION,
+        version=lambda wildcards: fits[wildcards.fit].config.version,
     shell:
         "python -m training evaluate"
         " --checkpoint {input.checkpoint}"

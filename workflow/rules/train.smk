@@ -4,9 +4,6 @@ INPUT:  datasets/<dataset>/manifest.json, the checkpoint that a training begins 
 OUTPUT: training/<fit>/checkpoint.ckpt and history.csv, training/<fit>/weights.json
 """
 
-TRAINING_VERSION = 2
-
-
 def manifest_of(wildcards):
     """Return the manifest of the dataset that a network learns from."""
     return paths.manifest.format(dataset=fits[wildcards.fit].dataset)
@@ -32,7 +29,7 @@ rule sampling_weights:
         runtime=240,
         mem_mb=4000,
     params:
-        version=TRAINING_VERSION,
+        version=lambda wildcards: fits[wildcards.fit].config.version,
         config=lambda wildcards: fits[wildcards.fit].text,
     shell:
         "python -m training weights"
@@ -66,7 +63,7 @@ rule train:
         runtime=1440,
         mem_mb=16000,
     params:
-        version=TRAINING_VERSION,
+        version=lambda wildcards: fits[wildcards.fit].config.version,
         config=lambda wildcards: fits[wildcards.fit].text,
         options=lambda wildcards, input: [
             word
