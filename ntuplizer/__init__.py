@@ -1,1 +1,1 @@
-"""From Delphes events to labelled jets, event objects and dataset shards."""
+"""From events to tables of rows, and to datasets of shards."""

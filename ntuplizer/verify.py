@@ -151,7 +151,8 @@ def _read(file: Path, entry: dict, manifest: dict, product: Product) -> _Content
     if not content.problems and label is not None and counts != Counter(entry["class_counts"]):
         _note(content, "classes", "its rows per label are not the manifest's")
     metadata = read_metadata(file)
-    found = metadata | metadata.get("key", {})
+    key = metadata.get("key")
+    found = metadata | (key if isinstance(key, dict) else {})
     expected = {
         "product": manifest["product"],
         "product_version": manifest["product_version"],
@@ -162,9 +163,9 @@ def _read(file: Path, entry: dict, manifest: dict, product: Product) -> _Content
         "split": entry["split"],
         "seed": manifest["seed"],
     }
-    for key, value in expected.items():
-        if found.get(key) != value:
-            _note(content, "metadata", f"its {key} is {found.get(key)}, not {value}")
+    for name, value in expected.items():
+        if found.get(name) != value:
+            _note(content, "metadata", f"its {name} is {found.get(name)}, not {value}")
     return content
 
 

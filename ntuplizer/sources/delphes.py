@@ -1,8 +1,8 @@
 """Delphes event files, real or embedded, in steps of events.
 
 An event is named by the ledger beside its file: process and batch, and its number in the batch.
-(`Event.Number` would not do: Delphes counts every batch from 0 and leaves gaps where Pythia failed,
-so that it is neither unique in a joined file nor the event's place.) In a file without a ledger of
+(`Event.Number` would not do: Delphes counts anew in every batch, so that it repeats in a file that
+was joined, while this project's own files count through all batches.) In a file without a ledger of
 batches, events are numbered through; its process is the file's name, its batch `NO_BATCH`.
 """
 

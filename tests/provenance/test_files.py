@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from provenance.errors import UserError, run
-from provenance.files import atomic_output, read_json, sha256, write_json
+from provenance.files import atomic_output, json_sha256, read_json, sha256, write_json
 from provenance.ledger import ledger_path, write_ledger
 
 
@@ -110,3 +110,12 @@ def test_a_defect_keeps_its_traceback():
 
     with pytest.raises(KeyError):
         run(main)
+
+
+def test_the_hash_of_json_is_that_of_its_content(tmp_path):
+    content = {"b": {10: 1.5, 9: None}, "a": ["é", True]}
+    write_json(tmp_path / "a.json", content)
+    again = read_json(tmp_path / "a.json")
+    assert json_sha256(again) == json_sha256(content)
+    assert json_sha256(dict(reversed(again.items()))) == json_sha256(content)
+    assert json_sha256(again | {"a": ["é", 1]}) != json_sha256(content)
