@@ -9,6 +9,7 @@ weaver-core 0.5.3 is needed as for `benchmarks.part`.
 import argparse
 import datetime
 import json
+import math
 from itertools import islice
 from pathlib import Path
 
@@ -18,12 +19,15 @@ from torch import nn
 
 from benchmarks.part import FEATURES, cpu_name, weaver_network
 from ntuplizer.labels import LABELS
-from training.config import FitConfig, load_config
-from training.data.module import evaluation_loader
-from training.data.shards import list_row_groups, list_shards
-from training.data.stream import Batch, TrainingStream
+from training.config import load_config
+from training.data.loaders import evaluation_loader
+from training.data.reader import Batch
+from training.data.shards import list_row_groups, read_dataset
+from training.data.stream import TrainingStream
 from training.models.particle_transformer import ParticleTransformer
-from training.tasks.sophon import adamw, warmup_flat_decay
+from training.optimizers import make_optimizer, make_schedule
+from training.tasks.sophon.config import Config
+from training.tasks.sophon.task import Sophon
 
 CONFIG = Path(__file__).parents[1] / "training" / "configs" / "sophon-small.yaml"
 
@@ -33,15 +37,15 @@ def logits(network: nn.Module, batch: Batch) -> torch.Tensor:
     return network(batch["features"], batch["vectors"], batch["mask"])
 
 
-def train(network: nn.Module, batches: list[Batch], config: FitConfig) -> None:
+def train(network: nn.Module, batches: list[Batch], config: Config) -> None:
     """Train a network on a list of batches."""
-    optimizer = adamw(network, config.optimizer)
-    schedule = warmup_flat_decay(optimizer, config.optimizer, len(batches))
+    optimizer = make_optimizer(network, config.optimizer)
+    schedule = make_schedule(optimizer, config.optimizer.schedule, len(batches))
     network.train()
     for batch in batches:
         optimizer.zero_grad()
         nn.functional.cross_entropy(logits(network, batch), batch["label"]).backward()
-        nn.utils.clip_grad_norm_(network.parameters(), config.optimizer.gradient_clip)
+        nn.utils.clip_grad_norm_(network.parameters(), config.optimizer.gradient_clip or math.inf)
         optimizer.step()
         schedule.step()
 
@@ -69,16 +73,16 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     config = load_config(CONFIG)
-    groups = {
-        split: list_row_groups(list_shards(options.manifest, split, LABELS))
-        for split in ("train", "test")
-    }
-    test = list(evaluation_loader(groups["test"], config.data))
+    assert isinstance(config, Config)
+    dataset, reader = read_dataset(options.manifest), Sophon(config).reader
+    groups = {split: list_row_groups(dataset.shards(split), reader) for split in ("train", "test")}
+    loader = evaluation_loader(groups["test"], reader, config.data)
+    test = [drawn.batch for drawn in loader]
     runs: dict[str, list[dict[str, float]]] = {"project": [], "weaver": []}
     sizes = config.model
     for seed in options.seeds:
-        stream = TrainingStream(groups["train"], config.data, None, seed=seed)
-        batches = list(islice(stream, options.steps))
+        stream = TrainingStream(groups["train"], reader, config.data, None, seed=seed)
+        batches = [drawn.batch for drawn in islice(stream, options.steps)]
         for name, found in runs.items():
             torch.manual_seed(seed)
             network = (

@@ -22,51 +22,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import LightningModule, Trainer
 
 from benchmarks.loader import repeat_dataset
 from benchmarks.part import clock, device_name, step_timer
 from ntuplizer.labels import LABELS
 from provenance.files import write_json
-from training.callbacks import Throughput
-from training.config import FitConfig, load_config
-from training.data.module import JetData, TrainingLoader, loader_options
-from training.data.stream import Batch, TrainingStream
+from training.config import load_config
+from training.data.loaders import TrainingData
+from training.data.shards import open_dataset
 from training.devices import best_device, compiles, limit_threads
-from training.fit import make_trainer, quieten
-from training.tasks.sophon import Sophon
+from training.fit import make_fabric
+from training.loop import Training
+from training.tasks.sophon.config import Config
+from training.tasks.sophon.task import Sophon
 
 CONFIG = Path(__file__).parents[1] / "training" / "configs" / "sophon.yaml"
 
 
-class WarmThroughput(Throughput):
-    """The speed after the first steps, which start processes and compile kernels."""
-
-    def __init__(self, warm_up: int):
-        super().__init__()
-        self.warm_up = warm_up
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, index: int
-    ) -> None:
-        """Count the batch; a GPU works behind, so its measure begins and ends with a wait."""
-        if index + 1 in (self.warm_up, trainer.limit_train_batches):
-            clock(pl_module.device)
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, index)
-        if index + 1 == self.warm_up:
-            self.jets, self.seconds = 0, 0.0
-
-
-def loader_rate(data: JetData, warm_up: int, steps: int, device: torch.device) -> float:
+def loader_rate(data: TrainingData, warm_up: int, steps: int, device: torch.device) -> float:
     """Return jets per second of the training loader with transfers to the device."""
-    stream = TrainingStream(data.groups["train"], data.config, None, seed=1)
-    batches = iter(TrainingLoader(stream, **loader_options(data.config)))
+    batches = iter(data.training_loader(device))
 
     def take(number: int) -> int:
         jets = 0
-        for batch in islice(batches, number):
-            moved = {name: x.to(device, non_blocking=True) for name, x in batch.items()}
-            jets += len(moved["label"])
+        for drawn in islice(batches, number):
+            for tensor in drawn.batch.values():
+                tensor.to(device, non_blocking=True)
+            jets += drawn.rows
         clock(device)
         return jets
 
@@ -75,11 +57,16 @@ def loader_rate(data: JetData, warm_up: int, steps: int, device: torch.device) -
 
 
 def step_rate(
-    task: Sophon, config: FitConfig, data: JetData, warm_up: int, steps: int, device: torch.device
+    task: Sophon,
+    config: Config,
+    data: TrainingData,
+    warm_up: int,
+    steps: int,
+    device: torch.device,
 ) -> float:
     """Return jets per second of training steps on a batch that stays on the device."""
-    stream = TrainingStream(data.groups["train"], data.config, None, seed=1)
-    batch = {name: x.to(device) for name, x in next(iter(stream)).items()}
+    drawn = next(iter(data.training_loader(device).stream))
+    batch = {name: x.to(device) for name, x in drawn.batch.items()}
     precision = "bf16" if config.run.precision == "bf16-mixed" else "fp32"
     step = step_timer(task.network, precision, device)
     for _ in range(warm_up):
@@ -94,33 +81,35 @@ def rate(work: Callable[[], int]) -> float:
     return jets / (time.perf_counter() - started)
 
 
-def make_task(config: FitConfig) -> Sophon:
+def make_task(config: Config) -> Sophon:
     """Return the task, compiled where `fit` would."""
-    task = Sophon(config, LABELS)
+    task = Sophon(config)
     if compiles(config.run):
-        task.network.compile_parts()
+        task.compile_network()
     return task
 
 
-def end_to_end_rate(config: FitConfig, data: JetData, warm_up: int, folder: Path) -> float:
-    """Return jets per second of a training."""
-    throughput = WarmThroughput(warm_up)
-    trainer = make_trainer(config, data, folder, [throughput])
-    trainer.fit(make_task(config), data)
-    return throughput.jets / throughput.seconds
+def end_to_end_rate(config: Config, data: TrainingData, folder: Path) -> float:
+    """Return jets per second of the second epoch of a training, which compiles in the first."""
+    fabric = make_fabric(config.run)
+    fabric.launch()
+    training = Training(make_task(config), data, fabric, folder / "logs")
+    training.run(save=lambda _: None)
+    return training.history[-1]["rows_per_second"]
 
 
-def measure(config: FitConfig, manifest: Path, options: argparse.Namespace) -> dict[str, Any]:
+def measure(config: Config, manifest: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Return the row."""
     device = best_device() if config.run.accelerator != "cpu" else torch.device("cpu")
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    data = JetData(manifest, config.data, config.seed)
+    reader = Sophon(config).reader
+    data = TrainingData(open_dataset(manifest, config, reader), reader, config)
     sizes = options.warm_up, options.steps
     loader = loader_rate(data, *sizes, device)
     step = step_rate(make_task(config), config, data, *sizes, device)
     with tempfile.TemporaryDirectory() as folder:
-        together = end_to_end_rate(config, data, options.warm_up, Path(folder))
+        together = end_to_end_rate(config, data, Path(folder))
     memory = (
         torch.cuda.max_memory_allocated(device) / 2**30
         if device.type == "cuda"
@@ -145,7 +134,8 @@ def write_manifest(shards: list[tuple[Path, str]], folder: Path) -> Path:
     """Write the manifest of a dataset that trains on shards and validates on the first."""
     files = [{"path": path.name, "part": part, "split": "train"} for path, part in shards]
     files.append({**files[0], "split": "val"})
-    write_json(folder / "manifest.json", {"labels": LABELS, "files": files})
+    content = {"product": "jets", "labels": LABELS, "files": files}
+    write_json(folder / "manifest.json", content)
     return folder / "manifest.json"
 
 
@@ -155,18 +145,19 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, required=True, help="whose jets to repeat")
     parser.add_argument("--jets", type=int, default=400_000, help="in the shards")
     parser.add_argument("--steps", type=int, default=200, help="measured")
-    parser.add_argument("--warm-up", type=int, default=20, help="steps before")
+    parser.add_argument(
+        "--warm-up", type=int, default=20, help="steps before, of loader and step alone"
+    )
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--json", type=Path, help="also write the row here")
     options = parser.parse_args()
-    config = load_config(options.config, ["epochs=1", "run.devices=1", *options.set])
+    config = load_config(options.config, ["epochs=2", "run.devices=1", *options.set])
+    assert isinstance(config, Config)
     batch = config.data.batch_size
-    steps = options.warm_up + options.steps
-    jets = {"jets_per_epoch": steps * batch, "validation_jets": batch}
-    config = config.model_copy(update={"data": config.data.model_copy(update=jets)})
+    rows = {"rows_per_epoch": options.steps * batch, "validation_rows": batch}
+    config = config.model_copy(update={"data": config.data.model_copy(update=rows)})
     limit_threads(config.run)
-    quieten()
     with tempfile.TemporaryDirectory() as folder:
         shards = repeat_dataset(options.manifest, options.jets, Path(folder))
         row = measure(config, write_manifest(shards, Path(folder)), options)

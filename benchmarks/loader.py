@@ -25,11 +25,11 @@ import yaml
 from torch.utils.data import DataLoader
 
 from benchmarks.part import cpu_name
-from ntuplizer.labels import LABELS
-from training.config import DataConfig
-from training.data.module import TrainingLoader, loader_options
-from training.data.shards import list_row_groups, list_shards
+from training.data.loaders import TrainingLoader
+from training.data.shards import list_row_groups, read_dataset
 from training.data.stream import TrainingStream
+from training.jets.config import JetDataConfig
+from training.jets.reader import JetReader
 
 BATCH = 512
 # Sophon's inputs in weaver's terms: (variable, subtract, multiply, low, high).
@@ -91,7 +91,7 @@ def weaver_configuration() -> dict[str, Any]:
 
 def repeat_dataset(manifest: Path, jets: int, folder: Path) -> list[tuple[Path, str]]:
     """Write shards of 20,000 rows with the training jets of a dataset, over and over."""
-    paths = [path for path, _ in list_shards(manifest, "train", LABELS)]
+    paths = [path for path, _ in read_dataset(manifest).shards("train")]
     table = pa.concat_tables(pq.read_table(path) for path in paths)
     table = pa.concat_tables([table] * -(-20_000 // len(table))).slice(0, 20_000)
     shards = [(folder / f"jets_{i:03d}.parquet", "jets") for i in range(-(-jets // len(table)))]
@@ -110,10 +110,11 @@ def repeat_dataset(manifest: Path, jets: int, folder: Path) -> list[tuple[Path, 
 
 def own_batches(shards: list[tuple[Path, str]]) -> Iterator[int]:
     """Yield the sizes of this project's batches."""
-    config = DataConfig(batch_size=BATCH, workers=0)
-    stream = TrainingStream(list_row_groups(shards), config, None, seed=1)
-    for batch in TrainingLoader(stream, **loader_options(config)):
-        yield len(batch["label"])
+    config = JetDataConfig(batch_size=BATCH, workers=0)
+    reader = JetReader(config)
+    stream = TrainingStream(list_row_groups(shards, reader), reader, config, None, seed=1)
+    for drawn in TrainingLoader(stream):
+        yield drawn.rows
 
 
 def weaver_batches(shards: list[tuple[Path, str]], folder: Path) -> Iterator[int]:

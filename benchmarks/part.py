@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.data.stream import Batch
+from training.data.reader import Batch
 from training.models.particle_transformer import ParticleTransformer
 from training.models.sizes import ParticleTransformerConfig
 

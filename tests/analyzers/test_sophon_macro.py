@@ -13,17 +13,17 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import uproot
-from training.data.features import TRANSFORMS, VECTOR_NAMES
 
 from generation.simulate import simulate
 from ntuplizer import clustering, counts, particles, quality
 from ntuplizer.labels import LABELS
 from ntuplizer.products import get_product
 from ntuplizer.rows import jets
+from training.checkpoint import make_task, write_checkpoint
 from training.config import load_config
 from training.export import export_onnx
+from training.jets.features import TRANSFORMS, VECTOR_NAMES
 from training.predict import predict
-from training.tasks.sophon import Sophon
 
 PROJECT = Path(__file__).parents[2]
 MACRO = PROJECT / "analyzers" / "sophon.C"
@@ -53,13 +53,12 @@ def network(tmp_path_factory) -> tuple[Path, Path]:
     """A checkpoint, and the same network exported; it cuts jets off after 40 constituents."""
     folder = tmp_path_factory.mktemp("network")
     torch.manual_seed(0)
-    task = Sophon(load_config(SMALL, ["model.blocks=1", "data.max_constituents=40"]), LABELS)
+    task = make_task(load_config(SMALL, ["model.blocks=1", "data.max_constituents=40"]))
     # As initialised, the head would give all jets nearly the same probabilities.
     for parameter in task.network.head.parameters():
         parameter.data *= 5
-    content = {"state_dict": task.state_dict()}
-    task.on_save_checkpoint(content)
-    torch.save(content, folder / "network.ckpt")
+    content = {"description": task.describe(), "state_dict": task.state_dict()}
+    write_checkpoint(content, folder / "network.ckpt")
     export_onnx(folder / "network.ckpt", folder / "network.onnx")
     return folder / "network.ckpt", folder / "network.onnx"
 

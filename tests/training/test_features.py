@@ -4,21 +4,23 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from training.config import Selection
-from training.data.features import FEATURES, PARTICLE_CODES, VECTORS
-from training.data.shards import list_row_groups, read_row_groups, selected
-from training.data.stream import make_batch
+from training.data.shards import list_row_groups
+from training.jets.config import JetDataConfig, Selection
+from training.jets.features import FEATURES, PARTICLE_CODES, VECTORS
+from training.jets.reader import JetReader
+
+READER = JetReader(JetDataConfig())
 
 
 @pytest.fixture
 def read(reference):
     path = reference("published/JetClassII_example.parquet")
-    return read_row_groups(list_row_groups([(path, "example")]))
+    return READER.read(list_row_groups([(path, "example")], READER))
 
 
 def test_features_and_vectors(read, reference):
     table = pq.read_table(reference("published/JetClassII_example.parquet"))
-    batch = make_batch(read, np.arange(len(read)), 128)
+    batch = READER.collate(read, np.arange(len(read)))
     for row in range(100):
         column = {name: np.array(table[name][row].as_py()) for name in table.column_names}
         pt = np.hypot(column["part_px"], column["part_py"])
@@ -52,15 +54,15 @@ def test_features_and_vectors(read, reference):
 
 
 def test_long_jets_keep_their_hardest_constituents(read):
-    batch = make_batch(read, np.arange(20), 10)
-    full = make_batch(read, np.arange(20), 128)
+    batch = JetReader(JetDataConfig(max_constituents=10)).collate(read, np.arange(20))
+    full = READER.collate(read, np.arange(20))
     assert batch["mask"].shape == (20, 10)
     assert (batch["features"] == full["features"][:, :10]).all()
 
 
 def test_selection_is_an_open_interval(read):
     limits = Selection(jet_pt=(float(read.pt[0]), 2500), jet_sdmass=(20, 500))
-    chosen = selected(read, limits)
+    chosen = JetReader(JetDataConfig(selection=limits)).select(read.scalars)
     assert not chosen[0]
     inside = (read.pt > read.pt[0]) & (read.pt < 2500) & (read.sdmass > 20) & (read.sdmass < 500)
     assert (chosen == inside).all()

@@ -1,32 +1,24 @@
-"""Training end to end on reference jets: results, resuming, errors."""
+"""Training end to end on reference jets: results, going on, errors."""
 
 import csv
 import json
 import math
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import CONFIGS, SMALL, TINY
 
 from provenance.errors import UserError
+from provenance.lock import locked
 from training.checkpoint import load_task, read_checkpoint
 from training.config import load_config
 from training.evaluate.evaluate import evaluate
 from training.fit import fit
-from training.tasks.sophon import Sophon
-
-CONFIGS = Path(__file__).parents[2] / "training" / "configs"
-SMALL = CONFIGS / "sophon-small.yaml"
-TINY = [
-    "epochs=2",
-    "data.batch_size=64",
-    "data.buffer_jets=150",
-    "model.embedding=[32,16]",
-    "model.blocks=1",
-    "model.dropout=0.1",
-]
+from training.tasks.sophon.task import Sophon
 
 
 class PowerCutError(Exception):
@@ -43,68 +35,175 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     )
 
 
+def history(folder: Path) -> list[dict[str, float]]:
+    """The rows of a training, without its speed."""
+    with (folder / "history.csv").open() as file:
+        rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    for row in rows:
+        del row["rows_per_second"]
+    return rows
+
+
 def test_trains_evaluates_and_describes_itself(manifest, tmp_path):
     output = tmp_path / "out"
-    fit(load_config(SMALL, TINY), manifest, output)
-    rows = list(csv.DictReader((output / "history.csv").open()))
-    assert [row["epoch"] for row in rows] == ["0", "1"]
-    assert float(rows[1]["train_loss"]) < float(rows[0]["train_loss"])
+    fit(load_config(SMALL, [*TINY, "epochs=3"]), manifest, output)
+    rows = history(output)
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert rows[2]["train_loss"] < rows[1]["train_loss"] < rows[0]["train_loss"]
+    assert rows[2]["val_loss"] < math.log(188)
     summary = json.loads((output / "summary.json").read_text())
-    assert summary["result"]["val_loss"] == pytest.approx(float(rows[1]["val_loss"]))
-    assert summary["parameters"] == sum(
-        p.numel() for p in load_task(output / "checkpoint.ckpt").network.parameters()
+    assert summary["result"]["val_loss"] == rows[2]["val_loss"]
+    task = load_task(output / "checkpoint.ckpt")
+    assert summary["parameters"] == sum(p.numel() for p in task.network.parameters())
+    assert read_checkpoint(output / "checkpoint.ckpt")["description"]["dataset_sha256"] == (
+        "5eed" * 16
     )
 
     evaluate(output / "checkpoint.ckpt", manifest, "val", tmp_path / "val")
     metrics = json.loads((tmp_path / "val" / "metrics.json").read_text())
+    measured = metrics["summary"]
     # The checkpoint holds the averaged weights, with which the last validation ran.
-    assert metrics["loss"] == pytest.approx(float(rows[1]["val_loss"]), rel=1e-4)
-    assert metrics["accuracy"] == pytest.approx(float(rows[1]["val_accuracy"]), abs=1e-6)
-    assert metrics["accuracy_qcd_merged"] >= metrics["accuracy"]
-    assert sum(map(sum, metrics["confusion"]["counts"])) == metrics["jets"]
-    for name in ("loss", "roc", "confusion", "calibration", "sculpting"):
-        assert (tmp_path / "val" / f"{name}.png").stat().st_size > 5000
+    assert measured["loss"] == pytest.approx(rows[2]["val_loss"], rel=1e-4)
+    assert measured["accuracy"] == pytest.approx(rows[2]["val_accuracy"], abs=1e-6)
+    assert measured["accuracy_qcd_merged"] >= measured["accuracy"]
+    assert sum(map(sum, metrics["confusion"]["counts"])) == measured["jets"] == metrics["rows"]
+    assert metrics["dataset_sha256"] == "5eed" * 16
+    assert metrics["figures"].keys() == {
+        "training", "roc", "confusion", "calibration", "sculpting"
+    }  # fmt: skip
+    for name in metrics["figures"]:
         assert (tmp_path / "val" / f"{name}.pdf").read_bytes()[:5] == b"%PDF-"
 
 
 def test_same_seed_same_weights_other_seed_other_weights(manifest, tmp_path):
+    short = [*TINY, "epochs=1", "data.rows_per_epoch=128", "model.dropout=0.1"]
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        fit(load_config(SMALL, [*TINY, "epochs=1", f"seed={seed}"]), manifest, tmp_path / name)
+        fit(load_config(SMALL, [*short, f"seed={seed}"]), manifest, tmp_path / name)
     first, again, other = (weights(tmp_path / name / "checkpoint.ckpt") for name in "abc")
     assert same(first, again)
     assert not same(first, other)
 
 
-@pytest.mark.parametrize("interrupted_step", [4, 9])
+# Epochs have four steps, and every second one is saved: before an epoch's third step, before the
+# first of the next, after its last, before the end of its validation.
+@pytest.mark.parametrize(("step", "validating"), [(2, False), (4, False), (7, True), (11, True)])
 def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
-    manifest, tmp_path, monkeypatch, interrupted_step
+    manifest, tmp_path, monkeypatch, capsys, step, validating
 ):
-    config = load_config(SMALL, [*TINY, "data.jets_per_epoch=400", "run.checkpoint_steps=3"])
+    settings = [*TINY, "epochs=3", "data.rows_per_epoch=256", "data.buffer_rows=150"]
+    settings += ["model.dropout=0.1", "run.checkpoint_steps=2"]
+    config = load_config(SMALL, settings)
     fit(config, manifest, tmp_path / "whole")
+    capsys.readouterr()
 
-    training_step = Sophon.training_step
+    taken, forward = [0], Sophon.step
 
     def interrupt(self, batch):
-        if self.global_step == interrupted_step:
+        if taken[0] >= step and self.training != validating:
             raise PowerCutError
-        return training_step(self, batch)
+        taken[0] += self.training
+        return forward(self, batch)
 
-    monkeypatch.setattr(Sophon, "training_step", interrupt)
+    monkeypatch.setattr(Sophon, "step", interrupt)
     with pytest.raises(PowerCutError):
         fit(config, manifest, tmp_path / "parts")
     monkeypatch.undo()
     assert not (tmp_path / "parts" / "checkpoint.ckpt").exists()
     assert not (tmp_path / "parts" / "summary.json").exists()
-    fit(config, manifest, tmp_path / "parts", resume=True)
+    # The same call goes on by itself.
+    fit(config, manifest, tmp_path / "parts")
+    assert f"last.ckpt: goes on after step {step // 2 * 2} of 12\n" in capsys.readouterr().err
 
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert same(weights(whole / "checkpoint.ckpt"), weights(parts / "checkpoint.ckpt"))
-    losses = [
-        [float(row["train_loss"]) for row in csv.DictReader((folder / "history.csv").open())]
-        for folder in (whole, parts)
-    ]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
-    assert not any(map(math.isnan, losses[0]))
+    expected = history(whole)
+    assert [row["epoch"] for row in expected] == [1, 2, 3]
+    for before, after in zip(expected, history(parts), strict=True):
+        assert after == pytest.approx(before, rel=1e-6)
+
+
+def test_going_on_or_beginning_anew_is_said(manifest, tmp_path, capsys):
+    settings = [*TINY, "epochs=1", "data.rows_per_epoch=64"]
+
+    def call(*more: str, **options) -> str:
+        fit(load_config(SMALL, [*settings, *more]), manifest, tmp_path, **options)
+        return "".join(
+            line for line in capsys.readouterr().err.splitlines(True) if "last.ckpt" in line
+        )
+
+    last = tmp_path / "last.ckpt"
+    assert call() == ""
+    before = weights(last)
+    # Nothing is lost, and where a training runs does not matter.
+    assert "this training is finished (1 steps)" in call("run.threads=2")
+    assert same(weights(last), before)
+    assert call(restart=True) == ""
+    assert "is of a training with other seed; begins anew" in call("seed=2")
+    assert not same(weights(last), before)
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(content | {"dataset_sha256": "0" * 64}))
+    assert "with other dataset_sha256; begins anew" in call("seed=2")
+    last.write_bytes(last.read_bytes()[:-2000])
+    assert "last.ckpt: not a checkpoint" in call("seed=2")
+
+
+def test_so_many_steps_whatever_the_number_of_rows(manifest, tmp_path):
+    learned = {}
+    for rows in (60, 240):
+        output = tmp_path / str(rows)
+        settings = ["steps=7", "data.rows_per_epoch=192", f"data.train_rows={rows}"]
+        fit(load_config(SMALL, [*TINY, *settings]), manifest, output)
+        assert [row["step"] for row in history(output)] == [3, 6, 7]
+        assert json.loads((output / "summary.json").read_text())["steps"] == 7
+        # The schedule ends with the training.
+        assert history(output)[-1]["learning_rate"] == pytest.approx(3e-5)
+        learned[rows] = history(output)[-1]
+    # With fewer rows, which it sees more often, it knows them better.
+    assert learned[60]["train_loss"] < learned[240]["train_loss"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (["optimizer.learning_rate=1e30"], r"the loss became (nan|inf) in step 2"),
+        (["optimizer.gradient_clip=null", "optimizer.learning_rate=1e15"], "became (nan|inf) in"),
+    ],
+)
+def test_a_loss_that_is_no_number_stops_the_training(manifest, tmp_path, settings, reason):
+    settings = [*TINY, *settings, "optimizer.schedule.warmup=0", "run.checkpoint_steps=1"]
+    settings += ["data.buffer_rows=150"]
+    with pytest.raises(UserError, match=reason) as error:
+        fit(load_config(SMALL, settings), manifest, tmp_path)
+    assert "in pass 0 of stream 0, which was drawn from " in str(error.value)
+    assert "_0000.parquet (row group" in str(error.value) or "more row groups" in str(error.value)
+    last = read_checkpoint(tmp_path / "last.ckpt")
+    assert last["step"] >= 1
+    assert all(torch.isfinite(value).all() for value in last["state_dict"].values())
+
+
+def test_a_full_disk_keeps_what_was_saved_before(manifest, tmp_path):
+    config = load_config(SMALL, [*TINY, "epochs=1", "data.rows_per_epoch=64"])
+    fit(config, manifest, tmp_path)
+    files = {name: (tmp_path / name).read_bytes() for name in ("last.ckpt", "checkpoint.ckpt")}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(files["last.ckpt"]) // 2, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"last\.ckpt: cannot be written .* is the disk full"):
+            fit(config, manifest, tmp_path, restart=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert files == {name: (tmp_path / name).read_bytes() for name in files}
+    assert not list(tmp_path.glob(".*tmp*"))
+
+
+def test_two_trainings_in_one_folder_are_refused(manifest, tmp_path):
+    config = load_config(SMALL, TINY)
+    with (
+        locked(tmp_path / ".lock", "training"),
+        pytest.raises(UserError, match=r"another training works here \(process \d+ on "),
+    ):
+        fit(config, manifest, tmp_path)
+    assert not (tmp_path / "last.ckpt").exists()
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -115,25 +214,17 @@ def test_a_selection_without_jets_ends_in_one_sentence(manifest, tmp_path, worke
     assert str(error.value).startswith("no training jet passes the selection (2400 < jet_pt < 2500")
 
 
-def test_a_checkpoint_that_cannot_be_gone_on_from_is_named(manifest, tmp_path):
-    config = load_config(SMALL, [*TINY, "epochs=1", "data.jets_per_epoch=64"])
-    fit(config, manifest, tmp_path)
-    with pytest.raises(UserError, match=r"last\.ckpt: model\.blocks was 1 and is 2"):
-        fit(
-            load_config(SMALL, [*TINY, "epochs=2", "model.blocks=2"]),
-            manifest,
-            tmp_path,
-            resume=True,
-        )
-    last = tmp_path / "last.ckpt"
-    last.write_bytes(last.read_bytes()[:-2000])
-    with pytest.raises(UserError, match=r"last\.ckpt: not a checkpoint"):
-        fit(config, manifest, tmp_path, resume=True)
-
-
 def test_every_config_file_is_valid():
     for path in CONFIGS.glob("*.yaml"):
         load_config(path)
+
+
+def test_json_text_is_a_configuration():
+    assert load_config('{"task": "sophon", "epochs": 3}', ["seed=5"]).epochs == 3
+    with pytest.raises(UserError, match="configuration: not JSON"):
+        load_config("{task: sophon}")
+    with pytest.raises(UserError, match="configuration: seed: Input should be less than"):
+        load_config('{"task": "sophon", "seed": 18446744073709551616}')
 
 
 @pytest.mark.parametrize(
@@ -144,6 +235,11 @@ def test_every_config_file_is_valid():
         ("data.batch_size=many", "data.batch_size: Input should be a valid integer"),
         ("epochs", "write key=value"),
         ("epochs.more=3", "epochs is a value, not a section"),
+        ("optimizer.name=lion", "optimizer: name has to be one of adamw, adam, sgd"),
+        ("optimizer.schedule.patience=3", "optimizer.schedule.patience: Extra inputs"),
+        ("start.parts=[body]", "names 'body', but the parts of the task sophon are encoder, head"),
+        ("start.frozen=true", "start.frozen leaves nothing to train"),
+        ("data={on_device: true, workers: 2}", "set workers to 0"),
     ],
 )
 def test_wrong_overrides_are_named(override, message):
@@ -167,18 +263,13 @@ def test_foreign_checkpoints_are_refused(manifest, tmp_path):
     torch.save({"state_dict": {}}, checkpoint)
     with pytest.raises(UserError, match="no description"):
         evaluate(checkpoint, manifest, "test", tmp_path)
-    torch.save({"description": {"features": ["part_px"]}}, checkpoint)
+    torch.save({"description": {"task": "sofon"}}, checkpoint)
+    with pytest.raises(UserError, match=r"checkpoint\.ckpt: task 'sofon' does not exist"):
+        evaluate(checkpoint, manifest, "test", tmp_path)
+    description = Sophon(load_config(SMALL, TINY)).describe()
+    torch.save({"description": description | {"features": ["part_px"]}}, checkpoint)
     with pytest.raises(UserError, match=r"was trained with other features \(1\)"):
         evaluate(checkpoint, manifest, "test", tmp_path)
-
-
-def test_configuration_is_read_without_heavy_imports():
-    code = (
-        "import sys; from training.config import load_config; "
-        f"load_config({str(SMALL)!r}); "
-        "sys.exit(any(name in sys.modules for name in ('torch', 'numba', 'lightning')))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_command_line_says_one_sentence(tmp_path):

@@ -7,9 +7,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ntuplizer.labels import LABELS
 from provenance.errors import UserError
-from training.data.shards import list_row_groups, list_shards, read_row_groups
+from training.config import load_config
+from training.data.shards import list_row_groups, open_dataset, read_dataset
+from training.jets.config import JetDataConfig
+from training.jets.reader import JetReader
+
+READER = JetReader(JetDataConfig())
 
 
 @pytest.fixture
@@ -18,7 +22,7 @@ def shard(manifest):
 
 
 def read(path):
-    return read_row_groups(list_row_groups([(path, "QCD")]))
+    return READER.read(list_row_groups([(path, "QCD")], READER))
 
 
 def test_flipped_bit(shard):
@@ -72,16 +76,14 @@ def test_constituents_of_unequal_number(shard):
 )
 def test_column_of_another_kind(shard, name, wanted):
     replaced(shard, name, lambda table: pa.array(["text"] * len(table)))
-    with pytest.raises(UserError, match=f"column {name} is string, where {wanted} per jet"):
+    with pytest.raises(UserError, match=f"column {name} is string, where {wanted} per row"):
         read(shard)
 
 
 def test_label_out_of_range(shard):
     replaced(shard, "jet_label", lambda table: pa.array([188] * len(table), pa.int32()))
-    groups = list_row_groups([(shard, "QCD")], classes=len(LABELS))
     with pytest.raises(UserError, match="jet_label holds 188, where an index of the 188 classes"):
-        read_row_groups(groups)
-    assert read(shard).label.max() == 188
+        read(shard)
 
 
 def test_manifest_of_other_labels(manifest):
@@ -89,15 +91,43 @@ def test_manifest_of_other_labels(manifest):
     content["labels"] = content["labels"][:10]
     manifest.write_text(json.dumps(content))
     with pytest.raises(UserError, match="its 10 labels are not the 188"):
-        list_shards(manifest, "train", LABELS)
+        open_dataset(manifest, load_config('{"task": "sophon"}'), READER)
 
 
 def test_manifest_without_the_split(manifest):
     with pytest.raises(UserError, match="no file of the split 'nothing'"):
-        list_shards(manifest, "nothing", LABELS)
+        read_dataset(manifest).shards("nothing")
+
+
+@pytest.mark.parametrize("missing", ["files", "product"])
+def test_a_file_that_is_no_manifest(manifest, missing):
+    content = json.loads(manifest.read_text())
+    del content[missing]
+    manifest.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="not a dataset manifest"):
+        read_dataset(manifest)
+
+
+def test_a_dataset_is_known_by_its_hash_or_by_that_of_its_manifest(manifest):
+    assert read_dataset(manifest).sha256 == "5eed" * 16
+    content = json.loads(manifest.read_text())
+    del content["dataset_sha256"]
+    manifest.write_text(json.dumps(content))
+    own = read_dataset(manifest).sha256
+    manifest.write_text(json.dumps(content | {"name": "other"}))
+    assert len(own) == 64
+    assert own != read_dataset(manifest).sha256
+
+
+def test_without_the_truth_its_column_may_be_missing(shard):
+    pq.write_table(pq.read_table(shard).drop_columns(["jet_label"]), shard)
+    with pytest.raises(UserError, match="has no column jet_label, which is the truth"):
+        read(shard)
+    jets = READER.read(list_row_groups([(shard, "QCD")], READER, truth=False), truth=False)
+    assert "label" not in READER.collate(jets, np.arange(len(jets)))
 
 
 def test_missing_shard(manifest, shard):
     shard.unlink()
     with pytest.raises(UserError, match="no such shard"):
-        list_row_groups(list_shards(manifest, "train", LABELS))
+        list_row_groups(read_dataset(manifest).shards("train"), READER)

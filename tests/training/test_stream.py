@@ -6,45 +6,50 @@ import numpy as np
 import pytest
 import torch
 
-from ntuplizer.labels import LABELS
 from provenance.errors import UserError
-from training.config import DataConfig
-from training.data.module import TrainingLoader, evaluation_loader, loader_options
-from training.data.shards import list_row_groups, list_shards, read_row_groups, selected
-from training.data.stream import TrainingStream, interleave
+from training.config import load_config
+from training.data.loaders import TrainingData, TrainingLoader, evaluation_loader
+from training.data.shards import draw_subset, interleave, list_row_groups, read_dataset
+from training.data.stream import TrainingStream
+from training.jets.config import JetDataConfig
+from training.jets.reader import JetReader
+
+READER = JetReader(JetDataConfig())
 
 
 @pytest.fixture
 def groups(manifest):
-    return list_row_groups(list_shards(manifest, "train", LABELS))
+    return list_row_groups(read_dataset(manifest).shards("train"), READER)
 
 
-def settings(**changes) -> DataConfig:
-    return DataConfig(**{"batch_size": 50, "workers": 0, "buffer_jets": 200, **changes})
+def settings(**changes) -> JetDataConfig:
+    return JetDataConfig(**{"batch_size": 50, "workers": 0, "buffer_rows": 200, **changes})
 
 
 def make_loader(groups, config, seed=5, rank=0, ranks=1) -> TrainingLoader:
-    stream = TrainingStream(groups, config, None, seed=seed, rank=rank, ranks=ranks)
-    return TrainingLoader(stream, **loader_options(config))
+    stream = TrainingStream(groups, READER, config, None, seed=seed, rank=rank, ranks=ranks)
+    return TrainingLoader(stream)
 
 
-def keys(batches) -> list[list[float]]:
-    return [batch["jet_pt"].tolist() for batch in batches]
+def keys(drawn) -> list[list[float]]:
+    return [one.batch["jet_pt"].tolist() for one in drawn]
+
+
+def selected_pt(groups) -> np.ndarray:
+    jets = READER.read(groups)
+    return np.sort(jets.pt[READER.select(jets.scalars)])
 
 
 def test_a_pass_holds_every_selected_jet_once(groups):
-    jets = read_row_groups(groups)
-    expected = np.sort(jets.pt[selected(jets, DataConfig().selection)])
-    stream = make_loader(groups, settings())
     passed = []
-    for batch in stream:
-        if batch["cursor"][1] > 0:
+    for drawn in make_loader(groups, settings()):
+        if drawn.after.number > 0:
             break
-        passed.append(batch["jet_pt"])
+        passed.append(drawn.batch["jet_pt"])
     sizes = [len(pt) for pt in passed]
     assert min(sizes) > 10
     assert max(sizes) <= 50
-    np.testing.assert_array_equal(np.sort(torch.cat(passed)), expected)
+    np.testing.assert_array_equal(np.sort(torch.cat(passed)), selected_pt(groups))
 
 
 def test_order_follows_from_seed_and_differs_between_passes(groups):
@@ -57,33 +62,85 @@ def test_order_follows_from_seed_and_differs_between_passes(groups):
 
 def test_devices_share_the_data_without_overlap(groups):
     config = settings()
-    jets = read_row_groups(groups)
-    expected = np.sort(jets.pt[selected(jets, config.selection)])
     seen = []
     for rank in range(2):
-        for batch in make_loader(groups, config, rank=rank, ranks=2):
-            if batch["cursor"][1] > 0:
+        for drawn in make_loader(groups, config, rank=rank, ranks=2):
+            if drawn.after.number > 0:
                 break
-            seen.append(batch["jet_pt"])
-    np.testing.assert_array_equal(np.sort(torch.cat(seen)), expected)
+            seen.append(drawn.batch["jet_pt"])
+    np.testing.assert_array_equal(np.sort(torch.cat(seen)), selected_pt(groups))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_resumes_where_it_was_trained_to(groups, workers):
-    config = settings(workers=workers, buffer_jets=100)
+@pytest.mark.parametrize(("workers", "buffer_rows"), [(0, 100), (2, 100), (0, 10**6)])
+def test_resumes_where_it_was_trained_to(groups, workers, buffer_rows):
+    config = settings(workers=workers, buffer_rows=buffer_rows)
     whole = keys(islice(make_loader(groups, config), 25))
     loader = make_loader(groups, config)
-    for batch in islice(loader, 11):
-        loader.advance(batch)
+    for drawn in islice(loader, 11):
+        loader.advance(drawn)
     resumed = make_loader(groups, config)
     resumed.load_state_dict(loader.state_dict())
     assert keys(islice(resumed, 14)) == whole[11:]
 
 
-def test_resuming_with_other_workers_is_refused(groups):
-    state = make_loader(groups, settings(workers=2)).state_dict()
-    with pytest.raises(UserError, match="1 devices and 2 loader processes"):
-        make_loader(groups, settings()).load_state_dict(state)
+def test_resuming_on_other_devices_is_refused(groups):
+    state = make_loader(groups, settings()).state_dict()
+    with pytest.raises(UserError, match="ran on 1 devices and now has 2"):
+        make_loader(groups, settings(), ranks=2).load_state_dict(state)
+
+
+def test_a_batch_knows_where_it_came_from(groups):
+    loader = make_loader(groups, settings(buffer_rows=100))
+    for drawn in islice(loader, 9):
+        sources = loader.stream.sources(drawn)
+        assert len(sources) < len(groups)
+        assert np.isin(drawn.batch["jet_pt"], READER.read(sources).pt).all()
+
+
+def test_rows_on_the_device_come_in_the_order_of_the_stream(groups, manifest):
+    settings = '{"task": "sophon", "data": {"workers": 0, "batch_size": 50, "on_device": %s}}'
+    batches = {}
+    for on_device in ("true", "false"):
+        config = load_config(settings % on_device)
+        data = TrainingData(read_dataset(manifest), JetReader(config.data), config)
+        batches[on_device] = list(islice(data.training_loader(torch.device("cpu")), 20))
+    for resident, streamed in zip(*batches.values(), strict=True):
+        length = streamed.batch["mask"].shape[1]
+        assert not resident.batch["mask"][:, length:].any()
+        for name, values in streamed.batch.items():
+            kept = resident.batch[name]
+            assert torch.equal(kept[:, :length] if kept.ndim > 1 else kept, values)
+
+
+def test_few_rows_keep_the_proportions_of_the_classes_and_follow_from_the_seed(groups):
+    jets = READER.read(groups)
+    label = jets.label[READER.select(jets.scalars)]
+    shares = np.bincount(label, minlength=188) / len(label)
+    few = READER.read(draw_subset(groups, READER, 120, seed=1))
+    assert len(few) == 120
+    assert READER.select(few.scalars).all()
+    assert np.isin(few.pt, jets.pt).all()
+    # Whole numbers cannot come nearer.
+    assert np.abs(np.bincount(few.label, minlength=188) - 120 * shares).max() < 1
+    again, other = (READER.read(draw_subset(groups, READER, 120, seed)) for seed in (1, 2))
+    np.testing.assert_array_equal(few.pt, again.pt)
+    assert len(np.intersect1d(few.pt, other.pt)) < 60
+    assert draw_subset(groups, READER, 10**6, seed=1) == groups
+
+
+def test_few_rows_are_read_once(groups, monkeypatch):
+    few = draw_subset(groups, READER, 30, seed=1)
+    loader, calls = make_loader(few, settings(batch_size=16)), []
+    monkeypatch.setattr(
+        JetReader, "read", lambda *a, read=JetReader.read: calls.append(1) or read(*a)
+    )
+    drawn = list(islice(loader, 20))
+    assert [one.rows for one in drawn] == [15] * 20
+    assert len(calls) == 1
+    # Every pass holds every row.
+    for first, second in zip(drawn[::2], drawn[1::2], strict=True):
+        both = torch.cat([first.batch["jet_pt"], second.batch["jet_pt"]])
+        np.testing.assert_array_equal(np.sort(both), selected_pt(few))
 
 
 def test_more_streams_than_row_groups_is_refused(groups):
@@ -103,7 +160,6 @@ def test_parts_are_spread_evenly(groups):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_evaluation_sees_every_selected_jet_once(groups, workers):
     config = settings(workers=workers)
-    jets = read_row_groups(groups)
-    expected = jets.pt[selected(jets, config.selection)]
-    seen = torch.cat([batch["jet_pt"] for batch in evaluation_loader(groups, config)])
-    np.testing.assert_array_equal(np.sort(seen), np.sort(expected))
+    loader = evaluation_loader(groups, READER, config)
+    seen = torch.cat([drawn.batch["jet_pt"] for drawn in loader])
+    np.testing.assert_array_equal(np.sort(seen), selected_pt(groups))

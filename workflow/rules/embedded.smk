@@ -10,8 +10,7 @@ from workflow.fingerprint import pileup_inputs
 rule pileup_library:
     """Simulate minimum-bias events once, to be overlaid on every hard event."""
     output:
-        library=paths.pileup,
-        ledger=f"{paths.pileup}.json",
+        paths.pileup,
     log:
         paths.log("pileup_library/minbias"),
     benchmark:
@@ -25,7 +24,7 @@ rule pileup_library:
         "python -m generation pileup"
         " --events {params.events}"
         " --seed {params.seed}"
-        " --output {output.library}"
+        " --output {output}"
         " 2>&1 | tee {log}"
 
 
