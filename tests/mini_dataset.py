@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -12,23 +13,21 @@ from workflow.config_model import ROOT
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 CONFIG = {
     "name": "mini",
-    "generation": {
-        "card": "delphes_cards/jetclass2_fatjet.tcl",
-        "events_per_batch": 10,
-        "pileup_events": 200,
-    },
-    "dataset": {
-        "jets_per_shard": 8,
-        "max_events_per_shard": 400,
-        "parts": {"Res34P": {"processes": {"res34p": 1}, "shards": 6}},
+    "generation": {"events_per_batch": 10, "pileup_events": 200},
+    "datasets": {
+        "jets": {
+            "card": "delphes_cards/jetclass2_fatjet.tcl",
+            "rows_per_shard": 8,
+            "parts": {"Res34P": {"processes": {"res34p": 1}, "shards": 6}},
+        }
     },
 }
 
 
-def write_config(folder: Path) -> Path:
-    """Write the configuration and return its file."""
+def write_config(folder: Path, more: dict[str, Any] | None = None) -> Path:
+    """Write the configuration, with more keys, and return its file."""
     path = folder / "mini.yaml"
-    path.write_text(yaml.safe_dump(CONFIG))
+    path.write_text(yaml.safe_dump(CONFIG | (more or {})))
     return path
 
 
@@ -50,7 +49,7 @@ def build(folder: Path, config: Path, *arguments: str) -> subprocess.CompletedPr
 
 def dataset(folder: Path) -> Path:
     """Return the folder of the shards below the folder of a run."""
-    return folder / "results" / "mini" / "dataset"
+    return folder / "results" / "mini" / "datasets" / "jets"
 
 
 def shards(folder: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ def config(tmp_path_factory):
 def undisturbed(config, tmp_path_factory):
     """Return the checksums of the shards that a plain run on this machine makes."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    result = build(folder, config, "dataset")
+    result = build(folder, config, "datasets")
     assert result.returncode == 0, result.stderr[-5000:]
     return shards(folder)
 

@@ -36,7 +36,7 @@ class Run:
             self.process = subprocess.Popen(
                 [SNAKEMAKE, "--profile", ROOT / "profiles" / "slurm",
                  "--snakefile", ROOT / "Snakefile", "--directory", folder, *LOCAL,
-                 "dataset", "--configfile", config],
+                 "datasets", "--configfile", config],
                 env=slurm.environment, stdout=log, stderr=log,
             )  # fmt: skip
 

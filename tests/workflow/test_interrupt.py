@@ -18,7 +18,7 @@ from mini_dataset import build, command, dataset, find_process, shards, write_co
 
 pytestmark = pytest.mark.slow
 
-TARGETS = [f"results/mini/dataset/Res34P_{index:04d}.parquet" for index in range(2)]
+TARGETS = [f"results/mini/datasets/jets/Res34P_{index:04d}.parquet" for index in range(2)]
 PILEUP = "results/mini/pileup/minbias.arrow"
 PATIENCE = 200
 # Not enough address space for a shard, enough for Snakemake itself.

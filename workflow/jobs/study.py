@@ -81,12 +81,13 @@ def summarise(points: Sequence[dict[str, Any]], baseline: str | None) -> list[di
         values.setdefault((point["way"], point["size"]), {})[point["seed"]] = point["value"]
     results = []
     for (way, size), by_seed in values.items():
-        row = {"way": way, "size": size, "seeds": list(by_seed), "values": list(by_seed.values())}
-        row |= dict(zip(("mean", "error"), mean_and_error(list(by_seed.values())), strict=True))
+        row: dict[str, Any] = {"way": way, "size": size, "seeds": list(by_seed)}
+        row["values"] = list(by_seed.values())
+        row["mean"], row["error"] = mean_and_error(row["values"])
         if baseline is not None and way != baseline:
             other = values[baseline, size]
             gains = [value - other[seed] for seed, value in by_seed.items()]
-            row |= dict(zip(("gain", "gain_error"), mean_and_error(gains), strict=True))
+            row["gain"], row["gain_error"] = mean_and_error(gains)
         results.append(row)
     return results
 
