@@ -133,8 +133,8 @@ def dataset_figures(
             drawn.append((figures.plot_jets(jets), captions["jets"]))
         drawn.append((figures.plot_label_counts(label_counts(files)), captions["labels"]))
     axes = get_product(manifest["product"]).axes
-    for histogram in figures.fill_rows(sample, axes).values():
-        caption = f"{histogram.axes[1].label} by part, each part normalised."
+    for column, histogram in figures.fill_rows(sample, axes).items():
+        caption = f"The column {column} by part, each part normalised."
         drawn.append((figures.plot_distribution(histogram), caption))
     return [{"image": encode(figure), "caption": caption} for figure, caption in drawn]
 
