@@ -131,7 +131,9 @@ def test_few_rows_keep_the_proportions_of_the_classes_and_follow_from_the_seed(g
 def test_few_rows_are_read_once(groups, monkeypatch):
     few = draw_subset(groups, READER, 30, seed=1)
     loader, calls = make_loader(few, settings(batch_size=16)), []
-    monkeypatch.setattr(JetReader, "read", lambda *a, read=JetReader.read: calls.append(1) or read(*a))
+    monkeypatch.setattr(
+        JetReader, "read", lambda *a, read=JetReader.read: calls.append(1) or read(*a)
+    )
     drawn = list(islice(loader, 20))
     assert [one.rows for one in drawn] == [15] * 20
     assert len(calls) == 1
