@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from matplotlib import pyplot as plt
 
 from ntuplizer.labels import LABELS
 
@@ -71,3 +72,9 @@ def manifest(tmp_path, jets) -> Path:
     folder = tmp_path / "dataset"
     folder.mkdir()
     return write_dataset(folder, jets)
+
+
+def drawn_pixels(path: Path) -> int:
+    """How many pixels of a figure have a colour, which axes and text have not."""
+    image = plt.imread(path)[..., :3]
+    return int((np.ptp(image, axis=2) > 0.1).sum())

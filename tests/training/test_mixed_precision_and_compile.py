@@ -1,9 +1,8 @@
 """What the default settings of a GPU use, on a CPU: 16 bits, the fused attention, compiling."""
 
-from pathlib import Path
-
 import pytest
 import torch
+from conftest import SMALL, TINY
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -20,7 +19,6 @@ from training.models.particle_transformer import (
 )
 from training.models.sizes import ParticleTransformerConfig
 
-SMALL = Path(__file__).parents[2] / "training" / "configs" / "sophon-small.yaml"
 SIZES = ParticleTransformerConfig(
     embedding=(32, 32), pair_embedding=(16,), heads=2, blocks=2, class_blocks=1, head=(16,)
 )
@@ -139,9 +137,9 @@ def test_pair_features_stay_in_32_bits_and_logits_near(monkeypatch):
 
 
 def test_trains_in_16_bits(manifest, tmp_path):
-    settings = ["run.precision=bf16-mixed", "epochs=2", "data.jets_per_epoch=256"]
+    settings = [*TINY, "run.precision=bf16-mixed", "data.rows_per_epoch=256"]
     fit(load_config(SMALL, settings), manifest, tmp_path)
-    rows = read_checkpoint(tmp_path / "checkpoint.ckpt")["callbacks"]["History"]["rows"]
+    rows = read_checkpoint(tmp_path / "checkpoint.ckpt")["history"]
     assert rows[1]["train_loss"] < rows[0]["train_loss"] < 6
     assert all(
         p.dtype == torch.float32 for p in load_task(tmp_path / "checkpoint.ckpt").parameters()
@@ -170,16 +168,20 @@ def test_batches_of_all_sizes_compile_four_graphs_once():
 
 
 @pytest.mark.slow
-def test_a_compiled_training_is_that_of_an_eager_one_and_goes_on(manifest, tmp_path):
+def test_a_compiled_training_is_that_of_an_eager_one_and_goes_on(manifest, tmp_path, capsys):
     """With code generation, the moving average, checkpoints and a change back to eager."""
-    settings = ["data.jets_per_epoch=256", "model.blocks=1", "model.length_groups=1"]
+    settings = ["data.rows_per_epoch=256", "model.blocks=1", "model.length_groups=1"]
     rows = {}
     for name, compiles in (("eager", "false"), ("compiled", "true")):
         config = load_config(SMALL, [*settings, "epochs=1", f"run.compile={compiles}"])
         fit(config, manifest, tmp_path / name)
         checkpoint = read_checkpoint(tmp_path / name / "checkpoint.ckpt")
-        rows[name] = checkpoint["callbacks"]["History"]["rows"]
+        rows[name] = checkpoint["history"]
     for quantity in ("train_loss", "val_loss"):
         assert rows["compiled"][0][quantity] == pytest.approx(rows["eager"][0][quantity], rel=1e-3)
-    fit(load_config(SMALL, [*settings, "epochs=2"]), manifest, tmp_path / "compiled", resume=True)
+    # Where a training runs, and how, does not make it another.
+    capsys.readouterr()
+    config = load_config(SMALL, [*settings, "epochs=1", "run.compile=false"])
+    fit(config, manifest, tmp_path / "compiled")
+    assert "this training is finished" in capsys.readouterr().err
     load_task(tmp_path / "compiled" / "checkpoint.ckpt")

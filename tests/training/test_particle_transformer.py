@@ -4,10 +4,8 @@ import pytest
 import torch
 
 from ntuplizer.labels import LABELS
-from training.config import FitConfig
 from training.models.particle_transformer import Dropout, ParticleTransformer
 from training.models.sizes import ParticleTransformerConfig
-from training.summary import summary
 
 SMALL = ParticleTransformerConfig(
     embedding=(32, 16), pair_embedding=(8,), heads=4, blocks=2, class_blocks=1, head=(16,)
@@ -36,7 +34,6 @@ def network() -> ParticleTransformer:
 def test_size_is_that_of_the_released_sophon():
     network = ParticleTransformer(ParticleTransformerConfig(), 17, len(LABELS))
     assert sum(p.numel() for p in network.parameters()) == 2_304_688
-    assert summary(FitConfig().task).endswith("2,304,688")
 
 
 def test_output_depends_on_nothing_but_the_jet(network):
@@ -71,8 +68,11 @@ def test_padding_gets_no_gradient_and_gives_no_nan(network):
     network.train()
     network(features, vectors, mask).square().sum().backward()
     assert features.grad[~mask].abs().max() == 0
-    assert features.grad[mask].abs().min() >= 0
-    assert all(torch.isfinite(p.grad).all() for p in network.parameters())
+    # Every constituent has a say.
+    assert features.grad[mask].abs().amax(dim=1).min() > 0
+    for name, parameter in network.named_parameters():
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().max() > 0, name
 
 
 def test_groups_of_length_do_not_change_the_result(network):

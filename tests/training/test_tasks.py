@@ -111,12 +111,16 @@ def test_the_registry_names_its_tasks():
 
 
 def test_configurations_are_checked_without_heavy_imports():
-    code = (
-        "import sys; from training.config import load_config; from training.tasks import task_names;"
-        '[load_config(\'{"task": "%s"}\' % name) for name in task_names()];'
-        "heavy = {'numpy', 'torch', 'numba', 'lightning', 'pyarrow', 'matplotlib'};"
-        "sys.exit(', '.join(heavy & sys.modules.keys()) or 0)"
-    )
+    code = """
+import sys
+from training.config import load_config
+from training.tasks import task_names
+
+for name in task_names():
+    load_config('{"task": "%s"}' % name)
+heavy = {"numpy", "torch", "numba", "lightning", "pyarrow", "matplotlib"} & sys.modules.keys()
+sys.exit(", ".join(heavy) or 0)
+"""
     result = subprocess.run(
         [sys.executable, "-c", code], check=False, capture_output=True, text=True
     )

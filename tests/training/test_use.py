@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,27 +10,27 @@ import onnxruntime
 import pyarrow.parquet as pq
 import pytest
 import torch
+from conftest import SMALL
 
 from ntuplizer.labels import LABELS
 from provenance.errors import UserError
+from training.checkpoint import load_task, make_task, write_checkpoint
 from training.config import load_config
-from training.data.shards import list_row_groups, read_row_groups
-from training.data.stream import make_batch
-from training.export import INPUTS, export_onnx
+from training.data.shards import list_row_groups
+from training.export import export_onnx
 from training.predict import predict
-from training.tasks.sophon import Sophon
+from training.summary import summary
+from training.tasks.sophon.export import INPUTS
 
-SMALL = Path(__file__).parents[2] / "training" / "configs" / "sophon-small.yaml"
-TINY = ["model.embedding=[32,16]", "model.blocks=1", "data.max_constituents=64"]
+SIZES = ["model.embedding=[32,16]", "model.blocks=1", "data.max_constituents=64"]
 
 
 @pytest.fixture
 def checkpoint(tmp_path):
     torch.manual_seed(0)
-    task = Sophon(load_config(SMALL, TINY), LABELS)
-    content = {"state_dict": task.state_dict()}
-    task.on_save_checkpoint(content)
-    torch.save(content, tmp_path / "checkpoint.ckpt")
+    task = make_task(load_config(SMALL, SIZES))
+    content = {"description": task.describe(), "state_dict": task.state_dict()}
+    write_checkpoint(content, tmp_path / "checkpoint.ckpt")
     return tmp_path / "checkpoint.ckpt"
 
 
@@ -56,10 +55,11 @@ def test_predict_covers_every_jet_in_order_and_onnx_agrees(checkpoint, reference
 
     export_onnx(checkpoint, tmp_path / "network.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "network.onnx")
-    read = read_row_groups(list_row_groups([(source, "")]))
+    reader = load_task(checkpoint).reader
+    read = reader.read(list_row_groups([(source, "")], reader))
     # Other numbers and lengths than in the export's example, and more padding than needed.
     for chosen, extra in ((np.arange(1), 0), (np.arange(1, 40), 0), (np.arange(40, 100), 9)):
-        batch = make_batch(read, chosen, 64)
+        batch = reader.collate(read, chosen)
         arrays = (batch["features"].mT, batch["vectors"].mT, batch["mask"][:, None].float())
         padded = [torch.nn.functional.pad(x, (0, extra)).numpy() for x in arrays]
         probabilities, embedding = session.run(None, dict(zip(INPUTS, padded, strict=True)))
@@ -93,6 +93,26 @@ def test_predict_names_a_bad_source(checkpoint, tmp_path):
     with pytest.raises(UserError, match=r"broken\.root"):
         predict(checkpoint, broken, tmp_path / "scores.parquet")
     assert not (tmp_path / "scores.parquet").exists()
+
+
+def test_a_file_without_labels_or_rows_is_predicted(checkpoint, reference, tmp_path):
+    table = pq.read_table(reference("published/JetClassII_example.parquet"))
+    for rows in (100, 0):
+        source = table.slice(0, rows).drop_columns(["jet_label"])
+        pq.write_table(source, tmp_path / "jets.parquet")
+        predict(checkpoint, tmp_path / "jets.parquet", tmp_path / "scores.parquet")
+        scores = pq.read_table(tmp_path / "scores.parquet")
+        assert len(scores) == rows
+        assert scores.column_names[:2] == ["jet_pt", "jet_sdmass"]
+        assert "jet_label" not in scores.column_names
+
+
+def test_summary_counts_the_parameters():
+    lines = summary(load_config('{"task": "sophon"}')).splitlines()
+    assert lines[-1].split() == ["parameters", "2,304,688"]
+    assert [line.split()[0] for line in lines[:3]] == ["embedding", "pair_embedding", "blocks"]
+    numbers = [int(line.split()[1].replace(",", "")) for line in lines]
+    assert sum(numbers[:-1]) == numbers[-1]
 
 
 def test_commands_are_listed():

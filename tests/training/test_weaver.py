@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from provenance.errors import UserError
-from training.checkpoint import import_weaver, load_task
+from training.checkpoint import convert, load_task
 from training.models.particle_transformer import ParticleTransformer
 from training.models.sizes import ParticleTransformerConfig
 from training.models.weaver import convert_weaver
@@ -63,7 +63,7 @@ def test_full_size_weaver_network_through_a_checkpoint(tmp_path):
     inputs = {"v": batch["vectors"].mT, "mask": batch["mask"][:, None]}
     network(batch["features"].mT, **inputs)
     torch.save(network.state_dict(), tmp_path / "model.pt")
-    import_weaver(tmp_path / "model.pt", tmp_path / "checkpoint.ckpt")
+    convert("sophon", tmp_path / "model.pt", tmp_path / "checkpoint.ckpt")
     task = load_task(tmp_path / "checkpoint.ckpt")
     with torch.inference_mode():
         expected = network.eval()(batch["features"].mT, **inputs)
@@ -74,7 +74,7 @@ def test_full_size_weaver_network_through_a_checkpoint(tmp_path):
 def test_other_weights_are_refused(tmp_path, state):
     torch.save(state, tmp_path / "small.pt")
     with pytest.raises(UserError, match="not weaver's weights of a Sophon"):
-        import_weaver(tmp_path / "small.pt", tmp_path / "checkpoint.ckpt")
+        convert("sophon", tmp_path / "small.pt", tmp_path / "checkpoint.ckpt")
     with pytest.raises(UserError, match="no such file"):
-        import_weaver(tmp_path / "none.pt", tmp_path / "checkpoint.ckpt")
+        convert("sophon", tmp_path / "none.pt", tmp_path / "checkpoint.ckpt")
     assert not (tmp_path / "checkpoint.ckpt").exists()

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from training.tasks.multiplicity.config import Config
 
 from training.data.reader import Batch, Reader, RowGroup
 from training.data.shards import read_table
 from training.evaluate.figures import figure
 from training.task import Evaluation, Task
+
+from .config import Config
 
 INPUTS = ("jet_pt", "jet_energy", "jet_sdmass")
 TRUTH = "jet_nparticles"
@@ -32,10 +33,12 @@ class ColumnReader(Reader[Columns]):
     """Reads a few numbers per jet."""
 
     noun = "jet"
-    inputs = dict.fromkeys(INPUTS, "number")
-    truth = {TRUTH: "number"}
     scalars = (*INPUTS, TRUTH)
     carried = ("jet_pt",)
+
+    def __init__(self):
+        self.inputs = dict.fromkeys(INPUTS, "number")
+        self.truth = {TRUTH: "number"}
 
     def read(self, groups: Sequence[RowGroup], truth: bool = True) -> Columns:
         names = self.scalars if truth else INPUTS
