@@ -1,15 +1,16 @@
-"""How kernels are compiled: kept on disk, and without what nobody uses.
+"""How the detector's kernels are compiled, which is most of a first start: as `substructure`'s.
 
-Compilation is most of a first start. Entry points for C, entry points for Python where only other
-kernels call, and checks of divisions take a good part of it; so would arrays that kernels make
-themselves, which is why they get them from outside.
+Besides, numba is kept from what it would do for packages that nothing here hands to it, and
+Python's garbage collector from looking through what the compiler makes.
 """
 
-import functools
 import gc
 
-import numba
 from numba.core import entrypoints, event
+
+from substructure.kernels import inlined, kernel
+
+__all__ = ["inlined", "kernel"]
 
 # Kernels take arrays of numpy alone. Numba would import what teaches it the arrays of other
 # packages (awkward, vector, and sympy with them) before it compiles or loads the first kernel, and
@@ -42,9 +43,3 @@ class _CollectorPause(event.Listener):
 
 
 event.register("numba:compile", _CollectorPause())
-
-# A function that Python calls.
-kernel = functools.partial(numba.njit, cache=True, error_model="numpy", no_cfunc_wrapper=True)
-
-# A function that only kernels call, and compile as a part of themselves.
-inlined = functools.partial(kernel, inline="always")

@@ -1,7 +1,6 @@
 """Jets and their substructure against real Delphes, FastJet, and degenerate events."""
 
 import math
-import time
 from pathlib import Path
 
 import awkward as ak
@@ -9,10 +8,8 @@ import fastjet
 import numpy as np
 import pytest
 import uproot
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from random_jets import random_jet
 
-from generation.fastsim import reclustering
 from generation.fastsim.branches import make_branch
 from generation.fastsim.candidates import Candidates
 from generation.fastsim.card import read_card
@@ -21,14 +18,6 @@ from generation.fastsim.module import EventStore
 from generation.fastsim.modules import fast_jet_finder
 from generation.fastsim.modules.energy_scale import EnergyScale
 from generation.fastsim.modules.fast_jet_finder import FastJetFinder
-from generation.fastsim.reclustering import (
-    CAMBRIDGE_AACHEN,
-    EVERYTHING,
-    KT,
-    cluster,
-    rapidity,
-)
-from generation.fastsim.substructure import n_subjettiness, prune, soft_drop, trim
 from provenance.errors import UserError
 
 CARD = Path(__file__).parents[2] / "delphes_cards" / "jetclass2_fatjet.tcl"
@@ -120,125 +109,6 @@ def test_groomed_momenta_equal_delphes(reference, branch):
         theirs = np.stack([np.asarray(axis) for axis in axes], axis=-1)
         scale = np.maximum(theirs[:, :1, 3:], 1.0)
         assert np.abs((jets[column] - theirs) / scale).max() < 1e-5
-
-
-# --- clustering against FastJet
-
-
-def random_jet(rng, n, spread=0.4):
-    pt = rng.exponential(8.0, n) + 0.2
-    eta, phi = 0.7 + spread * rng.standard_normal(n), 3.0 + spread * rng.standard_normal(n)
-    mass = rng.choice([0.0, 0.13957], n)
-    px, py, pz = pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)
-    return np.stack([px, py, pz, np.sqrt(px**2 + py**2 + pz**2 + mass**2)], axis=1)
-
-
-@pytest.mark.parametrize("radius", [0.2, 0.8, EVERYTHING])
-@pytest.mark.parametrize(
-    ("power", "algorithm"),
-    [(CAMBRIDGE_AACHEN, fastjet.cambridge_algorithm), (KT, fastjet.kt_algorithm)],
-)
-def test_clusters_equal_fastjet(power, algorithm, radius):
-    rng = np.random.default_rng(3)
-    for n in (1, 2, 3, 10, 80):
-        members = random_jet(rng, n)
-        array = ak.zip(dict(zip(("px", "py", "pz", "E"), members.T, strict=True)))
-        array = ak.with_name(array, "Momentum4D")
-        expected = fastjet.ClusterSequence(
-            array, fastjet.JetDefinition(algorithm, radius)
-        ).inclusive_jets()
-        expected = np.sort(np.hypot(ak.to_numpy(expected.px), ak.to_numpy(expected.py)))
-        # Twice the same jet: the histories are side by side.
-        history = cluster(
-            np.concatenate([members, members]), np.array([0, n, 2 * n]), power, radius
-        )
-        for start, end in zip(history.start, history.end, strict=True):
-            ours = history.momenta[start:end][history.child[start:end] < 0]
-            np.testing.assert_allclose(np.sort(np.hypot(ours[:, 0], ours[:, 1])), expected)
-            np.testing.assert_allclose(ours.sum(axis=0), members.sum(axis=0))
-
-
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10_000), n=st.integers(1, 40), angle=st.floats(-6.0, 6.0))
-def test_substructure_does_not_change_when_the_event_is_turned(seed, n, angle):
-    members = random_jet(np.random.default_rng(seed), n)
-    cosine, sine = math.cos(angle), math.sin(angle)
-    turned = members.copy()
-    turned[:, 0] = cosine * members[:, 0] - sine * members[:, 1]
-    turned[:, 1] = sine * members[:, 0] + cosine * members[:, 1]
-    offsets = np.array([0, n])
-    for groom, parameters in ((soft_drop, (0.1, 0.0, 0.8)), (trim, (0.2, 0.05))):
-        (one, first), (two, second) = (
-            groom(jet, offsets, *parameters) for jet in (members, turned)
-        )
-        assert first == second
-        np.testing.assert_allclose(one[..., 2:], two[..., 2:], rtol=1e-9, atol=1e-9)
-    # The minimum that one-pass axes reach may change with the last digit, exclusive axes not.
-    taus = [n_subjettiness(jet, offsets, 0.8, 1.0, False) for jet in (members, turned)]
-    np.testing.assert_allclose(*taus, rtol=1e-7, atol=1e-12)
-
-
-def test_taus_fall_and_vanish_with_as_many_axes_as_constituents():
-    members = random_jet(np.random.default_rng(1), 4)
-    tau = n_subjettiness(members, np.array([0, 4]), 0.8, 1.0, True)[0]
-    assert np.all(np.diff(tau) <= 0)
-    assert tau[2] > 0
-    assert tau[3] == tau[4] == 0
-
-
-def test_grooming_by_hand():
-    # Two hard prongs and a soft particle at a wide angle.
-    eta, pt = np.array([0.0, 0.3, 0.7]), np.array([100.0, 60.0, 1.0])
-    members = np.stack([pt, 0 * pt, pt * np.sinh(eta), pt * np.cosh(eta)], axis=1)
-    offsets = np.array([0, 3])
-    for momenta, counts in (
-        soft_drop(members, offsets, 0.1, 0.0, 0.8),
-        prune(members, offsets, 0.8, 0.5, 0.1),
-        trim(members, offsets, 0.2, 0.05),
-    ):
-        assert counts.tolist() == [2]
-        np.testing.assert_allclose(momenta[0, 0], members[:2].sum(axis=0))
-        np.testing.assert_allclose(momenta[0, 1:3], members[:2])
-        assert not momenta[0, 3:].any()
-
-
-GROOMERS = ((soft_drop, (0.1, 0.0, 0.8)), (prune, (0.8, 0.5, 0.1)), (trim, (0.2, 0.05)))
-
-
-def test_large_jets_are_groomed_as_small_ones(monkeypatch):
-    members = random_jet(np.random.default_rng(2), 900)
-    offsets = np.array([0, 400, 900])
-    results = []
-    for large in (1000, 100):  # by the project's own algorithm, by FastJet's
-        monkeypatch.setattr(reclustering, "LARGE", large)
-        groomed = [groom(members, offsets, *parameters) for groom, parameters in GROOMERS]
-        results.append((groomed, n_subjettiness(members, offsets, 0.8, 1.0, True)))
-    (small, small_taus), (large, large_taus) = results
-    for (one, first), (two, second) in zip(small, large, strict=True):
-        np.testing.assert_array_equal(first, second)
-        np.testing.assert_allclose(one, two, rtol=1e-12)
-    np.testing.assert_allclose(small_taus, large_taus, rtol=1e-9)
-
-
-def test_cost_of_large_jets_grows_with_their_size_not_its_square():
-    def seconds(n):
-        members = random_jet(np.random.default_rng(5), n)
-        start = time.process_time()
-        soft_drop(members, np.array([0, n]), 0.1, 0.0, 0.8)
-        n_subjettiness(members, np.array([0, n]), 0.8, 1.0, False)
-        return time.process_time() - start
-
-    small, large = reclustering.LARGE + 1, 4 * reclustering.LARGE
-    seconds(100)
-    # Four times as large takes four times as long, not sixteen.
-    assert seconds(large) < 9 * seconds(small)
-
-
-def test_rapidity_is_finite_for_every_momentum():
-    for momentum in ((0, 0, 5, 5), (0, 0, -5, 5), (0, 0, 0, 0), (1, 0, 1e6, 1e6), (0, 0, 3, 4)):
-        assert math.isfinite(rapidity(*map(float, momentum)))
-    assert rapidity(1.0, 0.0, 0.0, 1.0) == 0
-    assert rapidity(0.0, 0.0, 3.0, 5.0) == pytest.approx(math.log(2))
 
 
 # --- events that are no events

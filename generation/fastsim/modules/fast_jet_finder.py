@@ -11,7 +11,8 @@ from generation.fastsim.card import ModuleConfig
 from generation.fastsim.jet_areas import read_areas
 from generation.fastsim.module import EventStore, Module
 from generation.fastsim.modules.fast_jet_grid_median_estimator import density_candidates
-from generation.fastsim.substructure import n_subjettiness, prune, soft_drop, trim
+from substructure.grooming import prune, soft_drop, trim
+from substructure.subjettiness import n_subjettiness
 
 ALGORITHMS = {
     4: fastjet.kt_algorithm,
@@ -20,6 +21,9 @@ ALGORITHMS = {
 }
 # Columns of the area, a four-vector.
 AREA = ("area_px", "area_py", "area_pz", "area_e")
+
+# Of Delphes' `Tau[5]`.
+N_TAUS = 5
 
 KT_AXES = 3
 ONE_PASS_KT_AXES = 4
@@ -106,6 +110,7 @@ class FastJetFinder(Module):
     def _subjettiness(self) -> dict[str, Any] | None:
         axes = self.config.integer("AxisMode", 1)
         parameters = {
+            "n_max": N_TAUS,
             "radius": self.radius,
             "beta": self.config.number("Beta", 1.0),
             "minimise": axes == ONE_PASS_KT_AXES,
@@ -185,7 +190,7 @@ class FastJetFinder(Module):
                 momenta, counts = groom(constituents, offsets, *parameters.values())
                 columns |= {f"{name}_p4": momenta, f"n_subjets_{name}": counts}
         if self.subjettiness is not None:
-            columns["tau"] = n_subjettiness(constituents, offsets, *self.subjettiness.values())
+            columns["tau"] = n_subjettiness(constituents, offsets, **self.subjettiness)
         return columns
 
 

@@ -9,7 +9,7 @@ from generation.fastsim.candidates import Candidates
 from generation.fastsim.card import ModuleConfig
 from generation.fastsim.kernels import kernel
 from generation.fastsim.module import EventStore, Module
-from generation.fastsim.reclustering import rapidity
+from substructure.recombination import rapidity
 
 
 class FastJetGridMedianEstimator(Module):
