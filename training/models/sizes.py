@@ -1,5 +1,7 @@
 """The sizes of every architecture: typed and described; imports no heavy package."""
 
+from typing import Literal, Self
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -23,3 +25,101 @@ class ParticleTransformerConfig(Section):
     length_groups: int = Field(
         4, gt=0, description="groups of jets of similar length in a batch: speed, not results"
     )
+
+
+Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh"]
+Initialiser = Literal["he_normal", "he_uniform", "glorot_normal", "glorot_uniform"]
+
+
+class LayerSizes(Section):
+    """Widths of successive dense layers."""
+
+    units: tuple[int, ...] = Field(description="widths of the layers")
+    batch_norm: bool = Field(True, description="normalise over the batch before each activation")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout after each activation")
+
+
+class DeepSetsConfig(Section):
+    """Sizes of Deep Sets for jet energies; the defaults are those of `deinal/jec-gnn`."""
+
+    blocks: Literal["mlp", "resnet"] = Field(
+        "mlp", description="plain layers, or pairs of them with a projected shortcut"
+    )
+    activation: Activation = Field("relu", description="activation of all layers")
+    initialiser: Initialiser = Field("he_normal", description="how weights begin")
+    pooling: Literal["sum", "average", "max"] = Field(
+        "sum", description="how a jet's constituents become one vector"
+    )
+    charged: LayerSizes = Field(
+        LayerSizes(units=(64, 128, 256)), description="layers for charged constituents"
+    )
+    neutral: LayerSizes = Field(
+        LayerSizes(units=(64, 128, 256)), description="layers for neutral constituents"
+    )
+    vertices: LayerSizes = Field(
+        LayerSizes(units=(32, 64, 128)), description="layers for secondary vertices"
+    )
+    head: LayerSizes = Field(
+        LayerSizes(units=(1024, 512, 256, 128, 64)), description="layers for the whole jet"
+    )
+
+    @classmethod
+    def lite(cls) -> Self:
+        """Return the sizes that were published as lite."""
+        return cls(
+            charged=LayerSizes(units=(16, 32, 64)),
+            neutral=LayerSizes(units=(16, 32, 64)),
+            vertices=LayerSizes(units=(8, 16, 32)),
+            head=LayerSizes(units=(128, 64, 32, 16, 8)),
+        )
+
+
+class GraphSizes(Section):
+    """Sizes of the graph network of one collection."""
+
+    neighbours: int = Field(gt=0, description="nearest others that a constituent sees, K")
+    channels: tuple[tuple[int, ...], ...] = Field(
+        min_length=1, description="widths of the edge network, block by block"
+    )
+    points: int = Field(gt=0, description="leading constituents kept per jet")
+
+
+class ParticleNetConfig(Section):
+    """Sizes of ParticleNet for jet energies; the defaults are those of `deinal/jec-gnn`."""
+
+    activation: Activation = Field("relu", description="activation of all layers")
+    initialiser: Initialiser = Field("he_normal", description="how weights begin")
+    batch_norm: bool = Field(True, description="normalise the edge networks over the batch")
+    shortcut: bool = Field(True, description="add a projection of a block's input to its output")
+    pooling: Literal["average", "max"] = Field(
+        "average", description="how the edges of a constituent become one vector"
+    )
+    dynamic: bool = Field(
+        True, description="later blocks find neighbours among features; false: always in (η, φ)"
+    )
+    charged: GraphSizes = Field(
+        GraphSizes(neighbours=16, channels=((64,) * 3, (128,) * 3, (256,) * 3), points=64),
+        description="graph of the charged constituents",
+    )
+    neutral: GraphSizes = Field(
+        GraphSizes(neighbours=16, channels=((64,) * 3, (128,) * 3, (256,) * 3), points=64),
+        description="graph of the neutral constituents",
+    )
+    vertices: GraphSizes = Field(
+        GraphSizes(neighbours=8, channels=((32,) * 3, (64,) * 3, (128,) * 3), points=16),
+        description="graph of the secondary vertices",
+    )
+    head: LayerSizes = Field(
+        LayerSizes(units=(512, 256, 128, 64)), description="layers for the whole jet"
+    )
+
+    @classmethod
+    def lite(cls) -> Self:
+        """Return the sizes that were published as lite."""
+        particles = GraphSizes(neighbours=16, channels=((16,) * 2, (32,) * 2, (48,) * 2), points=64)
+        return cls(
+            charged=particles,
+            neutral=particles,
+            vertices=GraphSizes(neighbours=8, channels=((8,) * 2, (16,) * 2, (24,) * 2), points=16),
+            head=LayerSizes(units=(64, 32, 16, 8)),
+        )
