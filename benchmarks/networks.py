@@ -9,6 +9,7 @@ import argparse
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,11 @@ from torch.utils import _pytree as pytree
 
 from benchmarks.part import clock
 from training.models.deep_sets import DeepSets
+from training.models.ensemble import Ensemble
+from training.models.object_transformer import ObjectTransformer
 from training.models.particle_net import ParticleNet
 from training.models.ragged import Collection
-from training.models.sizes import DeepSetsConfig, ParticleNetConfig
+from training.models.sizes import DeepSetsConfig, ObjectTransformerConfig, ParticleNetConfig
 
 # Features of a constituent of each collection and of a jet, for jet energies.
 FEATURES = {"charged": 25, "neutral": 11, "vertices": 10}
@@ -74,11 +77,60 @@ def _energy(network: type, config: DeepSetsConfig | ParticleNetConfig) -> Networ
     return Network(make, energy_batch, energy_loss, energy_prediction)
 
 
+OBJECTS, OBJECT_FEATURES = 6, 9
+MEMBERS = 50
+
+
+def event_batch(events: int, rng: np.random.Generator, shape: tuple[int, ...] = ()) -> dict:
+    """Return events of six slots, a seventh of them empty, with a leading shape."""
+    shape = (*shape, events // int(np.prod(shape)))
+    mask = rng.random((*shape, OBJECTS)) < 0.86
+    objects = rng.normal(size=(*mask.shape, OBJECT_FEATURES)).astype(np.float32)
+    objects[~mask] = -99
+    arrays = {"objects": objects, "mask": mask, "label": rng.integers(0, 2, shape)}
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def event_prediction(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """Return logits, (…, 2)."""
+    return network(batch["objects"], batch["mask"])
+
+
+def event_loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """Return the cross-entropy; of an ensemble the mean over its members."""
+    logits = event_prediction(network, batch).float()
+    return functional.cross_entropy(logits.flatten(0, -2), batch["label"].flatten())
+
+
+def object_transformer(masked: bool = False) -> nn.Module:
+    """Return the published network, or the one that ignores empty slots."""
+    config = ObjectTransformerConfig(masked=masked)
+    return ObjectTransformer(config, OBJECT_FEATURES, 2)
+
+
 NETWORKS = {
     "deep_sets": _energy(DeepSets, DeepSetsConfig()),
     "deep_sets_lite": _energy(DeepSets, DeepSetsConfig.lite()),
     "particle_net": _energy(ParticleNet, ParticleNetConfig()),
     "particle_net_lite": _energy(ParticleNet, ParticleNetConfig.lite()),
+    "object_transformer": Network(
+        object_transformer, event_batch, event_loss, event_prediction, "events"
+    ),
+    "object_transformer_masked": Network(
+        partial(object_transformer, masked=True),
+        event_batch,
+        event_loss,
+        event_prediction,
+        "events",
+    ),
+    # Fifty networks with a batch each, of which the size is the total.
+    "object_transformer_ensemble": Network(
+        lambda: Ensemble([object_transformer() for _ in range(MEMBERS)]),
+        partial(event_batch, shape=(MEMBERS,)),
+        event_loss,
+        event_prediction,
+        "events",
+    ),
 }
 
 

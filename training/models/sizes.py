@@ -123,3 +123,16 @@ class ParticleNetConfig(Section):
             vertices=GraphSizes(neighbours=8, channels=((8,) * 2, (16,) * 2, (24,) * 2), points=16),
             head=LayerSizes(units=(64, 32, 16, 8)),
         )
+
+
+class ObjectTransformerConfig(Section):
+    """Sizes of the transformer over an event's objects; the defaults are of arXiv:2312.06909."""
+
+    width: int = Field(64, gt=0, description="width of an object's token")
+    heads: int = Field(4, gt=0, description="attention heads; divides the width")
+    blocks: int = Field(6, gt=0, description="encoder layers")
+    feedforward: int = Field(2048, gt=0, description="hidden width of an encoder layer")
+    dropout: float = Field(0.03, ge=0, lt=1, description="dropout in the encoder layers")
+    masked: bool = Field(
+        False, description="attend to and average real objects only; false: all slots, as published"
+    )
