@@ -18,13 +18,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils import _pytree as pytree
 
-from benchmarks.part import clock
+from benchmarks.part import clock, synthetic_batch
 from training.models.deep_sets import DeepSets
 from training.models.ensemble import Ensemble
+from training.models.joint_embedding import Jets, JointEmbedding, coordinates
+from training.models.masks import token_masks
 from training.models.object_transformer import ObjectTransformer
 from training.models.particle_net import ParticleNet
+from training.models.patch_tokens import partition
 from training.models.ragged import Collection
-from training.models.sizes import DeepSetsConfig, ObjectTransformerConfig, ParticleNetConfig
+from training.models.sizes import (
+    ConstituentEncoderConfig,
+    DeepSetsConfig,
+    JointEmbeddingConfig,
+    ObjectTransformerConfig,
+    ParticleNetConfig,
+    PatchEncoderConfig,
+    TokenMasksConfig,
+)
 
 # Features of a constituent of each collection and of a jet, for jet energies.
 FEATURES = {"charged": 25, "neutral": 11, "vertices": 10}
@@ -35,7 +46,7 @@ MULTIPLICITIES = {"charged": 17.0, "neutral": 13.0, "vertices": 0.4}
 
 @dataclass(frozen=True)
 class Network:
-    """What is measured: `batch` gives nested dictionaries and tuples of tensors on the CPU."""
+    """What is measured; `batch` gives tensors in dictionaries and tuples, on the CPU."""
 
     make: Callable[[], nn.Module]
     batch: Callable[[int, np.random.Generator], Any]
@@ -108,6 +119,61 @@ def object_transformer(masked: bool = False) -> nn.Module:
     return ObjectTransformer(config, OBJECT_FEATURES, 2)
 
 
+# Features of a constituent by itself: charge, five identities, displacement in two directions.
+OWN_FEATURES = 10
+
+
+def pretraining_batch(
+    jets: int,
+    rng: np.random.Generator,
+    config: PatchEncoderConfig | ConstituentEncoderConfig,
+    masks: TokenMasksConfig,
+) -> dict[str, Any]:
+    """Return jets with the multiplicities of JetClass-II, divided and masked."""
+    padded = synthetic_batch(jets, rng)
+    features = padded["features"][..., :OWN_FEATURES].contiguous()
+    pt, eta, phi = coordinates(padded["vectors"])
+    positions = torch.stack((eta, phi), dim=2)
+    patches = None
+    tokens, places = padded["mask"], positions
+    if isinstance(config, PatchEncoderConfig):
+        arrays = (x.numpy() for x in (positions, pt, padded["mask"]))
+        patches = partition(*arrays, config.patches)
+        tokens = patches.mask
+        places = positions.gather(1, patches.centre[:, :, None].expand(-1, -1, 2))
+    context, targets = token_masks(
+        places.numpy(), tokens.numpy(), np.arange(jets), seed=1, pass_number=0, config=masks
+    )
+    return {
+        "jets": Jets(features, padded["vectors"], padded["mask"], patches),
+        "context": torch.from_numpy(context),
+        "targets": torch.from_numpy(targets),
+    }
+
+
+def pretraining_loss(network: nn.Module, batch: dict[str, Any]) -> Tensor:
+    """Return the smooth L1 distance of the hidden tokens, and let the teacher follow."""
+    prediction = network(batch["jets"], batch["context"], batch["targets"])
+    network.update_teacher(0.996)
+    return functional.smooth_l1_loss(prediction.predicted.float(), prediction.target)
+
+
+def pretraining_prediction(network: nn.Module, batch: dict[str, Any]) -> Tensor:
+    """Return the tokens of whole jets."""
+    return network.encoder(batch["jets"]).values
+
+
+def _pretraining(
+    config: PatchEncoderConfig | ConstituentEncoderConfig, masks: TokenMasksConfig
+) -> Network:
+    return Network(
+        lambda: JointEmbedding(JointEmbeddingConfig(encoder=config), OWN_FEATURES),
+        partial(pretraining_batch, config=config, masks=masks),
+        pretraining_loss,
+        pretraining_prediction,
+    )
+
+
 NETWORKS = {
     "deep_sets": _energy(DeepSets, DeepSetsConfig()),
     "deep_sets_lite": _energy(DeepSets, DeepSetsConfig.lite()),
@@ -130,6 +196,12 @@ NETWORKS = {
         event_loss,
         event_prediction,
         "events",
+    ),
+    "joint_embedding_patches": _pretraining(PatchEncoderConfig(), TokenMasksConfig()),
+    # A third of the constituents are hidden, the others seen.
+    "joint_embedding_constituents": _pretraining(
+        ConstituentEncoderConfig(),
+        TokenMasksConfig(targets=1, target_ratio=(0.3, 0.4), context_ratio=(1.0, 1.0)),
     ),
 }
 

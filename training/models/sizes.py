@@ -1,8 +1,8 @@
 """The sizes of every architecture: typed and described; imports no heavy package."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 class Section(BaseModel):
@@ -135,4 +135,93 @@ class ObjectTransformerConfig(Section):
     dropout: float = Field(0.03, ge=0, lt=1, description="dropout in the encoder layers")
     masked: bool = Field(
         False, description="attend to and average real objects only; false: all slots, as published"
+    )
+
+
+class JetEncoderConfig(Section):
+    """Sizes that encoders of jets for joint-embedding pre-training share."""
+
+    width: int = Field(128, gt=0, description="width of a token")
+    heads: int = Field(8, gt=0, description="attention heads; divides the width")
+    blocks: int = Field(gt=0, description="attention blocks")
+    feedforward_ratio: int = Field(4, gt=0, description="hidden width of a block over its width")
+    registers: int = Field(ge=0, description="learned tokens that join each jet")
+    embedding: tuple[int, ...] = Field(description="widths of the network of a constituent")
+    pair_bias: tuple[int, ...] = Field((64, 64), description="widths of the pair network")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the blocks")
+    length_groups: int = Field(
+        4, gt=0, description="groups of jets of similar length in a batch: speed, not results"
+    )
+
+
+class PatchEncoderConfig(JetEncoderConfig):
+    """Tokens are patches of neighbouring constituents; as HEP-JEPA (arXiv:2502.03933)."""
+
+    tokens: Literal["patches"] = Field("patches", description="what a token stands for")
+    patches: int = Field(16, gt=0, description="most patches of a jet")
+    blocks: int = Field(12, gt=0, description="attention blocks")
+    registers: int = Field(8, ge=0, description="learned tokens that join each jet")
+    embedding: tuple[int, ...] = Field((64, 128), description="widths of the point network")
+
+
+class ConstituentEncoderConfig(JetEncoderConfig):
+    """Tokens are constituents, in the blocks of Sophon."""
+
+    tokens: Literal["constituents"] = Field("constituents", description="what a token stands for")
+    blocks: int = Field(8, gt=0, description="attention blocks")
+    registers: int = Field(0, ge=0, description="learned tokens that join each jet")
+    embedding: tuple[int, ...] = Field((128, 512), description="widths of the input network")
+
+
+class PredictorConfig(Section):
+    """Sizes of the network that predicts the tokens that were hidden."""
+
+    width: int = Field(64, gt=0, description="width of a token")
+    heads: int = Field(4, gt=0, description="attention heads; divides the width")
+    blocks: int = Field(4, gt=0, description="attention blocks")
+    feedforward_ratio: int = Field(4, gt=0, description="hidden width of a block over its width")
+
+
+class JointEmbeddingConfig(Section):
+    """Sizes of encoder and predictor."""
+
+    encoder: PatchEncoderConfig | ConstituentEncoderConfig = Field(
+        PatchEncoderConfig(), discriminator="tokens", description="encoder of student and teacher"
+    )
+    predictor: PredictorConfig = PredictorConfig()
+
+
+class TokenClassifierConfig(Section):
+    """Sizes of what classifies jets by the tokens of an encoder."""
+
+    class_blocks: int = Field(
+        2, ge=0, description="class-attention blocks; 0 averages the tokens: a linear probe"
+    )
+    head: tuple[int, ...] = Field((), description="widths before the output")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout before the output")
+
+
+def _rises(interval: tuple[float, float]) -> tuple[float, float]:
+    low, high = interval
+    if low > high:
+        raise ValueError(f"an interval begins at {low:g} and ends at {high:g}")
+    return interval
+
+
+Ratios = Annotated[
+    tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]],
+    AfterValidator(_rises),
+]
+
+
+class TokenMasksConfig(Section):
+    """Which tokens of a jet are hidden and which are seen."""
+
+    kind: Literal["contiguous", "random"] = Field(
+        "contiguous", description="neighbours in (η, φ), or any tokens"
+    )
+    targets: int = Field(4, gt=0, description="sets of tokens to predict")
+    target_ratio: Ratios = Field((0.15, 0.2), description="share of tokens in a target")
+    context_ratio: Ratios = Field(
+        (0.4, 0.75), description="share of tokens in the context, before the targets leave it"
     )
