@@ -1,6 +1,8 @@
 """The sizes of every architecture: typed and described; imports no heavy package."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 class Section(BaseModel):
@@ -22,4 +24,204 @@ class ParticleTransformerConfig(Section):
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout in particle blocks and head")
     length_groups: int = Field(
         4, gt=0, description="groups of jets of similar length in a batch: speed, not results"
+    )
+
+
+Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh"]
+Initialiser = Literal["he_normal", "he_uniform", "glorot_normal", "glorot_uniform"]
+
+
+class LayerSizes(Section):
+    """Widths of successive dense layers."""
+
+    units: tuple[int, ...] = Field(description="widths of the layers")
+    batch_norm: bool = Field(True, description="normalise over the batch before each activation")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout after each activation")
+
+
+class DeepSetsConfig(Section):
+    """Sizes of Deep Sets for jet energies; the defaults are those of `deinal/jec-gnn`."""
+
+    blocks: Literal["mlp", "resnet"] = Field(
+        "mlp", description="plain layers, or pairs of them with a projected shortcut"
+    )
+    activation: Activation = Field("relu", description="activation of all layers")
+    initialiser: Initialiser = Field("he_normal", description="how weights begin")
+    pooling: Literal["sum", "average", "max"] = Field(
+        "sum", description="how a jet's constituents become one vector"
+    )
+    charged: LayerSizes = Field(
+        LayerSizes(units=(64, 128, 256)), description="layers for charged constituents"
+    )
+    neutral: LayerSizes = Field(
+        LayerSizes(units=(64, 128, 256)), description="layers for neutral constituents"
+    )
+    vertices: LayerSizes = Field(
+        LayerSizes(units=(32, 64, 128)), description="layers for secondary vertices"
+    )
+    head: LayerSizes = Field(
+        LayerSizes(units=(1024, 512, 256, 128, 64)), description="layers for the whole jet"
+    )
+
+    @classmethod
+    def lite(cls) -> Self:
+        """Return the sizes that were published as lite."""
+        return cls(
+            charged=LayerSizes(units=(16, 32, 64)),
+            neutral=LayerSizes(units=(16, 32, 64)),
+            vertices=LayerSizes(units=(8, 16, 32)),
+            head=LayerSizes(units=(128, 64, 32, 16, 8)),
+        )
+
+
+class GraphSizes(Section):
+    """Sizes of the graph network of one collection."""
+
+    neighbours: int = Field(gt=0, description="nearest others that a constituent sees, K")
+    channels: tuple[tuple[int, ...], ...] = Field(
+        min_length=1, description="widths of the edge network, block by block"
+    )
+    points: int = Field(gt=0, description="leading constituents kept per jet")
+
+
+class ParticleNetConfig(Section):
+    """Sizes of ParticleNet for jet energies; the defaults are those of `deinal/jec-gnn`."""
+
+    activation: Activation = Field("relu", description="activation of all layers")
+    initialiser: Initialiser = Field("he_normal", description="how weights begin")
+    batch_norm: bool = Field(True, description="normalise the edge networks over the batch")
+    shortcut: bool = Field(True, description="add a projection of a block's input to its output")
+    pooling: Literal["average", "max"] = Field(
+        "average", description="how the edges of a constituent become one vector"
+    )
+    dynamic: bool = Field(
+        True, description="later blocks find neighbours among features; false: always in (η, φ)"
+    )
+    charged: GraphSizes = Field(
+        GraphSizes(neighbours=16, channels=((64,) * 3, (128,) * 3, (256,) * 3), points=64),
+        description="graph of the charged constituents",
+    )
+    neutral: GraphSizes = Field(
+        GraphSizes(neighbours=16, channels=((64,) * 3, (128,) * 3, (256,) * 3), points=64),
+        description="graph of the neutral constituents",
+    )
+    vertices: GraphSizes = Field(
+        GraphSizes(neighbours=8, channels=((32,) * 3, (64,) * 3, (128,) * 3), points=16),
+        description="graph of the secondary vertices",
+    )
+    head: LayerSizes = Field(
+        LayerSizes(units=(512, 256, 128, 64)), description="layers for the whole jet"
+    )
+
+    @classmethod
+    def lite(cls) -> Self:
+        """Return the sizes that were published as lite."""
+        particles = GraphSizes(neighbours=16, channels=((16,) * 2, (32,) * 2, (48,) * 2), points=64)
+        return cls(
+            charged=particles,
+            neutral=particles,
+            vertices=GraphSizes(neighbours=8, channels=((8,) * 2, (16,) * 2, (24,) * 2), points=16),
+            head=LayerSizes(units=(64, 32, 16, 8)),
+        )
+
+
+class ObjectTransformerConfig(Section):
+    """Sizes of the transformer over an event's objects; the defaults are of arXiv:2312.06909."""
+
+    width: int = Field(64, gt=0, description="width of an object's token")
+    heads: int = Field(4, gt=0, description="attention heads; divides the width")
+    blocks: int = Field(6, gt=0, description="encoder layers")
+    feedforward: int = Field(2048, gt=0, description="hidden width of an encoder layer")
+    dropout: float = Field(0.03, ge=0, lt=1, description="dropout in the encoder layers")
+    masked: bool = Field(
+        False, description="attend to and average real objects only; false: all slots, as published"
+    )
+
+
+class JetEncoderConfig(Section):
+    """Sizes that encoders of jets for joint-embedding pre-training share."""
+
+    width: int = Field(128, gt=0, description="width of a token")
+    heads: int = Field(8, gt=0, description="attention heads; divides the width")
+    blocks: int = Field(gt=0, description="attention blocks")
+    feedforward_ratio: int = Field(4, gt=0, description="hidden width of a block over its width")
+    registers: int = Field(ge=0, description="learned tokens that join each jet")
+    embedding: tuple[int, ...] = Field(description="widths of the network of a constituent")
+    pair_bias: tuple[int, ...] = Field((64, 64), description="widths of the pair network")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the blocks")
+    length_groups: int = Field(
+        4, gt=0, description="groups of jets of similar length in a batch: speed, not results"
+    )
+
+
+class PatchEncoderConfig(JetEncoderConfig):
+    """Tokens are patches of neighbouring constituents; as HEP-JEPA (arXiv:2502.03933)."""
+
+    tokens: Literal["patches"] = Field("patches", description="what a token stands for")
+    patches: int = Field(16, gt=0, description="most patches of a jet")
+    blocks: int = Field(12, gt=0, description="attention blocks")
+    registers: int = Field(8, ge=0, description="learned tokens that join each jet")
+    embedding: tuple[int, ...] = Field((64, 128), description="widths of the point network")
+
+
+class ConstituentEncoderConfig(JetEncoderConfig):
+    """Tokens are constituents, in the blocks of Sophon."""
+
+    tokens: Literal["constituents"] = Field("constituents", description="what a token stands for")
+    blocks: int = Field(8, gt=0, description="attention blocks")
+    registers: int = Field(0, ge=0, description="learned tokens that join each jet")
+    embedding: tuple[int, ...] = Field((128, 512), description="widths of the input network")
+
+
+class PredictorConfig(Section):
+    """Sizes of the network that predicts the tokens that were hidden."""
+
+    width: int = Field(64, gt=0, description="width of a token")
+    heads: int = Field(4, gt=0, description="attention heads; divides the width")
+    blocks: int = Field(4, gt=0, description="attention blocks")
+    feedforward_ratio: int = Field(4, gt=0, description="hidden width of a block over its width")
+
+
+class JointEmbeddingConfig(Section):
+    """Sizes of encoder and predictor."""
+
+    encoder: PatchEncoderConfig | ConstituentEncoderConfig = Field(
+        PatchEncoderConfig(), discriminator="tokens", description="encoder of student and teacher"
+    )
+    predictor: PredictorConfig = PredictorConfig()
+
+
+class TokenClassifierConfig(Section):
+    """Sizes of what classifies jets by the tokens of an encoder."""
+
+    class_blocks: int = Field(
+        2, ge=0, description="class-attention blocks; 0 averages the tokens: a linear probe"
+    )
+    head: tuple[int, ...] = Field((), description="widths before the output")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout before the output")
+
+
+def _rises(interval: tuple[float, float]) -> tuple[float, float]:
+    low, high = interval
+    if low > high:
+        raise ValueError(f"an interval begins at {low:g} and ends at {high:g}")
+    return interval
+
+
+Ratios = Annotated[
+    tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]],
+    AfterValidator(_rises),
+]
+
+
+class TokenMasksConfig(Section):
+    """Which tokens of a jet are hidden and which are seen."""
+
+    kind: Literal["contiguous", "random"] = Field(
+        "contiguous", description="neighbours in (η, φ), or any tokens"
+    )
+    targets: int = Field(4, gt=0, description="sets of tokens to predict")
+    target_ratio: Ratios = Field((0.15, 0.2), description="share of tokens in a target")
+    context_ratio: Ratios = Field(
+        (0.4, 0.75), description="share of tokens in the context, before the targets leave it"
     )

@@ -1,0 +1,285 @@
+"""Speed of every network of `training/models` but the Particle Transformer on synthetic batches.
+
+`NETWORKS` holds an entry per network: how it is made, a batch of realistic shapes, the training
+loss and the prediction. Run as `python -m benchmarks.networks [NAME …] [--device cuda] [--precision
+bf16] [--compile] [--batch-size N]`; a CPU is one core, and its time is that of the process.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils import _pytree as pytree
+
+from benchmarks.part import clock, synthetic_batch
+from training.models.deep_sets import DeepSets
+from training.models.ensemble import Ensemble
+from training.models.joint_embedding import Jets, JointEmbedding, coordinates
+from training.models.masks import token_masks
+from training.models.object_transformer import ObjectTransformer
+from training.models.particle_net import ParticleNet
+from training.models.patch_tokens import partition
+from training.models.ragged import Collection
+from training.models.sizes import (
+    ConstituentEncoderConfig,
+    DeepSetsConfig,
+    JointEmbeddingConfig,
+    ObjectTransformerConfig,
+    ParticleNetConfig,
+    PatchEncoderConfig,
+    TokenMasksConfig,
+)
+
+# Features of a constituent of each collection and of a jet, for jet energies.
+FEATURES = {"charged": 25, "neutral": 11, "vertices": 10}
+JET_FEATURES = 11
+# Mean numbers per jet.
+MULTIPLICITIES = {"charged": 17.0, "neutral": 13.0, "vertices": 0.4}
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is measured; `batch` gives tensors in dictionaries and tuples, on the CPU."""
+
+    make: Callable[[], nn.Module]
+    batch: Callable[[int, np.random.Generator], Any]
+    loss: Callable[[nn.Module, Any], Tensor]
+    predict: Callable[[nn.Module, Any], Tensor]
+    unit: str = "jets"
+
+
+def energy_batch(jets: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Return jets with the multiplicities of AK4 jets, 30 constituents on average."""
+    collections = {}
+    for name, width in FEATURES.items():
+        counts = rng.poisson(MULTIPLICITIES[name] * rng.gamma(4.0, 0.25, jets))
+        values = rng.normal(size=(counts.sum(), width)).astype(np.float32)
+        positions = rng.normal(0, 0.15, size=(counts.sum(), 2)).astype(np.float32)
+        offsets = np.concatenate(([0], counts.cumsum()))
+        collections[name] = Collection(*map(torch.from_numpy, (values, offsets, positions)))
+    return {
+        "collections": collections,
+        "jets": torch.from_numpy(rng.normal(size=(jets, JET_FEATURES)).astype(np.float32)),
+        "target": torch.from_numpy(rng.normal(0, 0.2, size=(jets, 1)).astype(np.float32)),
+    }
+
+
+def energy_prediction(network: nn.Module, batch: dict[str, Any]) -> Tensor:
+    """Return the logarithms of the corrections, (B, 1)."""
+    return network(batch["collections"], batch["jets"])
+
+
+def energy_loss(network: nn.Module, batch: dict[str, Any]) -> Tensor:
+    """Return the mean absolute error."""
+    return functional.l1_loss(energy_prediction(network, batch), batch["target"])
+
+
+def _energy(network: type, config: DeepSetsConfig | ParticleNetConfig) -> Network:
+    def make() -> nn.Module:
+        return network(config, FEATURES, JET_FEATURES)
+
+    return Network(make, energy_batch, energy_loss, energy_prediction)
+
+
+OBJECTS, OBJECT_FEATURES = 6, 9
+MEMBERS = 50
+
+
+def event_batch(events: int, rng: np.random.Generator, shape: tuple[int, ...] = ()) -> dict:
+    """Return events of six slots, a seventh of them empty, with a leading shape."""
+    shape = (*shape, events // int(np.prod(shape)))
+    mask = rng.random((*shape, OBJECTS)) < 0.86
+    objects = rng.normal(size=(*mask.shape, OBJECT_FEATURES)).astype(np.float32)
+    objects[~mask] = -99
+    arrays = {"objects": objects, "mask": mask, "label": rng.integers(0, 2, shape)}
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def event_prediction(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """Return logits, (…, 2)."""
+    return network(batch["objects"], batch["mask"])
+
+
+def event_loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """Return the cross-entropy; of an ensemble the mean over its members."""
+    logits = event_prediction(network, batch).float()
+    return functional.cross_entropy(logits.flatten(0, -2), batch["label"].flatten())
+
+
+def object_transformer(masked: bool = False) -> nn.Module:
+    """Return the published network, or the one that ignores empty slots."""
+    config = ObjectTransformerConfig(masked=masked)
+    return ObjectTransformer(config, OBJECT_FEATURES, 2)
+
+
+# Features of a constituent by itself: charge, five identities, displacement in two directions.
+OWN_FEATURES = 10
+
+
+def pretraining_batch(
+    jets: int,
+    rng: np.random.Generator,
+    config: PatchEncoderConfig | ConstituentEncoderConfig,
+    masks: TokenMasksConfig,
+) -> dict[str, Any]:
+    """Return jets with the multiplicities of JetClass-II, divided and masked."""
+    padded = synthetic_batch(jets, rng)
+    features = padded["features"][..., :OWN_FEATURES].contiguous()
+    pt, eta, phi = coordinates(padded["vectors"])
+    positions = torch.stack((eta, phi), dim=2)
+    patches = None
+    tokens, places = padded["mask"], positions
+    if isinstance(config, PatchEncoderConfig):
+        arrays = (x.numpy() for x in (positions, pt, padded["mask"]))
+        patches = partition(*arrays, config.patches)
+        tokens = patches.mask
+        places = positions.gather(1, patches.centre[:, :, None].expand(-1, -1, 2))
+    context, targets = token_masks(
+        places.numpy(), tokens.numpy(), np.arange(jets), seed=1, pass_number=0, config=masks
+    )
+    return {
+        "jets": Jets(features, padded["vectors"], padded["mask"], patches),
+        "context": torch.from_numpy(context),
+        "targets": torch.from_numpy(targets),
+    }
+
+
+def pretraining_loss(network: nn.Module, batch: dict[str, Any]) -> Tensor:
+    """Return the smooth L1 distance of the hidden tokens, and let the teacher follow."""
+    prediction = network(batch["jets"], batch["context"], batch["targets"])
+    network.update_teacher(0.996)
+    return functional.smooth_l1_loss(prediction.predicted.float(), prediction.target)
+
+
+def pretraining_prediction(network: nn.Module, batch: dict[str, Any]) -> Tensor:
+    """Return the tokens of whole jets."""
+    return network.encoder(batch["jets"]).values
+
+
+def _pretraining(
+    config: PatchEncoderConfig | ConstituentEncoderConfig, masks: TokenMasksConfig
+) -> Network:
+    return Network(
+        lambda: JointEmbedding(JointEmbeddingConfig(encoder=config), OWN_FEATURES),
+        partial(pretraining_batch, config=config, masks=masks),
+        pretraining_loss,
+        pretraining_prediction,
+    )
+
+
+NETWORKS = {
+    "deep_sets": _energy(DeepSets, DeepSetsConfig()),
+    "deep_sets_lite": _energy(DeepSets, DeepSetsConfig.lite()),
+    "particle_net": _energy(ParticleNet, ParticleNetConfig()),
+    "particle_net_lite": _energy(ParticleNet, ParticleNetConfig.lite()),
+    "object_transformer": Network(
+        object_transformer, event_batch, event_loss, event_prediction, "events"
+    ),
+    "object_transformer_masked": Network(
+        partial(object_transformer, masked=True),
+        event_batch,
+        event_loss,
+        event_prediction,
+        "events",
+    ),
+    # Fifty networks with a batch each, of which the size is the total.
+    "object_transformer_ensemble": Network(
+        lambda: Ensemble([object_transformer() for _ in range(MEMBERS)]),
+        partial(event_batch, shape=(MEMBERS,)),
+        event_loss,
+        event_prediction,
+        "events",
+    ),
+    "joint_embedding_patches": _pretraining(PatchEncoderConfig(), TokenMasksConfig()),
+    # A third of the constituents are hidden, the others seen.
+    "joint_embedding_constituents": _pretraining(
+        ConstituentEncoderConfig(),
+        TokenMasksConfig(targets=1, target_ratio=(0.3, 0.4), context_ratio=(1.0, 1.0)),
+    ),
+}
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """Move the tensors of a batch."""
+    return pytree.tree_map_only(torch.Tensor, lambda x: x.to(device), batch)
+
+
+def measure(
+    entry: Network,
+    device: torch.device,
+    batch_size: int,
+    precision: str = "fp32",
+    steps: int = 10,
+    compiled: bool = False,
+) -> dict[str, float]:
+    """Return units per second of training, with the optimiser's step, and of prediction."""
+    torch.manual_seed(1)
+    rng = np.random.default_rng(1)
+    network = entry.make().to(device)
+    if compiled:
+        network.compile_parts()
+    batches = [to_device(entry.batch(batch_size, rng), device) for _ in range(4)]
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
+
+    def autocast() -> torch.autocast:
+        return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+    def train(batch: Any) -> None:
+        optimizer.zero_grad()
+        with autocast():
+            loss = entry.loss(network, batch)
+        loss.backward()
+        optimizer.step()
+
+    @torch.no_grad()
+    def predict(batch: Any) -> None:
+        with autocast():
+            entry.predict(network, batch)
+
+    rates = {}
+    for name, action in (("training", train), ("prediction", predict)):
+        network.train(name == "training")
+        for batch in batches:
+            action(batch)
+        seconds = []
+        for step in range(steps):
+            started = clock(device)
+            action(batches[step % len(batches)])
+            seconds.append(clock(device) - started)
+        rates[name] = round(batch_size / float(np.median(seconds)), 1)
+    return rates
+
+
+def main() -> None:
+    """Print units per second for the named networks, or for all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NETWORKS))
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--compile", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    for name in options.names or NETWORKS:
+        rates = measure(
+            NETWORKS[name],
+            torch.device(options.device),
+            options.batch_size,
+            options.precision,
+            options.steps,
+            options.compile,
+        )
+        print(json.dumps({"network": name, "unit": NETWORKS[name].unit, **rates}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Jets with any number of constituents, laid end to end: there is no padding to look after."""
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Collection(NamedTuple):
+    """The constituents of one kind in a batch of B jets, T rows in all."""
+
+    values: Tensor  # (T, features)
+    offsets: Tensor  # (B + 1,) int64: jet b has the rows offsets[b] to offsets[b + 1]
+    positions: Tensor | None = None  # (T, 2): η and φ, absolute or relative to anything
+
+    @classmethod
+    def from_padded(
+        cls, values: Tensor, mask: Tensor, positions: Tensor | None = None
+    ) -> "Collection":
+        """Take the real rows of padded arrays.
+
+        Parameters
+        ----------
+        values
+            (B, N, features).
+        mask
+            (B, N) bool, true for real constituents, wherever they are.
+        positions
+            (B, N, 2), or none.
+        """
+        counts = mask.sum(dim=1)
+        return cls(
+            values[mask],
+            torch.nn.functional.pad(counts.cumsum(0), (1, 0)),
+            None if positions is None else positions[mask],
+        )
+
+    @property
+    def counts(self) -> Tensor:
+        """Number of constituents of each jet, (B,)."""
+        return self.offsets.diff()
+
+
+def owners(counts: Tensor, total: int) -> Tensor:
+    """Return the jet of each row, (total,); `total` is the sum of the counts (B,)."""
+    return torch.arange(len(counts), device=counts.device).repeat_interleave(
+        counts, output_size=total
+    )
+
+
+def pool(
+    values: Tensor, owner: Tensor, counts: Tensor, how: Literal["sum", "average", "max"]
+) -> Tensor:
+    """Reduce the rows of each owner, in 32 bits.
+
+    Parameters
+    ----------
+    values
+        (T, C).
+    owner
+        (T,) index of the owner of each row.
+    counts
+        (B,) number of rows of each owner.
+    how
+        The average divides by the real count. An owner of no row gets zeros.
+
+    Returns
+    -------
+    Tensor
+        (B, C) float32.
+    """
+    pooled = torch.zeros(len(counts), values.shape[1], device=values.device)
+    if how == "max":
+        rows = owner[:, None].expand_as(values)
+        return pooled.scatter_reduce(0, rows, values.float(), "amax", include_self=False)
+    pooled = pooled.index_add(0, owner, values.float())
+    return pooled if how == "sum" else pooled / counts.clamp(min=1)[:, None]
