@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from generation.external.programs import DELPHES, MADGRAPH, MERGER, PILEUP_CONVERTER
+from generation.external.programs import DELPHES, MADGRAPH, PILEUP_CONVERTER
 from workflow.config_model import Containers
 
 # Relative to the file of rules that names it.
@@ -39,7 +39,7 @@ def refuse_missing_programs(madgraph: bool) -> None:
     SystemExit
         Naming the programs.
     """
-    programs = [DELPHES, PILEUP_CONVERTER, MERGER] + [MADGRAPH] * madgraph
+    programs = [DELPHES, PILEUP_CONVERTER] + [MADGRAPH] * madgraph
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
         sys.exit(

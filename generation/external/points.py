@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generation.process import FOLDER, Geometric, Process, Range, load_process, process_names
-from generation.seeds import BATCHES, Stage, batch_key, external_seed, stream
+from generation.external.seeds import Use, point_stream, program_seed
+from generation.process import FOLDER, Geometric, Process, Range, load_process
+from generation.seeds import BATCHES
 from provenance.errors import UserError
 from provenance.files import atomic_output
 
@@ -60,7 +61,20 @@ def point_grid(name: str) -> list[dict[str, float]]:
     return [dict(zip(grids, point, strict=True)) for point in itertools.product(*grids.values())]
 
 
-def run_seed(process: Process, dataset_seed: int, point: int, run: int) -> int:
+def point_of_batch(process: Process, dataset_seed: int, batch: int) -> int:
+    """Return the point that a batch draws, as an index into `point_grid`."""
+    drawn = process.draw_point(point_stream(dataset_seed, process, batch))
+    index = _point_index(process.name)
+    names = point_grid(process.name)[0]
+    return index[tuple(drawn[name] for name in names)]
+
+
+@cache
+def _point_index(name: str) -> dict[tuple[object, ...], int]:
+    return {tuple(point.values()): i for i, point in enumerate(point_grid(name))}
+
+
+def run_seed(process: Process, dataset_seed: int, place: int, point: int, run: int) -> int:
     """Return the seed of a MadGraph run, an injective map of its arguments into 1 to 900,000,000.
 
     Raises
@@ -71,8 +85,7 @@ def run_seed(process: Process, dataset_seed: int, point: int, run: int) -> int:
     runs = BATCHES // len(point_grid(process.name))
     if not 0 <= run < runs:
         raise UserError(f"{process.name}: run {run} of a point; at most {runs} runs have a seed")
-    place = process_names().index(process.name)
-    return external_seed(dataset_seed, place, point * runs + run)
+    return program_seed(dataset_seed, place, point * runs + run, Use.POINT)
 
 
 @dataclass(frozen=True)
@@ -81,8 +94,8 @@ class PointPlan:
 
     Attributes
     ----------
-    process, seed, events_per_batch
-        What the plan is for.
+    process, place, seed, events_per_batch
+        What the plan is for; `place` is the process' among those of the dataset.
     batch
         (n,) int64, ascending.
     point
@@ -92,6 +105,7 @@ class PointPlan:
     """
 
     process: str
+    place: int
     seed: int
     events_per_batch: int
     batch: NDArray[np.int64]
@@ -100,43 +114,33 @@ class PointPlan:
 
     @classmethod
     def of_batches(
-        cls, name: str, seed: int, events_per_batch: int, batches: Iterable[int]
+        cls, name: str, place: int, seed: int, events_per_batch: int, batches: Iterable[int]
     ) -> "PointPlan":
         """Draw the point of each batch and rank the batches of each point."""
         process = load_process(name)
-        grid = point_grid(name)
-        index: dict[tuple[object, ...], int] = {
-            tuple(point.values()): i for i, point in enumerate(grid)
-        }
         batch = np.unique(np.fromiter(batches, np.int64))
-        point = np.empty(len(batch), np.int32)
-        for i, number in enumerate(batch.tolist()):
-            rng = stream(Stage.PARAMETER_POINT, batch_key(seed, name, number))
-            drawn = process.draw_point(rng)
-            point[i] = index[tuple(drawn[key] for key in grid[0])]
-        return cls(name, seed, events_per_batch, batch, point, _ranks(point))
+        points = (point_of_batch(process, seed, number) for number in batch.tolist())
+        point = np.fromiter(points, np.int32, len(batch))
+        return cls(name, place, seed, events_per_batch, batch, point, _ranks(point))
 
     @property
     def demand(self) -> NDArray[np.int64]:
         """Return how many batches each point serves, (n_points,)."""
         return np.bincount(self.point, minlength=len(point_grid(self.process)))
 
-    def slice_of(self, batch: int) -> tuple[int, int]:
-        """Return the point and the rank of a batch.
-
-        Raises
-        ------
-        UserError
-            When the batch is not in the plan.
-        """
+    def slice_of(self, batch: int) -> tuple[int, int] | None:
+        """Return the point and the rank of a batch; None when it is not in the plan."""
         i = int(np.searchsorted(self.batch, batch))
         if i == len(self.batch) or self.batch[i] != batch:
-            raise UserError(f"batch {batch} of {self.process} is not in the plan of hard processes")
+            return None
         return int(self.point[i]), int(self.rank[i])
 
     def write(self, path: Path) -> None:
         """Write the plan as a NumPy archive whose bytes depend on its content alone."""
-        settings = {"process": self.process, "seed": self.seed, "events": self.events_per_batch}
+        settings = {
+            "process": self.process, "place": self.place, "events": self.events_per_batch,
+            "seed": np.uint64(self.seed),
+        }  # fmt: skip
         arrays: dict[str, Any] = {key: np.asarray(value) for key, value in settings.items()} | {
             "batch": self.batch, "point": self.point, "rank": self.rank,
         }  # fmt: skip
@@ -155,7 +159,8 @@ class PointPlan:
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
                 return cls(
-                    str(arrays["process"]), int(arrays["seed"]), int(arrays["events"]),
+                    str(arrays["process"]), int(arrays["place"]), int(arrays["seed"]),
+                    int(arrays["events"]),
                     arrays["batch"], arrays["point"], arrays["rank"],
                 )  # fmt: skip
         except FileNotFoundError:
