@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import awkward as ak
 import numpy as np
@@ -96,7 +97,7 @@ def batches(
             for start in range(0, tree.num_entries, EVENTS_PER_STEP):
                 stop = min(start + EVENTS_PER_STEP, tree.num_entries)
                 reader = Reader(tree, file.address, start, stop)
-                kept = _good_events(reader, era, certified, steps)
+                kept = good_events(reader, era, certified, steps)
                 # Where nothing is kept, nothing more has to come over the network.
                 if kept.any():
                     yield _read_batch(reader, era, working_point, process, kept)
@@ -126,7 +127,7 @@ def _open_events(file: RemoteFile) -> AbstractContextManager[uproot.TTree]:
     return open_tree(file, (*IDENTITY, "nJet", "nMuon", "nElectron"), "NanoAOD")
 
 
-def _good_events(
+def good_events(
     reader: "Reader", era: Era, certified: CertifiedRuns | None, steps: Counter[str]
 ) -> np.ndarray:
     """Return which events are certified, triggered and not filtered out."""
@@ -239,13 +240,22 @@ def is_puppi(tree: uproot.TTree, counter: str, address: str) -> bool:
 
     The title of the branch says so in NanoAOD of every age.
     """
-    title = tree[counter].title.lower()
-    if ("puppi" in title) == ("chs" in title):
+    title = tree[counter].title
+    kind = jets_named_in(title)
+    if kind is None:
         raise UserError(
-            f"{address}: the title of {counter} ({tree[counter].title!r}) does not say whether "
-            "the jets are CHS or PUPPI"
+            f"{address}: the title of {counter} ({title!r}) does not say whether the jets are CHS "
+            "or PUPPI"
         )
-    return "puppi" in title
+    return kind == "puppi"
+
+
+def jets_named_in(title: str) -> Literal["puppi", "chs"] | None:
+    """Return which kind of jets a title speaks of, None when it names none or both."""
+    puppi, chs = "puppi" in title.lower(), "chs" in title.lower()
+    if puppi == chs:
+        return None
+    return "puppi" if puppi else "chs"
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import uproot
 from ntuplizer.collisions.certified import read_certified
 from ntuplizer.collisions.era import load_era
 from ntuplizer.collisions.files import RemoteFile
-from ntuplizer.collisions.nanoaod import batches, objects_of
+from ntuplizer.collisions.nanoaod import batches, jets_named_in, objects_of
 from ntuplizer.collisions.unique import SeenEvents, run_and_section, unique_rows
 from ntuplizer.object_slots import SlotOptions, fill_slots
 from provenance.errors import UserError
@@ -237,3 +237,11 @@ def test_what_a_file_lacks_is_named(reference, update, words):
 def test_other_files_are_refused(reference):
     with pytest.raises(UserError, match="so it is not NanoAOD"):
         collisions(reference("delphes/qcd_3.root"), load_era("2018"))
+
+
+def test_titles_tell_the_kind_of_jets():
+    old = "slimmedJets, i.e. ak4 PFJets CHS with JECs applied, after basic selection (pt > 15)"
+    new = "slimmedJetsPuppi, i.e. ak4 PFJets Puppi with JECs applied, after basic selection"
+    assert [jets_named_in(title) for title in (old, new, "jets", "CHS or Puppi")] == [
+        "chs", "puppi", None, None
+    ]  # fmt: skip
