@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import vector
 from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_limits
 
 from ntuplizer.object_slots import B_JET, LEPTON, LIGHT_JET, MISSING
 from training.baselines.event_trees import (
@@ -17,6 +18,14 @@ from training.baselines.event_trees import (
     summarise,
     tree_score,
 )
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Threads of so small a training mostly wait for each other on a busy machine."""
+    with threadpool_limits(1):
+        yield
+
 
 TYPES = (LEPTON, MISSING, B_JET, B_JET, LIGHT_JET, LIGHT_JET)
 
