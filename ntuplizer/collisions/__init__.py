@@ -1,0 +1,1 @@
+"""Real collisions: CMS NanoAOD and PFNano, and simulation in the same formats."""

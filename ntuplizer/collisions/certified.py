@@ -1,0 +1,63 @@
+"""Certified runs: which luminosity sections are good for physics."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from provenance.errors import UserError
+
+
+@dataclass(frozen=True)
+class CertifiedRuns:
+    """Certified luminosity sections as ranges of run · 2³² + section, sorted.
+
+    Attributes
+    ----------
+    first, last
+        uint64 (n_ranges,): both ends of each range belong to it.
+    """
+
+    first: np.ndarray
+    last: np.ndarray
+
+    def mask(self, run: np.ndarray, section: np.ndarray) -> np.ndarray:
+        """Return which events are in a certified section, bool (n_events,)."""
+        key = _key(run, section)
+        place = np.searchsorted(self.first, key, side="right")
+        last = np.concatenate(([np.uint64(0)], self.last))
+        return (place > 0) & (key <= last[place])
+
+
+def read_certified(path: str | Path) -> CertifiedRuns:
+    """Read a JSON file of run → list of [first, last] luminosity section.
+
+    Raises
+    ------
+    UserError
+        When the file is missing or something else.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        rows = [(int(run), *_ends(pair)) for run, pairs in content.items() for pair in pairs]
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except (ValueError, TypeError, AttributeError):
+        raise UserError(
+            f"{path}: not a list of certified runs: JSON of run → [[first, last], …] is needed"
+        ) from None
+    run, first, last = np.array(sorted(rows), np.uint64).reshape(-1, 3).T
+    # Ranges may touch or overlap: what an earlier one covers stays covered.
+    return CertifiedRuns(_key(run, first), np.maximum.accumulate(_key(run, last)))
+
+
+def _ends(pair: list[int]) -> tuple[int, int]:
+    first, last = (int(end) for end in pair)
+    if not 0 <= first <= last < 1 << 32:
+        raise ValueError(pair)
+    return first, last
+
+
+def _key(run: np.ndarray, section: np.ndarray) -> np.ndarray:
+    return (np.asarray(run, np.uint64) << np.uint64(32)) | np.asarray(section, np.uint64)

@@ -1,0 +1,164 @@
+"""Files here and elsewhere: read whole and unchanged, or one sentence and nothing left behind."""
+
+import importlib.util
+import json
+import shutil
+import zlib
+from collections import Counter
+
+import numpy as np
+import pytest
+from web_server import serve
+
+from ntuplizer.collisions.era import load_era
+from ntuplizer.collisions.files import RemoteFile, adler32, fetch, open_root, read_file_index
+from ntuplizer.collisions.nanoaod import batches
+from provenance.errors import UserError
+
+NANO = "cms/nano_dimuon.root"
+
+
+@pytest.fixture
+def copy(reference, tmp_path):
+    path = tmp_path / "nano.root"
+    shutil.copyfile(reference(NANO), path)
+    return path
+
+
+def read(file: RemoteFile) -> list:
+    era = load_era("2018").model_copy(update={"triggers": ("Physics", "Mu8", "L2Mu23NoVtx_2Cha")})
+    return list(batches([file], era, None, "loose", "2018", Counter()))
+
+
+def test_https_gives_the_same_and_only_parts_of_the_file(copy):
+    (here,) = read(RemoteFile(str(copy)))
+    with serve(copy.parent) as (address, asked):
+        known = RemoteFile(f"{address}/{copy.name}", copy.stat().st_size, adler32(copy))
+        (there,) = read(known)
+    for branch, objects in here.collections.items():
+        for leaf, values in objects.columns.items():
+            np.testing.assert_array_equal(there.collections[branch][leaf], values)
+    ranges = [request.split("bytes=")[1] for request in asked if "bytes=" in request]
+    n_bytes = sum(int(b) - int(a) + 1 for a, b in (pair.split("-") for pair in ranges))
+    assert len(ranges) > 3
+    assert n_bytes < 0.7 * copy.stat().st_size
+    assert "GET" not in asked  # the whole file
+
+
+def test_adler32_is_that_of_the_standard(tmp_path):
+    content = bytes(range(256)) * 50_000
+    (tmp_path / "file").write_bytes(content)
+    assert int(adler32(tmp_path / "file"), 16) == zlib.adler32(content)
+    (tmp_path / "empty").write_bytes(b"")
+    assert adler32(tmp_path / "empty") == "00000001"
+
+
+@pytest.mark.parametrize("leading_zeros", [True, False])
+def test_checksums_may_lack_their_leading_zeros(tmp_path, copy, leading_zeros):
+    digits = adler32(copy)
+    read(RemoteFile(str(copy), adler32=digits if leading_zeros else digits.lstrip("0")))
+
+
+def test_damage_is_one_sentence(copy):
+    content = copy.read_bytes()
+    right = RemoteFile(str(copy), len(content), adler32(copy))
+    read(right)
+    copy.write_bytes(content[:-1000])
+    with pytest.raises(UserError, match="bytes, where"):
+        read(right)
+    with pytest.raises(UserError, match="truncated ROOT file"):
+        read(RemoteFile(str(copy)))
+    changed = bytearray(content)
+    changed[len(content) // 2] ^= 1
+    copy.write_bytes(changed)
+    with pytest.raises(UserError, match="adler32 checksum"):
+        read(right)
+    copy.write_bytes(b"no ROOT file" * 100)
+    with pytest.raises(UserError, match="truncated or damaged ROOT file"):
+        read(RemoteFile(str(copy)))
+    copy.unlink()
+    with pytest.raises(UserError, match="no such file"):
+        read(right)
+
+
+def test_damage_elsewhere_is_one_sentence(copy):
+    content = copy.read_bytes()
+    with serve(copy.parent) as (address, _):
+        url = f"{address}/{copy.name}"
+        right = RemoteFile(url, len(content), adler32(copy))
+        copy.write_bytes(content[:-1000])
+        with pytest.raises(UserError, match="bytes, where"):
+            read(right)
+        with pytest.raises(UserError, match="truncated ROOT file"):
+            read(RemoteFile(url))
+        changed = bytearray(content)
+        changed[len(content) // 2] ^= 1
+        copy.write_bytes(changed)
+        with pytest.raises(UserError, match="adler32 checksum"):
+            read(right)
+        with pytest.raises(UserError, match="cannot be read"):
+            read(RemoteFile(f"{address}/missing.root"))
+    with pytest.raises(UserError, match="cannot be read"):
+        read(right)
+
+
+def test_a_server_without_checksums_is_believed(copy):
+    with serve(copy.parent, digests=False) as (address, _):
+        read(RemoteFile(f"{address}/{copy.name}", copy.stat().st_size, "12345678"))
+
+
+def test_fetching_compares_and_leaves_nothing_wrong(copy, tmp_path):
+    target = tmp_path / "copies" / "nano.root"
+    right = adler32(copy)
+    with serve(copy.parent, digests=False) as (address, _):
+        url = f"{address}/{copy.name}"
+        for wrong in (
+            RemoteFile(url, adler32="12345678"),
+            RemoteFile(url, size=1),
+            RemoteFile(f"{address}/missing.root"),
+        ):
+            with pytest.raises(UserError):
+                fetch(wrong, target)
+            assert not list(target.parent.iterdir())
+        fetch(RemoteFile(url, copy.stat().st_size, right), target)
+    assert adler32(target) == right
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("fsspec_xrootd") is not None, reason="fsspec-xrootd is installed"
+)
+def test_xrootd_needs_its_package(tmp_path):
+    file = RemoteFile("root://eospublic.cern.ch//eos/opendata/file.root")
+    with (
+        pytest.raises(UserError, match="needs the Python package fsspec-xrootd"),
+        open_root(file),
+    ):
+        pass
+    with pytest.raises(UserError, match="needs the Python package fsspec-xrootd"):
+        fetch(file, tmp_path / "file.root")
+
+
+def test_unknown_addresses_are_refused():
+    with pytest.raises(UserError, match="an https:// or root:// address"):
+        read(RemoteFile("gsiftp://somewhere/file.root"))
+
+
+def test_a_file_index_of_the_portal(tmp_path):
+    path = tmp_path / "index.json"
+    entry = {
+        "uri": "root://server//file.root",
+        "size": 12,
+        "checksum": "adler32:1a2b3c",
+        "key": "f",
+    }
+    expected = [RemoteFile("root://server//file.root", 12, "001a2b3c")]
+    for content in ([entry], {"files": [entry]}):
+        path.write_text(json.dumps(content))
+        assert read_file_index(path) == expected
+    for content in ("{", "[1]", '{"files": 3}', '{}', '[{"uri": "a", "size": 1}]',
+                    '[{"uri": "a", "size": 1, "checksum": "md5:1a"}]'):  # fmt: skip
+        path.write_text(content)
+        with pytest.raises(UserError):
+            read_file_index(path)
+    with pytest.raises(UserError):
+        read_file_index(tmp_path / "missing.json")
