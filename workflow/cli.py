@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from provenance.files import atomic_output
+from provenance.files import atomic_output, read_json
 
 
 def main() -> None:
@@ -11,6 +11,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m workflow", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_shard(commands)
+    _add_plan(commands)
     _add_study(commands)
     _add_report(commands)
     _add_schema(commands)
@@ -23,16 +24,50 @@ def _add_shard(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--job", required=True, help="what it is made of, JSON, see the logs")
     parser.add_argument("--pileup", type=Path, required=True, help="minimum-bias library")
     parser.add_argument("--output", type=Path, required=True)
+    programs = parser.add_argument_group("with MadGraph and Delphes as programs")
+    programs.add_argument("--scratch", type=Path, help="folder for event files: says so")
+    programs.add_argument(
+        "--library", type=Path, nargs="*", default=[], help="indices of hard-process libraries"
+    )
+    programs.add_argument("--parton-densities", type=Path, help="archive of MadGraph's set")
     parser.set_defaults(function=_shard)
 
 
-def _shard(job: str, pileup: Path, output: Path) -> None:
+def _shard(
+    job: str,
+    pileup: Path,
+    output: Path,
+    scratch: Path | None,
+    library: list[Path],
+    parton_densities: Path | None,
+) -> None:
     from workflow.jobs.description import ShardJob
-    from workflow.jobs.embedded import EmbeddedEvents
     from workflow.jobs.shard import fill_shard
 
     described = ShardJob.read(job)
-    fill_shard(described, EmbeddedEvents(described, pileup), output)
+    if scratch is None:
+        from workflow.jobs.embedded import EmbeddedEvents
+
+        fill_shard(described, EmbeddedEvents(described, pileup), output)
+    else:
+        from workflow.jobs.containers import DelphesEvents
+
+        libraries = {read_json(path)["process"]: path for path in library}
+        with DelphesEvents(described, pileup, libraries, parton_densities, scratch) as events:
+            fill_shard(described, events, output)
+
+
+def _add_plan(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("plan", help="which hard-process events each batch takes")
+    parser.add_argument("--job", required=True, help="what is planned, JSON, see the logs")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.set_defaults(function=_plan)
+
+
+def _plan(job: str, output: Path) -> None:
+    from workflow.jobs.containers import write_plan
+
+    write_plan(job, output)
 
 
 def _add_study(commands: argparse._SubParsersAction) -> None:

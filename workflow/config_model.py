@@ -48,8 +48,8 @@ def existing_file(path: str) -> str:
     return path
 
 
-class UfoModel(Section):
-    """A model archive that MadGraph does not bring with it."""
+class Archive(Section):
+    """An archive from elsewhere."""
 
     url: str = Field(pattern=r"^(https?|file)://", description="Where the archive is fetched.")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Checksum that it must have.")
@@ -69,8 +69,13 @@ class Containers(Section):
         description="MadGraph's version; events of another one are refused. The published dataset "
         "used 2.9.18.",
     )
-    models: dict[Annotated[str, Field(pattern=r"^\w+$")], UfoModel] = Field(
+    models: dict[Annotated[str, Field(pattern=r"^\w+$")], Archive] = Field(
         default_factory=dict, description="UFO models to fetch, by the name that MadGraph imports."
+    )
+    parton_densities: Archive | None = Field(
+        None,
+        description="LHAPDF's set that MadGraph's run cards ask for (315000, NNPDF31_lo_as_0118); "
+        "without it LHAPDF must have it.",
     )
     hard_process_jobs: int = Field(
         98,

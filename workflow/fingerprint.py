@@ -11,9 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ntuplizer.products import get_product
-
 from generation.fastsim.card import read_card
+from ntuplizer.products import get_product
 from workflow.config_model import PROCESSES, ROOT, Config
 
 # Raised by hand together with a change of code that changes the events; a test with a digest of
@@ -82,6 +81,15 @@ def event_inputs(config: Config, dataset: str, part: str) -> dict[str, Any]:
     return inputs
 
 
+def hard_process_inputs(config: Config, process: str) -> dict[str, Any]:
+    """Return what shapes MadGraph's events of a process beside plan and seeds."""
+    return {
+        "process": process_digest(process, cards=True),
+        "programs": programs(config),
+        "version": SIMULATION_VERSION,
+    }
+
+
 def programs(config: Config) -> dict[str, Any]:
     """Return what says which programs of the container backend make the events."""
     containers = config.generation.containers
@@ -89,6 +97,7 @@ def programs(config: Config) -> dict[str, Any]:
         "image": containers.image,
         "madgraph": containers.madgraph,
         "models": {name: model.sha256 for name, model in containers.models.items()},
+        "parton_densities": containers.parton_densities and containers.parton_densities.sha256,
     }
 
 

@@ -18,11 +18,12 @@ class Paths:
         root = self.root = PurePosixPath("results") / config.name
         self.pileup = str(root / "pileup" / "minbias.arrow")
         self.delphes_pileup = str(root / "pileup" / "minbias.pileup")
-        self.model = str(root / "models" / "{model}.tar.gz")
-        self.process_directory = str(root / "hard_process" / "{process}" / "process.tar.gz")
-        self.plan = str(root / "hard_process" / "{process}" / "plan.npz")
-        self.hard_process = str(root / "hard_process" / "{process}" / "events_{block}.zip")
-        self.library = str(root / "hard_process" / "{process}" / "library.json")
+        self.archive = str(root / "archives" / "{archive}.tar.gz")
+        hard = root / "hard_process" / "{dataset}" / "{process}"
+        self.process_directory = str(root / "hard_process" / "{process}.tar.gz")
+        self.plan = str(hard / "{growth}" / "plan.npz")
+        self.hard_process = str(hard / "{growth}" / "events_{block}.zip")
+        self.library = str(hard / "{growth}" / "library.json")
         self.dataset = str(root / "datasets" / "{dataset}")
         self.shard = str(root / "datasets" / "{dataset}" / "{part}_{index}.parquet")
         self.manifest = str(root / "datasets" / "{dataset}" / "manifest.json")
@@ -70,6 +71,16 @@ def shard_index(index: int) -> str:
     return f"{index:04d}"
 
 
+def block_of(index: int, blocks: tuple[int, ...]) -> tuple[int, int]:
+    """Return which block of its part a shard lies in, and the block's first shard."""
+    first = 0
+    for block, shards in enumerate(blocks):
+        if index < first + shards:
+            return block, first
+        first += shards
+    raise ValueError(f"shard {index} is beyond the last of {first}")
+
+
 def split_of(index: int, blocks: tuple[int, ...]) -> str:
     """Return the split of a shard: in each block train, val and test are ranges, 4:1:1.
 
@@ -80,14 +91,8 @@ def split_of(index: int, blocks: tuple[int, ...]) -> str:
     blocks
         Shards of each block of the part, in the order in which they were appended.
     """
-    first = 0
-    for shards in blocks:
-        if index < first + shards:
-            unit = (index - first) // (shards // sum(SPLIT_RATIO.values()))
-            break
-        first += shards
-    else:
-        raise ValueError(f"shard {index} is beyond the last of {first}")
+    block, first = block_of(index, blocks)
+    unit = (index - first) // (blocks[block] // sum(SPLIT_RATIO.values()))
     for split, share in SPLIT_RATIO.items():
         if unit < share:
             return split

@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
-from ntuplizer.products import get_product
 
 from ntuplizer.manifest import read_manifest
+from ntuplizer.products import get_product
 from provenance.errors import UserError
 from provenance.files import atomic_output, read_json
 from provenance.ledger import versions

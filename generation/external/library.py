@@ -1,5 +1,6 @@
 """The library of hard-process events: archives of many points, one index over them."""
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def write_library(
     directory
         Archive of the process directory, which makes events of batches beyond the plan.
     archives
-        One for each block, in order. These, the directory and the plan lie in one folder.
+        One for each block, in order. These and the plan lie in one folder.
     version
         The version that MadGraph must have; empty to take any.
     output
@@ -66,7 +67,7 @@ def write_library(
             "madgraph": version,
             "plan": plan_file.name,
             "plan_sha256": sha256(plan_file),
-            "directory": directory.name,
+            "directory": os.path.relpath(directory, output.parent),
             "directory_sha256": directory_sha256,
             "files": files,
         },

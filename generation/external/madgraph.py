@@ -287,7 +287,7 @@ def plan_runs(plan: PointPlan, block: int, blocks: int, events_per_run: int) -> 
         if point % blocks != block:
             continue
         for run, first in enumerate(range(0, demand, most)):
-            seed = run_seed(process, plan.seed, plan.place, point, run)
+            seed = run_seed(process, plan.seed, plan.place, point, plan.first_run + run)
             runs.append(Run(point, run, first, min(most, demand - first), seed))
     return runs
 

@@ -96,6 +96,9 @@ class PointPlan:
     ----------
     process, place, seed, events_per_batch
         What the plan is for; `place` is the process' among those of the dataset.
+    first_run
+        Number of the first run of each point: plans of one process and seed that share no run
+        share no event.
     batch
         (n,) int64, ascending.
     point
@@ -108,20 +111,28 @@ class PointPlan:
     place: int
     seed: int
     events_per_batch: int
+    first_run: int
     batch: NDArray[np.int64]
     point: NDArray[np.int32]
     rank: NDArray[np.int32]
 
     @classmethod
     def of_batches(
-        cls, name: str, place: int, seed: int, events_per_batch: int, batches: Iterable[int]
+        cls,
+        name: str,
+        place: int,
+        seed: int,
+        events_per_batch: int,
+        batches: Iterable[int],
+        first_run: int = 0,
     ) -> "PointPlan":
         """Draw the point of each batch and rank the batches of each point."""
         process = load_process(name)
         batch = np.unique(np.fromiter(batches, np.int64))
         points = (point_of_batch(process, seed, number) for number in batch.tolist())
         point = np.fromiter(points, np.int32, len(batch))
-        return cls(name, place, seed, events_per_batch, batch, point, _ranks(point))
+        ranks = _ranks(point)
+        return cls(name, place, seed, events_per_batch, first_run, batch, point, ranks)
 
     @property
     def demand(self) -> NDArray[np.int64]:
@@ -139,7 +150,7 @@ class PointPlan:
         """Write the plan as a NumPy archive whose bytes depend on its content alone."""
         settings = {
             "process": self.process, "place": self.place, "events": self.events_per_batch,
-            "seed": np.uint64(self.seed),
+            "seed": np.uint64(self.seed), "first_run": self.first_run,
         }  # fmt: skip
         arrays: dict[str, Any] = {key: np.asarray(value) for key, value in settings.items()} | {
             "batch": self.batch, "point": self.point, "rank": self.rank,
@@ -160,7 +171,7 @@ class PointPlan:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
                 return cls(
                     str(arrays["process"]), int(arrays["place"]), int(arrays["seed"]),
-                    int(arrays["events"]),
+                    int(arrays["events"]), int(arrays["first_run"]),
                     arrays["batch"], arrays["point"], arrays["rank"],
                 )  # fmt: skip
         except FileNotFoundError:

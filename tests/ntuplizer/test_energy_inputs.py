@@ -3,9 +3,9 @@
 import fastjet
 import numpy as np
 import pytest
+from ntuplizer.delphes import Collection, read_events
 
 from ntuplizer.clustering import Jets, Momenta, cluster
-from ntuplizer.delphes import Collection, read_events
 from ntuplizer.energy_inputs import (
     ASSOCIATIONS,
     CALORIMETER_LEAVES,

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import pythia8mc
 from decays import Particle, record
+from ntuplizer.delphes import Collection, read_events
 
 from generation.process import load_process
 from generation.pythia import EventGenerator
 from ntuplizer.clustering import Momenta, cluster
-from ntuplizer.delphes import Collection, read_events
 from ntuplizer.jet_flavour import (
     LEAVES,
     cluster_with_ghosts,

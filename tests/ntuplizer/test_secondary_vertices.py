@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from ntuplizer.delphes import Collection, read_events
+
 from ntuplizer.jet_flavour import LEAVES as FLAVOUR_LEAVES
 from ntuplizer.jet_flavour import cluster_with_ghosts, flavour_ghosts, hadron_flavour
 from ntuplizer.particles import CANDIDATE_LEAVES, candidate_momenta, members_of

@@ -36,12 +36,12 @@ class EmbeddedEvents:
         self.optional_branches = product.optional_branches(options)
         self.simulator = Simulator(ROOT / job.card, pileup, job.seed, job.events_per_batch)
 
-    def batch(self, process: str, number: int) -> tuple[EventBatch, dict[str, Any]]:
+    def batch(self, process: str, number: int) -> tuple[list[EventBatch], dict[str, Any]]:
         """Return the events of a batch, and how they were made."""
         branches, info = self.simulator.batch(process, number, self.job.events_per_batch)
         simulated = [(process, number, branches)]
-        (events,) = memory.batches(simulated, self.branches, self.optional_branches)
-        return events, asdict(info)
+        events = memory.batches(simulated, self.branches, self.optional_branches)
+        return list(events), asdict(info)
 
     def inputs(self) -> dict[str, Any]:
         """Return the names and digests of card and pile-up."""

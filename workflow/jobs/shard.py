@@ -7,7 +7,7 @@ over, and events live only until their rows are made.
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,7 +29,7 @@ SECONDS_BETWEEN_REPORTS = 20.0
 class EventMaker(Protocol):
     """Makes the events of a batch; a backend."""
 
-    def batch(self, process: str, number: int) -> tuple[EventBatch, dict[str, Any]]:
+    def batch(self, process: str, number: int) -> tuple[Iterable[EventBatch], dict[str, Any]]:
         """Return the events of a batch, and how they were made, for the ledger."""
 
     def inputs(self) -> dict[str, Any]:
@@ -44,11 +44,12 @@ class Made:
     batches: list[dict[str, Any]] = field(default_factory=list)
     rows: int = 0
 
-    def add(self, table: pa.Table, batch: dict[str, Any]) -> None:
+    def add(self, tables: Iterable[pa.Table], batch: dict[str, Any]) -> None:
         """Add a batch and its rows."""
-        self.tables.append(table)
+        for table in tables:
+            self.tables.append(table)
+            self.rows += table.num_rows
         self.batches.append(batch)
-        self.rows += table.num_rows
 
     def total(self, key: str) -> int:
         """Add up a number of all batches."""
@@ -71,7 +72,7 @@ def fill_shard(job: ShardJob, maker: EventMaker, output: Path) -> None:
     made = Made()
     for process, number in _until_full(job, made, started):
         events, batch = maker.batch(process, number)
-        made.add(product.rows(events, options, counts), batch)
+        made.add((product.rows(some, options, counts) for some in events), batch)
     counts.check_losses(job.name)
     rows = write_shard(
         output, made.tables, job.rows, key, product, options, job.fingerprint,

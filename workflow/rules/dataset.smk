@@ -19,9 +19,6 @@ rule manifest:
         shards=lambda wildcards: paths.shard_ranges(run_config, wildcards.dataset),
         fingerprint=lambda wildcards: shard_jobs.dataset_fingerprint(wildcards.dataset),
     shell:
-        "python -m ntuplizer manifest {params.shards}"
-        " --name {wildcards.dataset}"
-        " --seed {params.seed}"
-        " --fingerprint {params.fingerprint}"
-        " --output {output}"
+        "python -m ntuplizer manifest {params.shards} --name {wildcards.dataset}"
+        " --seed {params.seed} --fingerprint {params.fingerprint} --output {output}"
         " 2>&1 | tee {log}"

@@ -21,11 +21,8 @@ rule pileup_library:
     params:
         **pileup_inputs(run_config),
     shell:
-        "python -m generation pileup"
-        " --events {params.events}"
-        " --seed {params.seed}"
-        " --output {output}"
-        " 2>&1 | tee {log}"
+        "python -m generation pileup --events {params.events} --seed {params.seed}"
+        " --output {output} 2>&1 | tee {log}"
 
 
 rule shard:
@@ -52,8 +49,5 @@ rule shard:
             wildcards.dataset, wildcards.part, int(wildcards.index)
         ).text,
     shell:
-        "python -m workflow shard"
-        " --job {params.job:q}"
-        " --pileup {input.pileup}"
-        " --output {output.shard}"
-        " 2>&1 | tee {log}"
+        "python -m workflow shard --job {params.job:q} --pileup {input.pileup}"
+        " --output {output.shard} 2>&1 | tee {log}"

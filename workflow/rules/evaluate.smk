@@ -27,11 +27,8 @@ rule evaluate:
         folder=paths.evaluation,
         version=lambda wildcards: fits[wildcards.fit].config.version,
     shell:
-        "python -m training evaluate"
-        " --checkpoint {input.checkpoint}"
-        " --manifest {input.manifest}"
-        " --output {params.folder}"
-        " 2>&1 | tee {log}"
+        "python -m training evaluate --checkpoint {input.checkpoint}"
+        " --manifest {input.manifest} --output {params.folder} 2>&1 | tee {log}"
 
 
 rule study:
@@ -55,8 +52,5 @@ rule study:
         evaluations=paths.evaluation.format(fit=""),
         version=1,
     shell:
-        "python -m workflow study"
-        " --job {params.job:q}"
-        " --evaluations {params.evaluations}"
-        " --output {output}"
-        " 2>&1 | tee {log}"
+        "python -m workflow study --job {params.job:q} --evaluations {params.evaluations}"
+        " --output {output} 2>&1 | tee {log}"

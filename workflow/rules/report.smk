@@ -25,8 +25,5 @@ rule report:
         ],
         version=2,
     shell:
-        "python -m workflow report"
-        " --name {params.name}"
-        " {params.inputs}"
-        " --output {output}"
+        "python -m workflow report --name {params.name} {params.inputs} --output {output}"
         " 2>&1 | tee {log}"

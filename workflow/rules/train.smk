@@ -4,6 +4,7 @@ INPUT:  datasets/<dataset>/manifest.json, the checkpoint that a training begins 
 OUTPUT: training/<fit>/checkpoint.ckpt and history.csv, training/<fit>/weights.json
 """
 
+
 def manifest_of(wildcards):
     """Return the manifest of the dataset that a network learns from."""
     return paths.manifest.format(dataset=fits[wildcards.fit].dataset)
@@ -32,11 +33,8 @@ rule sampling_weights:
         version=lambda wildcards: fits[wildcards.fit].config.version,
         config=lambda wildcards: fits[wildcards.fit].text,
     shell:
-        "python -m training weights"
-        " --config {params.config:q}"
-        " --manifest {input}"
-        " --output {output}"
-        " 2>&1 | tee {log}"
+        "python -m training weights --config {params.config:q} --manifest {input}"
+        " --output {output} 2>&1 | tee {log}"
 
 
 rule train:
@@ -66,17 +64,11 @@ rule train:
         version=lambda wildcards: fits[wildcards.fit].config.version,
         config=lambda wildcards: fits[wildcards.fit].text,
         options=lambda wildcards, input: [
-            word
-            for option in ("start", "weights")
-            for file in [input.get(option)]
-            if file
-            for word in (f"--{option}", file)
+            f"--{name} {input.get(name)}"
+            for name in ("start", "weights")
+            if input.get(name)
         ],
         folder=paths.training,
     shell:
-        "python -m training fit"
-        " --config {params.config:q}"
-        " --manifest {input.manifest}"
-        " {params.options}"
-        " --output {params.folder}"
-        " 2>&1 | tee {log}"
+        "python -m training fit --config {params.config:q} --manifest {input.manifest}"
+        " {params.options} --output {params.folder} 2>&1 | tee {log}"

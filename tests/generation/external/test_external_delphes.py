@@ -64,7 +64,6 @@ def delphes(tmp_path, program, monkeypatch):
 
 
 def seeds(*uses):
-    process = load_process("qcd")
     return [f"{seed} {seed}" for seed in (program_seed(5, 0, 3, use) for use in uses)]
 
 
