@@ -239,7 +239,7 @@ class PairBias(nn.Module):
             full = bias.new_zeros(jets * length * length, bias.shape[1])
             full = full.index_copy(0, pair.cell, bias).index_copy(0, pair.mirror, bias)
             full = full.view(jets, length, length, -1).permute(0, 3, 1, 2)
-            biases.append(full.masked_fill(~group.mask[:, None, None, :], MASKED))
+            biases.append(full.masked_fill(~group.mask[:, None, None, :], MASKED).contiguous())
         return biases
 
 
@@ -342,10 +342,6 @@ class JetEncoder(nn.Module):
         registers = torch.cat(parts[::2]).unflatten(0, (len(visible), number))
         registers = registers[packed.arrangement.order.argsort()]
         return packed.unpack(torch.cat(parts[1::2])), registers, packed
-
-    def compiled_parts(self) -> tuple[nn.Module, ...]:
-        """Parts that are worth compiling."""
-        return (*self.blocks,)
 
 
 def shrink_with_depth(blocks: nn.ModuleList) -> None:
@@ -488,8 +484,9 @@ class JointEmbedding(nn.Module):
 
     def compile_parts(self, **options: Any) -> None:
         """Compile blocks in place, for all sizes of batches; `torch.compile`'s options."""
-        encoders = (part for x in (self.encoder, self.teacher) for part in x.compiled_parts())
-        compile_for_all_sizes((*encoders, *self.predictor.blocks), **options)
+        encoders = (self.encoder, self.teacher)
+        parts = [part for own in encoders for part in (own.pair_bias, *own.blocks)]
+        compile_for_all_sizes((*parts, *self.predictor.blocks), **options)
 
 
 class TokenClassifier(nn.Module):

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from training.models.compilation import compile_for_all_sizes
 from training.models.deep_sets import (
@@ -198,12 +199,17 @@ class EdgeConvolution(nn.Module):
 
     def forward(self, x: Tensor, query: Tensor, neighbour: Tensor, counts: Tensor) -> Tensor:
         """Map constituents (T, width) to (T, channels[-1]); edges as in `Edges`."""
+        device = x.device.type
+        kind = x.dtype
+        if torch.is_autocast_enabled(device):
+            kind = torch.get_autocast_dtype(device)
         own, difference = self.edge.weight.chunk(2, dim=1)
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(device, enabled=False):
             x = x.float()
-            centre = nn.functional.linear(x, own - difference, self.edge.bias)
-            other = nn.functional.linear(x, difference)
-            edges = centre.index_select(0, query) + other.index_select(0, neighbour)
+            centre = functional.linear(x, own - difference, self.edge.bias)
+            other = functional.linear(x, difference)
+            # The sum is a small difference of large terms: only then is it rounded.
+            edges = (centre.index_select(0, query) + other.index_select(0, neighbour)).to(kind)
         out = pool(self.layers(edges), query, counts, self.pooling)
         if self.shortcut is not None:
             out = out + self.shortcut(x)
