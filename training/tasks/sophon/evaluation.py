@@ -22,7 +22,7 @@ KEPT = 0.1
 # Signals of the ROC and sculpting figures.
 SHOWN = ("X_bb", "X_cc", "X_YY_bbbb")
 # Rows whose probabilities are copied at a time.
-CHUNK = 16_384
+CHUNK = 4_096
 QCD_INDEX = np.array(QCD_LABELS)
 RESONANCE_INDEX = np.array(RESONANCE_LABELS)
 
