@@ -16,7 +16,6 @@ def main() -> None:
     _add_delphes(commands)
     _add_merge(commands)
     _add_report(commands)
-    _add_compare(commands)
     _add_schema(commands)
     arguments = vars(parser.parse_args())
     arguments.pop("function")(**arguments)
@@ -133,26 +132,6 @@ def _report(**arguments: Any) -> None:
     from workflow.report import write_report
 
     write_report(**arguments)
-
-
-def _add_compare(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("compare", help="compare fastsim with real Delphes files")
-    parser.add_argument("real", type=Path, nargs="+", help="event files that Delphes wrote")
-    parser.add_argument(
-        "--reruns", type=Path, nargs="*", default=[], help="jet files of Delphes run again on them"
-    )
-    parser.add_argument("--card", type=Path, default=Path("delphes_cards/jetclass2_fatjet.tcl"))
-    parser.add_argument("--pileup", type=Path, required=True, help="minimum-bias library")
-    parser.add_argument("--repeats", type=int, default=4, help="passes through fastsim (4)")
-    parser.add_argument("--jet-radius", type=float, default=0.8)
-    parser.add_argument("--output", type=Path, required=True, help="folder for page and figure")
-    parser.set_defaults(function=_compare)
-
-
-def _compare(**arguments: Any) -> None:
-    from workflow.comparison_report import write_comparison
-
-    write_comparison(**arguments)
 
 
 def _add_schema(commands: argparse._SubParsersAction) -> None:
