@@ -26,7 +26,9 @@ class Branch:
     offsets
         (n_events + 1,) int64 rows of each event.
     columns
-        Leaf name to values: (n,), or (n, k) for leaves such as `Edges[4]`, in Delphes' units.
+        Leaf name to values: (n,), or (n, k) for leaves such as `Edges[4]`, in Delphes' units and in
+        the types of its files. A file gives back the same values, bit for bit; only the number in
+        brackets is no part of a leaf's name there.
     """
 
     delphes_class: str

@@ -8,6 +8,7 @@ import pytest
 import uproot
 
 from generation import default_library
+from generation.delphes_file import write_delphes_file
 from generation.pileup import PileupLibrary
 from generation.simulate import DEFAULT_CARD, Simulator, event_branches, resimulate, simulate
 from provenance.errors import UserError
@@ -67,6 +68,23 @@ def test_batches_do_not_depend_on_the_job(pileup_library):
         assert np.array_equal(values, found[name], equal_nan=values.dtype.kind == "f"), name
     other = columns(first[0][0])
     assert not np.array_equal(other["Particle.PT"], wanted["Particle.PT"])
+
+
+def test_a_batch_in_memory_is_what_its_file_gives_back(tmp_path, pileup_library):
+    simulator = Simulator(DEFAULT_CARD, pileup_library, seed=3, events_per_batch=4)
+    branches, _ = simulator.batch("res34p", 2, 4)
+    write_delphes_file(tmp_path / "events.root", [branches])
+    read = contents(tmp_path / "events.root")
+    assert len(read) == sum(1 + len(branch.columns) for branch in branches.values())
+    for name, branch in branches.items():
+        assert read[f"{name}_size"].to_list() == np.diff(branch.offsets).tolist()
+        for leaf, values in branch.columns.items():
+            layout = ak.to_packed(read[f"{name}.{leaf.partition('[')[0]}"]).layout
+            found = ak.to_numpy(layout.content)
+            assert np.array_equal(layout.offsets, branch.offsets), (name, leaf)
+            assert found.dtype == values.dtype, (name, leaf)
+            assert found.shape == values.shape, (name, leaf)
+            assert found.tobytes() == values.tobytes(), (name, leaf)
 
 
 def test_batches_iterates_over_numbers(generator_card):

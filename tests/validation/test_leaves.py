@@ -8,8 +8,8 @@ from scipy import stats
 
 from generation.delphes_file import write_delphes_file
 from generation.fastsim.branches import Branch
-from workflow.comparison_report import leaf_page, leaf_section
-from workflow.leaf_comparison import LeafScan, hotelling
+from validation.leaves import LeafScan, hotelling
+from validation.page import leaf_page, leaf_section
 
 EVENTS = 200
 

@@ -1,8 +1,10 @@
-"""A page that compares fastsim with a Delphes file of the user's: `python -m workflow compare`."""
+"""A page that compares fastsim with Delphes files: `python -m validation compare`."""
 
 import tempfile
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+import mplhep
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,9 +15,9 @@ from generation.simulate import resimulate
 from ntuplizer.schema import JET_SCHEMA
 from provenance.errors import UserError
 from provenance.files import atomic_output
-from workflow import detector_comparison as detectors
-from workflow import figures
-from workflow.detector_comparison import (
+from validation import quantities
+from validation.leaves import LeafComparison, LeafScan
+from validation.quantities import (
     MEAN_BOUND,
     QUANTITIES,
     WIDTH_BOUND,
@@ -24,7 +26,6 @@ from workflow.detector_comparison import (
     Sample,
     Values,
 )
-from workflow.leaf_comparison import LeafComparison, LeafScan
 
 # Numbers of the events of different files are kept apart by this much.
 EVENTS_PER_FILE = 1_000_000
@@ -82,7 +83,7 @@ def write_comparison(
     if repeats < 1:
         raise UserError(f"--repeats {repeats}: at least 1 is needed")
     first = [
-        detectors.read_sample(file, jet_radius, number * EVENTS_PER_FILE)
+        quantities.read_sample(file, jet_radius, number * EVENTS_PER_FILE)
         for number, file in enumerate(real)
     ]
     rerun_jets = [read_foreign_jets(file) for file in reruns]
@@ -96,28 +97,25 @@ def write_comparison(
                 resimulate(file, number * repeats + repeat, simulated, card, pileup)
                 scan.add(number, simulated)
                 second.append(
-                    detectors.read_sample(simulated, jet_radius, number * EVENTS_PER_FILE)
+                    quantities.read_sample(simulated, jet_radius, number * EVENTS_PER_FILE)
                 )
     values = {
         name: (
-            join(first, name, [detectors.jet_quantities(jets) for jets in rerun_jets]),
+            join(first, name, [quantities.jet_quantities(jets) for jets in rerun_jets]),
             join(second, name, []),
         )
         for name in QUANTITIES
     }
     compared = {
-        name: detectors.compare(*values[name], quantity) for name, quantity in QUANTITIES.items()
+        name: quantities.compare(*values[name], quantity) for name, quantity in QUANTITIES.items()
     }
     leaves = scan.compare()
-    figures.style()
-    with atomic_output(output / FIGURE) as temporary:
-        detectors.plot_quantities(
-            {name: pair[0] for name, pair in values.items()},
-            {name: pair[1] for name, pair in values.items()},
-            NAMES,
-        ).savefig(temporary, dpi=60, metadata={"Software": None})
-    with atomic_output(output / LEAF_FIGURE) as temporary:
-        plot_leaves(leaves).savefig(temporary, dpi=60, metadata={"Software": None})
+    with plt.style.context([mplhep.style.CMS, {"font.size": 15}]):
+        first_values, second_values = (
+            {name: pair[number] for name, pair in values.items()} for number in (0, 1)
+        )
+        save(quantities.plot_quantities(first_values, second_values, NAMES), output / FIGURE)
+        save(plot_leaves(leaves), output / LEAF_FIGURE)
     with atomic_output(output / LEAVES) as temporary:
         temporary.write_text(leaf_page(leaves), encoding="utf-8")
     jets = [sample.jets for sample in first], [sample.jets for sample in second]
@@ -133,6 +131,12 @@ def write_comparison(
         temporary.write_text(text, encoding="utf-8")
 
 
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG whose bytes depend on what it shows alone."""
+    with atomic_output(path) as temporary:
+        figure.savefig(temporary, dpi=60, metadata={"Software": None})
+
+
 def read_foreign_jets(path: Path) -> pa.Table:
     """Read a jet file that another ntuplizer wrote, with the same columns in its own types."""
     try:
@@ -144,7 +148,7 @@ def read_foreign_jets(path: Path) -> pa.Table:
 def join(samples: list[Sample], name: str, more: list[dict[str, Values]]) -> Values:
     """Return one quantity of several samples together; samples of the same events become runs."""
     parts = [sample.quantities[name] for sample in samples]
-    parts += [quantities[name] for quantities in more if name in quantities]
+    parts += [found[name] for found in more if name in found]
     runs: list[int] = []
     for number, part in enumerate(parts):
         overlapping = [
@@ -168,10 +172,10 @@ def classifications(
     Delphes against itself is `first` against the reruns; None without them.
     """
     delphes = pa.concat_tables(first + reruns)
-    against = detectors.classify(delphes, pa.concat_tables(second))
+    against = quantities.classify(delphes, pa.concat_tables(second))
     if not reruns:
         return against, None
-    return against, detectors.classify(pa.concat_tables(first), pa.concat_tables(reruns))
+    return against, quantities.classify(pa.concat_tables(first), pa.concat_tables(reruns))
 
 
 def introduction(
@@ -187,7 +191,7 @@ The same generator events, from {files}: once through Delphes{again}, {repeats} 
 fastsim with the card `{card.name}` and pile-up drawn from {n_pileup:,} minimum-bias events. Jets
 have R = {jet_radius:g}.
 
-Made by `python -m workflow compare`; run it on a Delphes file of your own, and give it the
+Made by `python -m validation compare`; run it on a Delphes file of your own, and give it the
 minimum-bias sample that Delphes had: means over another one, of N events, differ by the spread of
 minimum-bias events over √N, which no error on this page includes.
 """

@@ -8,8 +8,8 @@ import pytest
 
 from generation.pileup import build_library
 from generation.simulate import DEFAULT_CARD
-from workflow.comparison_report import read_foreign_jets, write_comparison
-from workflow.detector_comparison import (
+from validation.page import read_foreign_jets, write_comparison
+from validation.quantities import (
     QUANTITIES,
     Quantity,
     Values,

@@ -1,0 +1,1 @@
+"""How fastsim compares with Delphes: the same generator events through both."""
