@@ -15,7 +15,8 @@ from ntuplizer.collisions.era import load_era
 from ntuplizer.collisions.files import RemoteFile
 from ntuplizer.collisions.nanoaod import batches, jets_named_in, objects_of
 from ntuplizer.collisions.unique import SeenEvents, run_and_section, unique_rows
-from ntuplizer.object_slots import SlotOptions, fill_slots
+from ntuplizer.object_slots import fill_slots
+from ntuplizer.slots import SlotOptions
 from provenance.errors import UserError
 
 COLLISIONS, SIMULATION = "cms/nano_dimuon.root", "cms/nano_dy.root"
