@@ -30,6 +30,10 @@ class CertifiedRuns:
         return (place > 0) & (key <= last[place])
 
 
+# For those who take everything that was recorded.
+ALL_RUNS = CertifiedRuns(np.zeros(1, np.uint64), np.full(1, np.iinfo(np.uint64).max))
+
+
 def read_certified(path: str | Path) -> CertifiedRuns:
     """Read a JSON file of run → list of [first, last] luminosity section.
 

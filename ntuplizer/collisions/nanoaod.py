@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Literal
 
 import awkward as ak
@@ -64,7 +65,7 @@ def batches(
     era: Era,
     certified: CertifiedRuns | None,
     working_point: WorkingPoint,
-    process: str,
+    process: str | None,
     steps: Counter[str],
 ) -> Iterator[CollisionBatch]:
     """Stream the events that were recorded well and fired a trigger, with identified objects.
@@ -76,13 +77,14 @@ def batches(
     era
         Triggers, filters and identification.
     certified
-        Which luminosity sections to take of collisions, None for all; simulation has no such list.
+        Which luminosity sections to take of collisions (`ALL_RUNS` takes all); None where all
+        files are simulation, which has no such list.
     working_point
         Of b-tagging: `loose`, `medium` or `tight`.
     process
-        The process of the events' identity: the era's name for collisions, so that copies in
-        several data sets are told; a data set's own name for simulation, whose event numbers
-        begin anew in each.
+        The process of simulated events, whose numbers begin anew in each data set; None stands
+        for the file's name. That of collisions is the era's name, so that copies of an event in
+        several data sets have one identity.
     steps
         Adds events left after each step: `read`, `certified`, `triggered`, `filtered`.
 
@@ -133,7 +135,12 @@ def good_events(
     """Return which events are certified, triggered and not filtered out."""
     kept = np.ones(reader.n_events, bool)
     steps["read"] += reader.n_events
-    if certified is not None and SIMULATION_MARK not in reader.tree:
+    if not reader.is_simulation:
+        if certified is None:
+            raise UserError(
+                f"{reader.address}: holds collisions: the certified runs of era {era.name} are "
+                f"needed, {era.certification.file}"
+            )
         kept &= certified.mask(reader.flat("run"), reader.flat("luminosityBlock"))
     steps["certified"] += int(kept.sum())
 
@@ -154,7 +161,7 @@ def good_events(
 
 
 def _read_batch(
-    reader: "Reader", era: Era, working_point: WorkingPoint, process: str, kept: np.ndarray
+    reader: "Reader", era: Era, working_point: WorkingPoint, process: str | None, kept: np.ndarray
 ) -> CollisionBatch:
     puppi = is_puppi(reader.tree, "nJet", reader.address)
     collections = {
@@ -164,8 +171,9 @@ def _read_batch(
         "MissingET": _missing_momentum(reader, puppi),
     }
     section = section_key(reader.flat("run"), reader.flat("luminosityBlock"))[kept]
+    simulated = process or PurePosixPath(reader.address).stem
     identity = {
-        "process": np.full(len(section), process),
+        "process": np.full(len(section), simulated if reader.is_simulation else era.name),
         "batch": section,
         "event": reader.flat("event").astype(np.int64)[kept],
     }
@@ -293,6 +301,11 @@ class Reader:
     def n_events(self) -> int:
         """How many events these are."""
         return self.stop - self.start
+
+    @property
+    def is_simulation(self) -> bool:
+        """Whether the events are simulated."""
+        return SIMULATION_MARK in self.tree
 
     def flat(self, name: str) -> np.ndarray:
         """Return a branch of one value per event, (n_events,)."""

@@ -23,7 +23,6 @@ from ntuplizer.collisions.era import Era
 from ntuplizer.collisions.files import RemoteFile, damaged
 from ntuplizer.collisions.nanoaod import (
     IDENTITY,
-    SIMULATION_MARK,
     Reader,
     good_events,
     is_puppi,
@@ -108,7 +107,7 @@ def iterate_jets(
     era
         Triggers and filters to ask for; None takes all events.
     certified
-        Certified runs, when there is an era.
+        Certified runs, when there is an era and the file holds collisions.
 
     Yields
     ------
@@ -261,7 +260,7 @@ def _gen_columns(reader: Reader, branches: _Branches, jets: Jets) -> dict:
 def _gen_jets(reader: Reader, branches: _Branches) -> tuple[Collection, Jets]:
     """Return generated particles and GEN-jets; none of collisions."""
     kinematics = {"pt": "PT", "eta": "Eta", "phi": "Phi", "mass": "Mass"}
-    if SIMULATION_MARK not in reader.tree:
+    if not reader.is_simulation:
         particles = Collection.empty(reader.n_events, (*kinematics.values(), "PID"))
         nothing, none = np.zeros(0, np.float32), np.zeros(0, np.int64)
         jets = Jets(none, nothing, nothing, nothing, nothing, np.zeros(1, np.int64), none)

@@ -5,17 +5,8 @@ import pytest
 import uproot
 from pydantic import ValidationError
 
-from ntuplizer.object_slots import (
-    B_JET,
-    EMPTY,
-    LEPTON,
-    LIGHT_JET,
-    MISSING,
-    Objects,
-    SlotOptions,
-    fill_slots,
-    merge,
-)
+from ntuplizer.object_slots import Objects, fill_slots, merge
+from ntuplizer.slots import B_JET, EMPTY, LEPTON, LIGHT_JET, MISSING, SlotOptions
 
 TTBAR = "delphes/ttbar_events.root"
 MASSES = {"Electron": 0.000511, "Muon": 0.10566}

@@ -6,7 +6,7 @@ import vector
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from ntuplizer.object_slots import B_JET, LEPTON, LIGHT_JET, MISSING
+from ntuplizer.slots import B_JET, LEPTON, LIGHT_JET, MISSING
 from training.baselines.event_trees import (
     FEATURE_SETS,
     W_MASS,

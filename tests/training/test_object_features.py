@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ntuplizer.object_slots import B_JET, EMPTY, LEPTON, LIGHT_JET, MISSING
+from ntuplizer.slots import B_JET, EMPTY, LEPTON, LIGHT_JET, MISSING
 from training.data.object_features import (
     ETA,
     FEATURES,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from ntuplizer.object_slots import B_JET, LEPTON, LIGHT_JET, MISSING
+from ntuplizer.slots import B_JET, LEPTON, LIGHT_JET, MISSING
 from training.data.object_features import ETA, MASS, PHI, PT, TYPE, present
 
 W_MASS = 80.38  # GeV

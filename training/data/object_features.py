@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ntuplizer.object_slots import B_JET, EMPTY, LEPTON, LIGHT_JET, MISSING
+from ntuplizer.slots import B_JET, EMPTY, LEPTON, LIGHT_JET, MISSING
 
 if TYPE_CHECKING:
     import torch

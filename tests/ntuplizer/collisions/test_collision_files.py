@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from web_server import serve
 
+from ntuplizer.collisions.certified import ALL_RUNS
 from ntuplizer.collisions.era import load_era
 from ntuplizer.collisions.files import RemoteFile, adler32, fetch, open_root, read_file_index
 from ntuplizer.collisions.nanoaod import batches
@@ -27,7 +28,7 @@ def copy(reference, tmp_path):
 
 def read(file: RemoteFile) -> list:
     era = load_era("2018").model_copy(update={"triggers": ("Physics", "Mu8", "L2Mu23NoVtx_2Cha")})
-    return list(batches([file], era, None, "loose", "2018", Counter()))
+    return list(batches([file], era, ALL_RUNS, "loose", None, Counter()))
 
 
 def test_https_gives_the_same_and_only_parts_of_the_file(copy):

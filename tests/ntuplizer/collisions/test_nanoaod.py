@@ -10,12 +10,13 @@ import pyarrow as pa
 import pytest
 import uproot
 
-from ntuplizer.collisions.certified import read_certified
+from ntuplizer.collisions.certified import ALL_RUNS, read_certified
 from ntuplizer.collisions.era import load_era
 from ntuplizer.collisions.files import RemoteFile
 from ntuplizer.collisions.nanoaod import batches, jets_named_in, objects_of
 from ntuplizer.collisions.unique import SeenEvents, run_and_section, unique_rows
-from ntuplizer.object_slots import SlotOptions, fill_slots
+from ntuplizer.object_slots import fill_slots
+from ntuplizer.slots import SlotOptions
 from provenance.errors import UserError
 
 COLLISIONS, SIMULATION = "cms/nano_dimuon.root", "cms/nano_dy.root"
@@ -139,7 +140,7 @@ def test_cut_flow_is_that_of_a_loop(
 
     steps: Counter[str] = Counter()
     keys, values = [], []
-    for batch in batches([RemoteFile(str(path))], era, certified, working_point, "data", steps):
+    for batch in batches([RemoteFile(str(path))], era, certified, working_point, None, steps):
         filled = fill_slots(*objects_of(batch), options)
         steps.update(filled.steps)
         run, section = run_and_section(batch.identity["batch"][filled.events])
@@ -191,9 +192,9 @@ def test_without_isolation_most_muons_lie_in_jets(reference):
     assert (near, len(muons)) == (40, 43)
 
 
-def collisions(path, era, certified=None, steps=None):
+def collisions(path, era, certified=ALL_RUNS, steps=None):
     steps = Counter() if steps is None else steps
-    return list(batches([RemoteFile(str(path))], era, certified, "loose", "2018", steps))
+    return list(batches([RemoteFile(str(path))], era, certified, "loose", None, steps))
 
 
 def test_uncertified_collisions_are_left_out_but_not_simulation(reference, tmp_path):
@@ -206,13 +207,30 @@ def test_uncertified_collisions_are_left_out_but_not_simulation(reference, tmp_p
     assert steps["certified"] == steps["read"] == 40
 
 
+def test_collisions_need_their_certified_runs(reference):
+    era = load_era("2018").model_copy(update={"triggers": PATHS})
+    with pytest.raises(UserError, match="holds collisions: the certified runs of era 2018"):
+        collisions(reference(COLLISIONS), era, None)
+    assert collisions(reference(SIMULATION), era, None)
+
+
+def test_identity_tells_collisions_and_processes_apart(reference):
+    era = load_era("2018").model_copy(update={"triggers": PATHS})
+    (data,) = collisions(reference(COLLISIONS), era)
+    (simulated,) = collisions(reference(SIMULATION), era)
+    assert set(data.identity["process"]) == {"2018"}
+    assert set(simulated.identity["process"]) == {"nano_dy"}
+    run, section = run_and_section(data.identity["batch"])
+    assert (set(run), set(section)) == ({315267}, {205})
+
+
 def test_an_event_of_two_data_sets_is_kept_once(reference):
     """The second file is the first one again: nothing of it stays, whatever the steps."""
     era = load_era("2018").model_copy(update={"triggers": PATHS})
     file = RemoteFile(str(reference(COLLISIONS)))
 
     def tables():
-        for batch in batches([file, file], era, None, "loose", "2018", Counter()):
+        for batch in batches([file, file], era, ALL_RUNS, "loose", None, Counter()):
             filled = fill_slots(*objects_of(batch), SlotOptions(b_jets_min=0, light_jets_min=0))
             identity = {name: column[filled.events] for name, column in batch.identity.items()}
             yield pa.table(identity | filled.columns(SlotOptions()))
