@@ -7,8 +7,8 @@ them; what Delphes does not write is said where it matters.
 import numba
 import numpy as np
 
+from ntuplizer.batch import Collection
 from ntuplizer.clustering import Jets, Momenta
-from ntuplizer.delphes import Collection
 from ntuplizer.jet_flavour import cluster_with_ghosts
 from ntuplizer.particles import ETA_LIMIT, NEUTRINOS, four_momentum, gen_particles
 from provenance.errors import UserError

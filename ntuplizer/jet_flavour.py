@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ntuplizer.batch import Collection
+from ntuplizer.branches import RECORD_LEAVES
 from ntuplizer.clustering import Jets, Momenta, cluster
-from ntuplizer.delphes import Collection
 from ntuplizer.particles import ETA_LIMIT, four_momentum
-from ntuplizer.truth import RECORD_LEAVES
 
 LEAVES = RECORD_LEAVES
 BOTTOM, CHARM, GLUON = 5, 4, 21

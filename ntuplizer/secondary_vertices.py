@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from ntuplizer.delphes import Collection
+from ntuplizer.batch import Collection
 
 LEAVES = (
     "PT", "Phi", "CtgTheta", "D0", "DZ", "ErrorD0", "ErrorDZ", "ErrorPhi", "ErrorCtgTheta",

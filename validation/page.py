@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from generation.pileup import PileupLibrary
 from generation.simulate import resimulate
-from ntuplizer.schema import JET_SCHEMA
+from ntuplizer.products import get_product
 from provenance.errors import UserError
 from provenance.files import atomic_output
 from validation import quantities
@@ -139,8 +139,10 @@ def save(figure: Figure, path: Path) -> None:
 
 def read_foreign_jets(path: Path) -> pa.Table:
     """Read a jet file that another ntuplizer wrote, with the same columns in its own types."""
+    jets = get_product("jets")
+    schema = jets.schema(jets.Options())
     try:
-        return pq.read_table(path).select(JET_SCHEMA.names).cast(JET_SCHEMA)
+        return pq.read_table(path).select(schema.names).cast(schema)
     except (pa.ArrowException, KeyError, OSError) as error:
         raise UserError(f"{path}: not a jet file ({error})") from None
 

@@ -18,7 +18,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
-from ntuplizer.jets import JetSelection, ntuplize
+from ntuplizer.ntuplize import ntuplize
 
 CONSTITUENT_TYPES = ("ChargedHadron", "NeutralHadron", "Photon", "Electron", "Muon")
 # Bootstrap samples, and exchanges for p-values.
@@ -113,10 +113,10 @@ def read_sample(path: Path, jet_radius: float, first_event: int) -> Sample:
     first_event
         Number that the file's first event gets, to keep the events of several files apart.
     """
-    jets, _ = ntuplize(path, JetSelection(radius=jet_radius))
+    jets, _ = ntuplize(path, "jets", {"jet_radius": jet_radius})
     if jets.num_rows == 0:
         # Without resonances it is a QCD sample.
-        jets, _ = ntuplize(path, JetSelection(radius=jet_radius, qcd_labels=True))
+        jets, _ = ntuplize(path, "jets", {"jet_radius": jet_radius, "qcd_labels": True})
     with uproot.open(path) as file:
         tree = file["Delphes"]
         candidates = tree.arrays(

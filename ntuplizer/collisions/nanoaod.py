@@ -15,11 +15,11 @@ import awkward as ak
 import numpy as np
 import uproot
 
+from ntuplizer.batch import Collection
 from ntuplizer.collisions.certified import CertifiedRuns
 from ntuplizer.collisions.era import Era, WorkingPoint
 from ntuplizer.collisions.files import RemoteFile, damaged, open_root
 from ntuplizer.collisions.unique import section_key
-from ntuplizer.delphes import Collection
 from ntuplizer.object_slots import Objects, merge
 from provenance.errors import UserError
 

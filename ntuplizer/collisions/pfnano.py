@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
+from ntuplizer.batch import Collection
 from ntuplizer.clustering import Jets, Momenta, soft_drop_mass, subjettiness
 from ntuplizer.collisions.certified import CertifiedRuns
 from ntuplizer.collisions.era import Era
@@ -28,7 +29,6 @@ from ntuplizer.collisions.nanoaod import (
     is_puppi,
     open_tree,
 )
-from ntuplizer.delphes import Collection
 from ntuplizer.particles import (
     candidate_values,
     constituent_momenta,
@@ -37,7 +37,8 @@ from ntuplizer.particles import (
     members_of,
     relative_direction,
 )
-from ntuplizer.schema import JET_SCHEMA, tabulate
+from ntuplizer.products.jets import COLUMNS
+from ntuplizer.schema import arrow_schema, tabulate
 
 # Constituents make these files ten times as large per event as NanoAOD.
 EVENTS_PER_STEP = 2000
@@ -84,7 +85,7 @@ def jets_of(
 ) -> pa.Table:
     """Return the jets of a PFNano file, as `iterate_jets` yields them."""
     tables = iterate_jets(file, options, steps, era, certified)
-    return pa.concat_tables([JET_SCHEMA.empty_table(), *tables]).combine_chunks()
+    return pa.concat_tables([arrow_schema(COLUMNS).empty_table(), *tables]).combine_chunks()
 
 
 def iterate_jets(
@@ -112,7 +113,7 @@ def iterate_jets(
     Yields
     ------
     pyarrow.Table
-        `JET_SCHEMA`, rows by event, then by falling pT.
+        The columns of the product `jets`, rows by event, then by falling pT.
 
     Raises
     ------
@@ -173,8 +174,8 @@ def _jets_of_step(
         **_gen_columns(reader, branches, jets),
     }
     nothing = (np.zeros(len(jets.event) + 1, np.int64), np.zeros(0))
-    columns |= {name: nothing for name in JET_SCHEMA.names if name.startswith("aux_genpart_")}
-    return tabulate(columns, JET_SCHEMA)
+    columns |= {c.name: nothing for c in COLUMNS if c.name.startswith("aux_genpart_")}
+    return tabulate(columns, arrow_schema(COLUMNS))
 
 
 def _candidates(reader: Reader, puppi: bool) -> Collection:

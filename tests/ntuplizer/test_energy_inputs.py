@@ -3,8 +3,9 @@
 import fastjet
 import numpy as np
 import pytest
-from ntuplizer.delphes import Collection, read_events
 
+from ntuplizer.batch import Collection
+from ntuplizer.branches import RECORD_LEAVES
 from ntuplizer.clustering import Jets, Momenta, cluster
 from ntuplizer.energy_inputs import (
     ASSOCIATIONS,
@@ -20,7 +21,7 @@ from ntuplizer.energy_inputs import (
     vertex_counts,
 )
 from ntuplizer.particles import CANDIDATE_LEAVES, candidate_momenta, four_momentum, gen_particles
-from ntuplizer.truth import RECORD_LEAVES
+from ntuplizer.sources.delphes import batches
 from provenance.errors import UserError
 
 TTBAR = "delphes/ttbar_events.root"
@@ -32,7 +33,7 @@ def ttbar(reference):
     """Return 40 real Delphes events."""
     leaves = (*CANDIDATE_LEAVES, *CALORIMETER_LEAVES, "ErrorPT", "IsRecoPU", "VertexIndex")
     branches = {"Particle": RECORD_LEAVES, CANDIDATES: leaves, "Rho": RHO_LEAVES}
-    batch = next(read_events(reference(TTBAR), branches))
+    batch = next(batches(reference(TTBAR), branches))
     chosen = np.arange(len(batch["Particle"].offsets) - 1) < 40
     return {branch: collection.select(chosen) for branch, collection in batch.items()}
 

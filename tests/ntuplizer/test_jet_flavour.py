@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import pythia8mc
 from decays import Particle, record
-from ntuplizer.delphes import Collection, read_events
 
 from generation.process import load_process
 from generation.pythia import EventGenerator
+from ntuplizer.batch import Collection
 from ntuplizer.clustering import Momenta, cluster
 from ntuplizer.jet_flavour import (
     LEAVES,
@@ -25,6 +25,7 @@ from ntuplizer.particles import (
     four_momentum,
     gen_particles,
 )
+from ntuplizer.sources.delphes import batches
 
 QCD, TTBAR = "delphes/qcd_3.root", "delphes/ttbar_events.root"
 # Pythia's code for the products of hard collisions.
@@ -46,7 +47,7 @@ def test_heavy_hadrons_are_those_of_pythia(quark):
 
 
 def test_ghosts_leave_the_jets_as_they_are(reference):
-    (batch,) = read_events(reference(TTBAR), {"ParticleFlowCandidate": CANDIDATE_LEAVES,
+    (batch,) = batches(reference(TTBAR), {"ParticleFlowCandidate": CANDIDATE_LEAVES,
                                               "Particle": LEAVES})  # fmt: skip
     momenta = candidate_momenta(batch["ParticleFlowCandidate"])
     ghosts = flavour_ghosts(batch["Particle"])
@@ -92,7 +93,7 @@ def hard_partons_of(jets, particles: Collection, reach: float) -> np.ndarray:
 @pytest.mark.parametrize("radius", [0.4, 0.8])
 def test_jets_from_hard_gluons_carry_21_in_delphes_events(reference, radius):
     branches = {"ParticleFlowCandidate": CANDIDATE_LEAVES, "Particle": LEAVES}
-    (batch,) = read_events(reference(QCD), branches)
+    (batch,) = batches(reference(QCD), branches)
     momenta = candidate_momenta(batch["ParticleFlowCandidate"])
     jets, _, parton = flavours_of(batch["Particle"], momenta, radius, 150.0)
     gluon = hard_partons_of(jets, batch["Particle"], radius / 2) == 21

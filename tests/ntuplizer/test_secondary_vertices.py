@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from ntuplizer.delphes import Collection, read_events
 
+from ntuplizer.batch import Collection
 from ntuplizer.jet_flavour import LEAVES as FLAVOUR_LEAVES
 from ntuplizer.jet_flavour import cluster_with_ghosts, flavour_ghosts, hadron_flavour
 from ntuplizer.particles import CANDIDATE_LEAVES, candidate_momenta, members_of
@@ -13,6 +13,7 @@ from ntuplizer.secondary_vertices import (
     VertexCuts,
     find_secondary_vertices,
 )
+from ntuplizer.sources.delphes import batches
 
 TTBAR = "delphes/ttbar_events.root"
 # Radius of curvature in mm of 1 GeV at 3.8 T.
@@ -243,7 +244,7 @@ def test_vertices_are_in_bottom_jets_of_delphes_events(reference):
         "ParticleFlowCandidate": tuple({*CANDIDATE_LEAVES, *LEAVES}),
         "Vertex": ("Z",),
     }
-    (batch,) = read_events(reference(TTBAR), branches)
+    (batch,) = batches(reference(TTBAR), branches)
     particles, candidates = batch["Particle"], batch["ParticleFlowCandidate"]
     ghosts = flavour_ghosts(particles)
     jets, jet_of = cluster_with_ghosts(candidate_momenta(candidates), ghosts.momenta, 0.4, 30.0)

@@ -10,7 +10,8 @@ import uproot
 from ntuplizer.collisions.era import load_era
 from ntuplizer.collisions.files import RemoteFile
 from ntuplizer.collisions.pfnano import PFNanoOptions, iterate_jets, jets_of
-from ntuplizer.schema import COLUMNS, JET_SCHEMA
+from ntuplizer.products.jets import COLUMNS
+from ntuplizer.schema import arrow_schema
 from provenance.errors import UserError
 
 PFNANO = "cms/pfnano.root"
@@ -52,7 +53,7 @@ def sums(rows, prefix: str) -> tuple[np.ndarray, np.ndarray]:
 def test_constituents_add_up_to_the_raw_jet(path, jets, name, most, typical):
     """PUPPI weights scale those of large jets, not those of CHS jets; the file rounds numbers."""
     rows = table(path, EVERYTHING.model_copy(update={"jets": jets}))
-    assert rows.schema.equals(JET_SCHEMA)
+    assert rows.schema.equals(arrow_schema(COLUMNS))
     found = branches(path, f"{name}_pt", f"{name}_mass", f"{name}_rawFactor")
     raw = 1 - found[f"{name}_rawFactor"]
     pt, mass = sums(rows, "part")
@@ -173,7 +174,7 @@ def test_without_generated_particles_gen_columns_are_empty(path, tmp_path):
     copy = tmp_path / "collisions.root"
     write_copy(path, copy)
     rows, full = table(copy), table(path)
-    gen = [name for name in JET_SCHEMA.names if name.startswith("gen")]
+    gen = [column.name for column in COLUMNS if column.name.startswith("gen")]
     assert rows.drop_columns(gen).equals(full.drop_columns(gen))
     for name in gen:
         values = rows[name].combine_chunks()
