@@ -69,6 +69,12 @@ def _add_detector(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pileup", type=Path, help="minimum-bias library (a default one, made once)"
     )
+    parser.add_argument(
+        "--branches",
+        type=lambda text: text.split(","),
+        metavar="A,B,...",
+        help="simulate only what these branches of the card need (all of them)",
+    )
 
 
 def _add_pileup(commands: argparse._SubParsersAction) -> None:
@@ -109,6 +115,7 @@ def _run_simulate(options: argparse.Namespace) -> None:
         "pileup": options.pileup,
         "first_batch": options.first_batch,
         "events_per_batch": options.events_per_batch,
+        "branches": options.branches,
     }
     if options.lhe is not None:
         simulate_lhe(lhe=options.lhe, **shared)
@@ -121,7 +128,14 @@ def _run_simulate(options: argparse.Namespace) -> None:
 def _run_resimulate(options: argparse.Namespace) -> None:
     from generation.simulate import resimulate
 
-    resimulate(options.events, options.seed, options.output, options.card, options.pileup)
+    resimulate(
+        options.events,
+        options.seed,
+        options.output,
+        options.card,
+        options.pileup,
+        options.branches,
+    )
 
 
 def _run_pileup(options: argparse.Namespace) -> None:

@@ -1,7 +1,7 @@
 """From a process to a Delphes event file: Pythia, then the detector, batch by batch."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from generation.default_library import default_library
 from generation.delphes_file import count_events, read_generator_records, write_delphes_file
 from generation.fastsim.branches import Branch
 from generation.fastsim.card import read_card
-from generation.fastsim.engine import Detector
+from generation.fastsim.engine import Detector, branch_names
 from generation.lhe_check import check_lhe, uncompressed
 from generation.pileup import PileupLibrary
 from generation.process import Point, load_process
@@ -30,6 +30,9 @@ DEFAULT_CARD = Path(__file__).parents[1] / "delphes_cards" / "jetclass2_fatjet.t
 
 # Of MadGraph's events: what a shower may lose.
 LARGEST_LOSS = 0.05
+
+# Branches of the generator's event, whatever the card.
+EVENT_BRANCHES = ("Event", "Weight")
 
 # Leaves of Delphes' `Event` and their types; those that nobody fills stay 0.
 EVENT_LEAVES = {
@@ -81,11 +84,14 @@ class Simulator:
         Dataset seed, 0 to 2^64 - 1.
     events_per_batch
         Events at each parameter point.
+    branches
+        Branches of the card that are wanted, None for all of them: only the modules that they need
+        are run. `Event` and `Weight`, which cost nothing, are always there.
 
     Raises
     ------
     UserError
-        When a file or a number is wrong.
+        When a file or a number is wrong, or the card writes no such branch.
     """
 
     def __init__(
@@ -94,6 +100,7 @@ class Simulator:
         pileup: str | Path | None,
         seed: int,
         events_per_batch: int = EVENTS_PER_BATCH,
+        branches: Collection[str] | None = None,
     ) -> None:
         if events_per_batch < 1:
             raise UserError(f"{events_per_batch} events per batch asked for; at least 1 is needed")
@@ -105,8 +112,17 @@ class Simulator:
             pileup = default_library()
         self.pileup = None if pileup is None else Path(pileup)
         library = None if pileup is None else PileupLibrary.open(pileup)
-        self.detector = Detector(self.card, library)
+        self.branches = branches if branches is None else self._of_card(branches)
+        self.detector = Detector(self.card, library, self.branches)
         self._generators: dict[str, EventGenerator] = {}
+
+    def _of_card(self, branches: Collection[str]) -> list[str]:
+        """Return what the card has to make so that these branches, and those of events, are there.
+
+        A card may have a branch `Weight` of its own.
+        """
+        ours = set(EVENT_BRANCHES).difference(branch_names(self.card))
+        return sorted({*branches, *EVENT_BRANCHES} - ours)
 
     def batches(
         self, process: str, first_batch: int, n_batches: int
@@ -132,11 +148,12 @@ class Simulator:
         branches = _simulated(self.detector, generated, batch * self.events_per_batch, key)
         return branches, _info(process, batch, key, point, generated)
 
-    def inputs(self) -> dict[str, str | None]:
-        """Return what the ledger says of the detector: card, pile-up and their digests."""
+    def inputs(self) -> dict[str, str | list[str] | None]:
+        """Return what the ledger says of the detector: card, pile-up, their digests, branches."""
         return {
             "card": self.card.path.name,
             "card_sha256": self.card.sha256,
+            "branches": self.branches,
             "pileup": None if self.pileup is None else self.pileup.name,
             "pileup_sha256": None if self.pileup is None else sha256(self.pileup),
         }
@@ -151,6 +168,7 @@ def simulate(
     pileup: str | Path | None = None,
     first_batch: int = 0,
     events_per_batch: int = EVENTS_PER_BATCH,
+    branches: Collection[str] | None = None,
 ) -> None:
     """Simulate events of a process and write them as a Delphes event file with its ledger.
 
@@ -164,8 +182,9 @@ def simulate(
         Dataset seed, 0 to 2^64 - 1.
     output
         ROOT file to write.
-    card, pileup, first_batch, events_per_batch
-        Detector card, minimum-bias library, number of the first batch, events per batch.
+    card, pileup, first_batch, events_per_batch, branches
+        Detector card, minimum-bias library, number of the first batch, events per batch, branches
+        to write (None for all of the card).
 
     Raises
     ------
@@ -180,16 +199,16 @@ def simulate(
     _check_numbers(seed, first_batch, n_batches, events_per_batch)
     infos: list[BatchInfo] = []
     with atomic_output(output) as temporary:
-        simulator = Simulator(card, pileup, seed, events_per_batch)
+        simulator = Simulator(card, pileup, seed, events_per_batch, branches)
 
-        def branches() -> Iterator[dict[str, Branch]]:
+        def batches() -> Iterator[dict[str, Branch]]:
             for index in progress(range(n_batches), n_batches, process):
                 n_events = min(events_per_batch, events - index * events_per_batch)
                 batch, info = simulator.batch(process, first_batch + index, n_events)
                 infos.append(info)
                 yield batch
 
-        written = write_delphes_file(temporary, branches())
+        written = write_delphes_file(temporary, batches())
     write_ledger(
         output,
         started,
@@ -213,6 +232,7 @@ def simulate_lhe(
     pileup: str | Path | None = None,
     first_batch: int = 0,
     events_per_batch: int = EVENTS_PER_BATCH,
+    branches: Collection[str] | None = None,
 ) -> None:
     """Shower MadGraph's events and simulate the detector.
 
@@ -227,7 +247,7 @@ def simulate_lhe(
     seed, first_batch
         Dataset seed, 0 to 2^64 - 1, and the number of the first batch: no two files of a process
         may have batches of the same number.
-    output, card, pileup, events_per_batch
+    output, card, pileup, events_per_batch, branches
         As for `simulate`.
 
     Raises
@@ -246,18 +266,18 @@ def simulate_lhe(
     _check_numbers(seed, first_batch, n_batches, events_per_batch)
     infos: list[BatchInfo] = []
     with atomic_output(output) as temporary, uncompressed(file.path) as plain:
-        simulator = Simulator(card, pileup, seed, events_per_batch)
+        simulator = Simulator(card, pileup, seed, events_per_batch, branches)
         generator = EventGenerator(description)
         keys = [batch_key(seed, process, first_batch + place) for place in range(n_batches)]
         showered = generator.shower(plain, file.point, keys, events, events_per_batch)
 
-        def branches() -> Iterator[dict[str, Branch]]:
+        def batches() -> Iterator[dict[str, Branch]]:
             for place, batch in progress(showered, n_batches, process):
                 number, key = first_batch + place, keys[place]
                 infos.append(_info(process, number, key, file.point, batch))
                 yield _simulated(simulator.detector, batch, number * events_per_batch, key)
 
-        written = write_delphes_file(temporary, branches())
+        written = write_delphes_file(temporary, batches())
         if written < (1 - LARGEST_LOSS) * events:
             raise UserError(f"{lhe}: Pythia gave up {events - written} of {events} events")
     write_ledger(
@@ -281,6 +301,7 @@ def resimulate(
     output: str | Path,
     card: str | Path = DEFAULT_CARD,
     pileup: str | Path | None = None,
+    branches: Collection[str] | None = None,
 ) -> None:
     """Run the detector on the generator record of an event file, real or embedded.
 
@@ -292,8 +313,8 @@ def resimulate(
         0 to 2^64 - 1; another seed is another pass through the detector.
     output
         ROOT file to write.
-    card, pileup
-        Detector card and minimum-bias library.
+    card, pileup, branches
+        Detector card, minimum-bias library, branches to write (None for all of the card).
 
     Raises
     ------
@@ -304,17 +325,17 @@ def resimulate(
     resimulation_key(seed, 0)
     events = count_events(events_file)
     with atomic_output(output) as temporary:
-        simulator = Simulator(card, pileup, 0)
+        simulator = Simulator(card, pileup, 0, branches=branches)
         records = read_generator_records(events_file, EVENTS_PER_BATCH)
         n_batches = -(-events // EVENTS_PER_BATCH)
 
-        def branches() -> Iterator[dict[str, Branch]]:
+        def batches() -> Iterator[dict[str, Branch]]:
             for index, record in enumerate(progress(records, n_batches, Path(events_file).name)):
                 event = event_branches({}, record.n_events, index * EVENTS_PER_BATCH)
                 key = resimulation_key(seed, index)
                 yield event | simulator.detector.simulate(record, key)
 
-        written = write_delphes_file(temporary, branches())
+        written = write_delphes_file(temporary, batches())
     write_ledger(
         output,
         started,

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from generation.fastsim.candidates import Candidates
+from generation.fastsim.candidates import DERIVED, Candidates
 from generation.fastsim.kinematics import ETA_ALONG_BEAM, SPEED_OF_LIGHT, azimuth, pseudorapidity
 
 # What Delphes writes for the cotangent of a momentum along the beam.
@@ -52,6 +54,33 @@ def make_branch(delphes_class: str, candidates: Candidates) -> Branch:
         values = candidates[source] if isinstance(source, str) else source(candidates)
         columns[name] = _typed(values, np.dtype(dtype))
     return Branch(delphes_class, candidates.offsets, columns)
+
+
+@cache
+def columns_of(delphes_class: str) -> frozenset[str]:
+    """Return the columns of candidates that a branch of class `delphes_class` is made from."""
+    seen = _Recorder()
+    for _, source in LEAVES[delphes_class].values():
+        if isinstance(source, str):
+            seen[source]
+        else:
+            source(cast(Candidates, seen))
+    names = {*seen.names, SORTED_BY.get(delphes_class, "pt")}
+    return frozenset(names).union(*(DERIVED[name][0] for name in names & DERIVED.keys()))
+
+
+class _Recorder:
+    """A candidate that remembers which of its columns were asked for."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        self.names.add(name)
+        return np.ones(1)
+
+    def __len__(self) -> int:
+        return 1
 
 
 def concatenate(branches: list[Branch]) -> Branch:

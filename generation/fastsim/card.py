@@ -70,6 +70,8 @@ class ModuleConfig:
         Every variable of the module's body: numbers as numbers, lists as lists, the rest as text.
     path, line
         Where the module is configured.
+    texts_read
+        Every text that was asked for so far: names of arrays, formulas.
     """
 
     type: str
@@ -77,6 +79,7 @@ class ModuleConfig:
     params: dict[str, Plain] = field(default_factory=dict)
     path: str = ""
     line: int = 0
+    texts_read: set[str] = field(default_factory=set, repr=False)
     _values: dict[str, Value] = field(default_factory=dict, repr=False)
     _places: dict[str, tuple[str, int]] = field(default_factory=dict, repr=False)
     # Variables that the card itself reads, such as the counters of its loops.
@@ -96,7 +99,9 @@ class ModuleConfig:
 
     def text(self, name: str, default: str) -> str:
         """Return a parameter as it is written, such as a formula or the name of an array."""
-        return self._get(name, as_text, default, "a text")
+        text = self._get(name, as_text, default, "a text")
+        self.texts_read.add(text)
+        return text
 
     def flag(self, name: str, default: bool) -> bool:
         """Return a parameter that is true or false."""
@@ -108,7 +113,9 @@ class ModuleConfig:
 
     def texts(self, name: str, default: tuple = ()) -> list[str]:
         """Return a list parameter with each element as it is written."""
-        return [as_text(element) for element in self._get(name, as_list, default, "a list")]
+        texts = [as_text(element) for element in self._get(name, as_list, default, "a list")]
+        self.texts_read.update(texts)
+        return texts
 
     def ignore(self, *names: str) -> None:
         """Accept parameters that change nothing here."""

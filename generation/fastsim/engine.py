@@ -3,7 +3,7 @@
 import importlib
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from generation.fastsim.candidates import Candidates
 from generation.fastsim.card import Card, ModuleConfig, ParameterError
 from generation.fastsim.module import EventStore, Module
 from generation.fastsim.modules import MODULE_FILES
+from generation.fastsim.pruning import choose_branches
 from generation.record import STABLE, GeneratorRecord
 from generation.seeds import Stage, stream
 from provenance.errors import UserError
@@ -43,21 +44,37 @@ class Detector:
         Its card.
     pileup
         Minimum-bias events; needed by a card with pile-up.
+    branches
+        Which of its branches are wanted: only the modules that these need are run, and the branches
+        are the same as if all were. None stands for the card as it is.
 
     Attributes
     ----------
+    modules
+        The modules that run, in order.
     seconds
         Processor time spent in each module so far, by name.
 
     Raises
     ------
     UserError
-        For a module or parameter that is not implemented, naming card and line.
+        For a module or parameter that is not implemented, naming card and line, or a branch that
+        the card does not write.
     """
 
-    def __init__(self, card: Card, pileup: "PileupLibrary | None" = None) -> None:
+    def __init__(
+        self,
+        card: Card,
+        pileup: "PileupLibrary | None" = None,
+        branches: Collection[str] | None = None,
+    ) -> None:
         self.pileup = pileup
-        self.modules = [_make(config) for config in card.sequence()]
+        self._all_modules = [_make(config) for config in card.sequence()]
+        self.modules = (
+            self._all_modules
+            if branches is None
+            else choose_branches(self._all_modules, branches, card.path)
+        )
         self.seconds: dict[str, float] = defaultdict(float)
 
     def simulate(self, record: GeneratorRecord, key: int) -> dict[str, Branch]:
@@ -87,8 +104,8 @@ class Detector:
 
     @property
     def events_per_chunk(self) -> int:
-        """How many events are processed at a time."""
-        interactions = 1.0 + sum(module.interactions for module in self.modules)
+        """How many events are processed at a time, whichever modules run."""
+        interactions = 1.0 + sum(module.interactions for module in self._all_modules)
         return max(1, min(CHUNK_EVENTS, round(CHUNK_INTERACTIONS / interactions)))
 
     def start(self, record: GeneratorRecord, rng: np.random.Generator) -> EventStore:
@@ -110,6 +127,12 @@ class Detector:
     @property
     def _names(self) -> set[str]:
         return {NO_MODULE, *(module.config.name for module in self.modules)}
+
+
+def branch_names(card: Card) -> list[str]:
+    """Return the names of the branches that a card writes."""
+    writers = [config for config in card.sequence() if config.type == "TreeWriter"]
+    return [name for config in writers for name in config.texts("Branch")[1::3]]
 
 
 def not_implemented(card: Card) -> list[str]:

@@ -86,12 +86,19 @@ class Module:
     ----------
     interactions
         Mean number of interactions that the module adds to each event.
+    marks
+        Input array to the properties that the module sets on the candidates in it (`mark`).
+    new_arrays
+        Output arrays of candidates that are neither those of an input array nor clones of them.
+        An array left out only makes the module run more often than it need.
     """
 
     interactions = 0.0
 
     def __init__(self, config: ModuleConfig) -> None:
         self.config = config
+        self.marks: dict[str, tuple[str, ...]] = {}
+        self.new_arrays: frozenset[str] = frozenset()
 
     def formula(
         self, parameter: str, default: str, variables: tuple[str, ...] = VARIABLES

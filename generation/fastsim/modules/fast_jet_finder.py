@@ -46,6 +46,7 @@ class FastJetFinder(Module):
         self.input = config.text("InputArray", "Calorimeter/towers")
         self.output = config.text("OutputArray", "jets")
         self.constituents_output = config.text("ConstituentsOutputArray", "constituents")
+        self.new_arrays = frozenset((self.output,))
         self.radius = config.number("ParameterR", 0.5)
         self.pt_min = config.number("JetPTMin", 10.0)
         algorithm = config.integer("JetAlgorithm", 6)

@@ -12,6 +12,11 @@ from generation.fastsim.module import EventStore, Module
 
 # Rows of the sums around a candidate.
 CHARGED, CHARGED_PILEUP, NEUTRAL = range(3)
+# What the module sets on candidates.
+SUMS = (
+    "isolation_var", "isolation_var_rho_corr",
+    "sum_pt_charged", "sum_pt_neutral", "sum_pt_charged_pu", "sum_pt",
+)  # fmt: skip
 
 
 class Isolation(Module):
@@ -24,6 +29,7 @@ class Isolation(Module):
     def __init__(self, config: ModuleConfig) -> None:
         super().__init__(config)
         self.candidates = config.text("CandidateInputArray", "Calorimeter/electrons")
+        self.marks = {self.candidates: SUMS}
         self.others = config.text("IsolationInputArray", "Delphes/partons")
         self.rho = config.text("RhoInputArray", "")
         self.output = config.text("OutputArray", "electrons")
@@ -48,15 +54,16 @@ class Isolation(Module):
         delta_beta = charged + np.maximum(neutral - 0.5 * pileup, 0.0)
         rho_corrected = charged + np.maximum(neutral - np.maximum(rho, 0.0) * area, 0.0)
         pt = np.maximum(candidates["pt"], 1e-300)
-        for name, values in (
-            ("isolation_var", delta_beta / pt),
-            ("isolation_var_rho_corr", rho_corrected / pt),
-            ("sum_pt_charged", charged),
-            ("sum_pt_neutral", neutral),
-            ("sum_pt_charged_pu", pileup),
-            ("sum_pt", charged + pileup + neutral),
-        ):
-            candidates.mark(name, values)
+        values = (
+            delta_beta / pt,
+            rho_corrected / pt,
+            charged,
+            neutral,
+            pileup,
+            charged + pileup + neutral,
+        )
+        for name, value in zip(SUMS, values, strict=True):
+            candidates.mark(name, value)
         total = rho_corrected if self.correct_with_rho else delta_beta
         isolated = total <= self.sum_max if self.cut_on_sum else total <= self.ratio_max * pt
         self.export(store, self.output, candidates.select(isolated))

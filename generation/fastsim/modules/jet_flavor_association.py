@@ -23,6 +23,7 @@ class JetFlavorAssociation(Module):
         super().__init__(config)
         self.partons = config.text("PartonInputArray", "Delphes/partons")
         self.jets = config.text("JetInputArray", "FastJetFinder/jets")
+        self.marks = {self.jets: ("flavor",)}
         self.radius = config.number("DeltaR", 0.5)
         self.pt_min = config.number("PartonPTMin", 0.0)
         self.eta_max = config.number("PartonEtaMax", 2.5)

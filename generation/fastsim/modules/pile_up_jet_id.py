@@ -17,6 +17,11 @@ UNDEFINED = -999.0
 RINGS, RING_WIDTH = 5, 0.1
 BARREL_ETA, ENDCAP_ETA = 1.5, 4.0
 
+# What the module sets on jets.
+VARIABLES = (
+    "beta", "beta_star", "mean_sq_delta_r", "pt_d", "frac_pt", "n_charged", "n_neutrals",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Members:
@@ -51,6 +56,7 @@ class PileUpJetID(Module):
     def __init__(self, config: ModuleConfig) -> None:
         super().__init__(config)
         self.jets = config.text("JetInputArray", "FastJetFinder/jets")
+        self.marks = {self.jets: VARIABLES}
         self.tracks = config.text("TrackInputArray", "ParticlePropagator/tracks")
         self.neutrals = config.text("NeutralInputArray", "ParticlePropagator/tracks")
         self.output = config.text("OutputArray", "jets")
@@ -123,16 +129,17 @@ class PileUpJetID(Module):
             total(pt * ((distance > RING_WIDTH * i) & (distance < RING_WIDTH * (i + 1))))
             for i in range(RINGS)
         ]
-        for name, values in (
-            ("beta", _ratio(total(pt * (charged & ~members.pileup)), charged_pt)),
-            ("beta_star", _ratio(total(pt * members.pileup), charged_pt)),
-            ("mean_sq_delta_r", _ratio(total((distance * pt) ** 2), sum_pt2)),
-            ("pt_d", _ratio(np.sqrt(sum_pt2), sum_pt)),
-            ("frac_pt", np.stack([_ratio(ring, sum_pt) for ring in rings], axis=1)),
-            ("n_charged", total(charged).astype(np.int32)),
-            ("n_neutrals", total(~charged).astype(np.int32)),
-        ):
-            jets.mark(name, values)
+        values: tuple[NDArray, ...] = (
+            _ratio(total(pt * (charged & ~members.pileup)), charged_pt),
+            _ratio(total(pt * members.pileup), charged_pt),
+            _ratio(total((distance * pt) ** 2), sum_pt2),
+            _ratio(np.sqrt(sum_pt2), sum_pt),
+            np.stack([_ratio(ring, sum_pt) for ring in rings], axis=1),
+            total(charged).astype(np.int32),
+            total(~charged).astype(np.int32),
+        )
+        for name, value in zip(VARIABLES, values, strict=True):
+            jets.mark(name, value)
 
     def _passes(self, jets: Candidates) -> NDArray[np.bool_]:
         """Tell which jets pass the cuts of their region: barrel, endcap, forward."""

@@ -30,6 +30,7 @@ class PileUpMerger(Module):
     def __init__(self, config: ModuleConfig) -> None:
         super().__init__(config)
         self.input = config.text("InputArray", "Delphes/stableParticles")
+        self.marks = {self.input: ("z", "t")}
         self.particle_output = config.text("ParticleOutputArray", "stableParticles")
         self.vertex_output = config.text("VertexOutputArray", "vertices")
         self.distribution = config.integer("PileUpDistribution", POISSON)

@@ -18,6 +18,7 @@ class TrackCountingBTagging(Module):
         super().__init__(config)
         self.tracks = config.text("TrackInputArray", "Calorimeter/eflowTracks")
         self.jets = config.text("JetInputArray", "FastJetFinder/jets")
+        self.marks = {self.jets: ("b_tag",)}
         self.bit = config.integer("BitNumber", 0)
         self.pt_min = config.number("TrackPtMin", 1.0)
         self.radius = config.number("DeltaR", 0.3)

@@ -35,6 +35,7 @@ class TrackCountingTauTagging(Module):
         self.partons = config.text("PartonInputArray", "Delphes/partons")
         self.tracks = config.text("TrackInputArray", "TrackMerger/tracks")
         self.jets = config.text("JetInputArray", "FastJetFinder/jets")
+        self.marks = {self.jets: ("tau_tag", "charge")}
         self.bit = config.integer("BitNumber", 0)
         self.radius = config.number("DeltaR", 0.5)
         self.track_radius = config.number("DeltaRTrack", 0.2)

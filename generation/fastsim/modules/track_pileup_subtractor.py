@@ -20,6 +20,7 @@ class TrackPileUpSubtractor(Module):
         if len(names) % 2:
             raise config.error("InputArray", "is not made of pairs of an input and an output array")
         self.arrays = list(zip(names[::2], names[1::2], strict=True))
+        self.marks = dict.fromkeys(names[::2], ("is_reco_pu",))
         self.vertices = config.text("VertexInputArray", "PileUpMerger/vertices")
         self.resolution = self.formula("ZVertexResolution", "0.001")
         self.pt_min = config.number("PTMin", 0.0)

@@ -30,6 +30,7 @@ class VertexFinder(Module):
     def __init__(self, config: ModuleConfig) -> None:
         super().__init__(config)
         self.input = config.text("InputArray", "TrackSmearing/tracks")
+        self.marks = {self.input: ("cluster_index",)}
         self.output = config.text("OutputArray", "tracks")
         self.vertex_output = config.text("VertexOutputArray", "vertices")
         self.sigma = config.number("Sigma", 3.0)
