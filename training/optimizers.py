@@ -22,7 +22,9 @@ def make_optimizer(network: nn.Module, config: configuration.Optimizer) -> Optim
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for parameter in filter(lambda parameter: parameter.requires_grad, network.parameters()):
-        (matrices if parameter.squeeze().ndim > 1 else others).append(parameter)
+        # A token has axes of length one before its own; a matrix may have a single row.
+        is_matrix = parameter.ndim == 2 or parameter.squeeze().ndim > 1
+        (matrices if is_matrix else others).append(parameter)
     groups = [
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": others, "weight_decay": 0.0},

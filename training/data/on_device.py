@@ -49,7 +49,7 @@ class DeviceReader(Reader[RowsOnDevice]):
             rows.scalars, {name: tensor.to(self.device) for name, tensor in batch.items()}
         )
 
-    def select(self, scalars: Scalars) -> np.ndarray:
+    def select(self, scalars: Scalars) -> np.ndarray | None:
         """Return which rows the other reader selects."""
         return self.reader.select(scalars)
 

@@ -114,9 +114,14 @@ class Reader(ABC, Generic[AnyRows]):
             When a page is damaged or holds what cannot be; names the file.
         """
 
-    def select(self, scalars: Scalars) -> np.ndarray:
-        """Return which rows are trained and measured on, (n,) bool."""
-        return np.ones(len(next(iter(scalars.values()))), np.bool_)
+    def select(self, scalars: Scalars) -> np.ndarray | None:
+        """Return which rows are trained and measured on, (n,) bool; None: all."""
+        return None
+
+    def chosen(self, scalars: Scalars, rows: int) -> np.ndarray:
+        """Return the indices of the selected of so many rows, rising."""
+        selected = self.select(scalars)
+        return np.arange(rows) if selected is None else np.flatnonzero(selected)
 
     def check(self, group: RowGroup, scalars: Scalars) -> None:
         """Refuse impossible numbers among the scalars of a row group.

@@ -110,7 +110,7 @@ def count_rows(groups: list[RowGroup], reader: AnyReader, scheme: SamplingScheme
     counts = np.zeros([len(edge) - 1 for edge in edges])
     for group in groups:
         scalars = read_scalars(group, reader)
-        kept = reader.select(scalars)
+        kept = reader.chosen(scalars, group.rows)
         values = [scheme.group(scalars), *(scalars[name] for name in scheme.axes)]
         counts += np.histogramdd(np.stack([v[kept] for v in values], axis=1), edges)[0]
     return counts

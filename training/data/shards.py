@@ -32,7 +32,11 @@ KINDS: dict[Kind, tuple[str, Callable[[pa.DataType], bool]]] = {
     ),
     "list": (
         "a list per row",
-        lambda found: pa.types.is_list(found) or pa.types.is_large_list(found),
+        lambda found: (
+            pa.types.is_list(found)
+            or pa.types.is_large_list(found)
+            or pa.types.is_fixed_size_list(found)
+        ),
     ),
 }
 
@@ -231,7 +235,7 @@ def draw_subset(groups: list[RowGroup], reader: AnyReader, rows: int, seed: int)
     parts = {part: i for i, part in enumerate(sorted({group.part for group in groups}))}
     for number, group in enumerate(groups):
         scalars = read_scalars(group, reader)
-        chosen = np.flatnonzero(reader.select(scalars))
+        chosen = reader.chosen(scalars, group.rows)
         row_of.append(chosen.astype(np.int32))
         group_of.append(np.full(len(chosen), number, np.int32))
         if reader.stratum is None:

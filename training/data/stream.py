@@ -157,7 +157,7 @@ def draw_batches(
     rng: np.random.Generator,
 ) -> list[np.ndarray]:
     """Return the indices, (B,) each, of shuffled batches of the selected rows."""
-    chosen = np.flatnonzero(reader.select(rows.scalars))
+    chosen = reader.chosen(rows.scalars, len(rows))
     if weights is not None:
         copies = weights.copies(rows.scalars, chosen, config.max_resample, rng)
         chosen = np.repeat(chosen, copies)
@@ -184,7 +184,7 @@ class EvaluationStream(IterableDataset[Drawn]):
         own = self.groups[worker.id :: worker.num_workers] if worker else self.groups
         for group in own:
             rows = self.reader.read([group])
-            chosen = np.flatnonzero(self.reader.select(rows.scalars))
+            chosen = self.reader.chosen(rows.scalars, len(rows))
             for begin in range(0, len(chosen), self.config.batch_size):
                 batch = chosen[begin : begin + self.config.batch_size]
                 yield Drawn(self.reader.collate(rows, batch), len(batch))

@@ -42,7 +42,8 @@ def evaluate(
         Folder for the results.
     max_rows
         Enough rows: reading stops there, after rows of all parts alike. Bounds the memory: a row
-        takes what the task measures of it (`Task.measured`), once, and what the measures need.
+        takes what the task measures of it (`Task.measured`), once, and what the measures need; of
+        188 labels 0.9 kB.
 
     Raises
     ------
