@@ -4,6 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from generation.fastsim.card import read_card
+from generation.fastsim.engine import branch_names
 from generation.simulate import Simulator
 from ntuplizer.batch import EventBatch
 from ntuplizer.products import get_product
@@ -34,7 +36,12 @@ class EmbeddedEvents:
         options = product.read_options(job.options)
         self.branches = product.branches(options)
         self.optional_branches = product.optional_branches(options)
-        self.simulator = Simulator(ROOT / job.card, pileup, job.seed, job.events_per_batch)
+        # Only what the product reads is simulated.
+        written = branch_names(read_card(ROOT / job.card))
+        wanted = {*self.branches, *(name for name in self.optional_branches if name in written)}
+        self.simulator = Simulator(
+            ROOT / job.card, pileup, job.seed, job.events_per_batch, branches=wanted
+        )
 
     def batch(self, process: str, number: int) -> tuple[list[EventBatch], dict[str, Any]]:
         """Return the events of a batch, and how they were made."""
