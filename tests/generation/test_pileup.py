@@ -1,6 +1,7 @@
 """The minimum-bias library: stable particles, mapped from a file that is whole."""
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -103,3 +104,18 @@ def test_library_of_another_format(pileup_library, tmp_path):
         writer.write_table(table)
     with pytest.raises(UserError, match="has format 9 instead of 1"):
         PileupLibrary.open(path)
+
+
+def test_a_flipped_bit_is_noticed(pileup_library, tmp_path):
+    copy = tmp_path / "minbias.arrow"
+    content = bytearray(pileup_library.read_bytes())
+    shutil.copy(f"{pileup_library}.json", f"{copy}.json")
+    rng = np.random.default_rng(1)
+    for bit in rng.integers(8 * len(content), size=20).tolist():
+        damaged = content.copy()
+        damaged[bit // 8] ^= 1 << bit % 8
+        copy.write_bytes(damaged)
+        with pytest.raises(UserError, match="damaged, or changed since its ledger"):
+            PileupLibrary.open(copy)
+    copy.write_bytes(content)
+    assert PileupLibrary.open(copy).n_events > 0

@@ -10,7 +10,8 @@ from workflow.fingerprint import pileup_inputs
 rule pileup_library:
     """Simulate minimum-bias events once, to be overlaid on every hard event."""
     output:
-        paths.pileup,
+        library=paths.pileup,
+        ledger=f"{paths.pileup}.json",
     log:
         paths.log("pileup_library/minbias"),
     benchmark:
@@ -22,7 +23,7 @@ rule pileup_library:
         **pileup_inputs(run_config),
     shell:
         "python -m generation pileup --events {params.events} --seed {params.seed}"
-        " --output {output} 2>&1 | tee {log}"
+        " --output {output.library} 2>&1 | tee {log}"
 
 
 rule shard:
