@@ -1,4 +1,4 @@
-"""Command line: `python -m ntuplizer <product>|shard|manifest|verify`."""
+"""Command line: `python -m ntuplizer <product>|nanoaod|pfnano|shard|manifest|verify`."""
 
 import argparse
 import json
@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
+from ntuplizer.collisions import cli as collisions
 from ntuplizer.products import Product, get_product, product_names
 from provenance.errors import UserError
 from provenance.ledger import versions, write_ledger
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(required=True, metavar="command")
     for name in product_names():
         _add_product(commands, get_product(name))
+    collisions.add_commands(commands)
     _add_shard(commands)
     _add_manifest(commands)
     _add_verify(commands)
@@ -36,7 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _add_product(commands: argparse._SubParsersAction, product: Product) -> None:
     """Add the command that makes a product's rows; its options are the product's own."""
-    parser = commands.add_parser(product.name, help=f"{product.summary}, of a Delphes event file")
+    parser = commands.add_parser(
+        product.name,
+        help=f"{product.summary}, of a Delphes event file",
+        usage="%(prog)s events --output OUTPUT [options]",
+    )
     parser.add_argument("events", type=Path, help="Delphes event file, real or embedded")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
     for name, field in product.Options.model_fields.items():

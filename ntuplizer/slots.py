@@ -21,23 +21,21 @@ class SlotOptions(BaseModel):
     lepton_pt_min: float = Field(10.0, ge=0, description="pT in GeV that a lepton must exceed")
     jet_pt_min: float = Field(20.0, ge=0, description="pT in GeV that a jet must exceed")
     # Detectors make a jet of an isolated lepton too.
-    overlap: float = Field(
-        0.4, ge=0, description="leave out jets within this ΔR of such a lepton; 0 keeps all"
-    )
+    overlap: float = Field(0.4, ge=0, description="drop jets within this ΔR of such a lepton")
     leptons: int = Field(1, ge=0, le=4, description="slots for the hardest leptons")
     b_jets: int = Field(2, ge=0, le=8, description="slots for the hardest b-jets")
     light_jets: int = Field(2, ge=0, le=12, description="slots for the hardest other jets")
     leptons_min: int | None = Field(
-        None, ge=0, description="leptons that an event must have; as many as slots by default"
+        None, ge=0, description="leptons to have; without it, as many as slots"
     )
     b_jets_min: int | None = Field(
-        None, ge=0, description="b-jets that an event must have; as many as slots by default"
+        None, ge=0, description="b-jets to have; without it, as many as slots"
     )
     light_jets_min: int | None = Field(
-        None, ge=0, description="other jets that an event must have; as many as slots by default"
+        None, ge=0, description="other jets to have; without it, as many as slots"
     )
     leptons_max: int | None = Field(
-        None, ge=0, description="leave out events with more leptons; no limit by default"
+        None, ge=0, description="most leptons to have; without it, any number"
     )
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
@@ -132,7 +133,9 @@ def dataset_figures(
             jets = example_jets(manifest, folder)
             drawn.append((figures.plot_jets(jets), captions["jets"]))
         drawn.append((figures.plot_label_counts(label_counts(files)), captions["labels"]))
-    axes = get_product(manifest["product"]).axes
+    # Which columns there are can depend on the product's options.
+    names = pq.read_schema(sample[0][1]).names if sample else []
+    axes = [axis for axis in get_product(manifest["product"]).axes if axis.column in names]
     for column, histogram in figures.fill_rows(sample, axes).items():
         caption = f"The column {column} by part, each part normalised."
         drawn.append((figures.plot_distribution(histogram), caption))

@@ -15,12 +15,11 @@ import awkward as ak
 import numpy as np
 import uproot
 
-from ntuplizer.batch import Collection
+from ntuplizer.batch import Collection, EventBatch
 from ntuplizer.collisions.certified import CertifiedRuns
 from ntuplizer.collisions.era import Era, WorkingPoint
 from ntuplizer.collisions.files import RemoteFile, damaged, open_root
 from ntuplizer.collisions.unique import section_key
-from ntuplizer.object_slots import Objects, merge
 from provenance.errors import UserError
 
 TREE = "Events"
@@ -29,35 +28,8 @@ EVENTS_PER_STEP = 50_000
 # Simulation holds the generated particles.
 SIMULATION_MARK = "nGenPart"
 IDENTITY = ("run", "luminosityBlock", "event")
-# Masses of leptons as simulated events have them, GeV.
-LEPTON_MASS = {"Electron": 0.000511, "Muon": 0.10566}
-
-
-@dataclass(frozen=True)
-class CollisionBatch:
-    """Some events of a file.
-
-    Attributes
-    ----------
-    collections
-        `Electron`, `Muon` (PT, Eta, Phi), `Jet` (PT, Eta, Phi, Mass, BTag) and `MissingET`
-        (MET, Phi): identified objects only, GeV.
-    identity
-        `process` (str), `batch` (`section_key` of run and luminosity section) and `event` (int64),
-        (n_events,) each. Collisions have one process for all data sets of an era, so that copies
-        of an event have one identity.
-    source
-        The file, for messages.
-    """
-
-    collections: dict[str, Collection]
-    identity: dict[str, np.ndarray]
-    source: str
-
-    @property
-    def n_events(self) -> int:
-        """How many events these are."""
-        return len(self.identity["event"])
+# What the product `events` has to be told about where objects are.
+EVENT_BRANCHES = {"jet_branch": "Jet", "met_branch": "MissingET"}
 
 
 def batches(
@@ -67,8 +39,12 @@ def batches(
     working_point: WorkingPoint,
     process: str | None,
     steps: Counter[str],
-) -> Iterator[CollisionBatch]:
+) -> Iterator[EventBatch]:
     """Stream the events that were recorded well and fired a trigger, with identified objects.
+
+    The branches are `Electron`, `Muon` (PT, Eta, Phi), `Jet` (PT, Eta, Phi, Mass, BTag) and
+    `MissingET` (MET, Phi). Of the identity, `batch` is the `section_key` of run and luminosity
+    section.
 
     Parameters
     ----------
@@ -103,26 +79,6 @@ def batches(
                 # Where nothing is kept, nothing more has to come over the network.
                 if kept.any():
                     yield _read_batch(reader, era, working_point, process, kept)
-
-
-def objects_of(batch: CollisionBatch) -> tuple[Objects, Objects, Objects, np.ndarray]:
-    """Return leptons, missing momentum, jets and the b-tag of each as `fill_slots` takes them."""
-    kinds = [_objects(batch.collections[name], mass) for name, mass in LEPTON_MASS.items()]
-    met = batch.collections["MissingET"]
-    missing = Objects(
-        met.offsets,
-        met["MET"].astype(np.float64),
-        np.zeros(len(met["MET"])),
-        met["Phi"].astype(np.float64),
-        np.zeros(len(met["MET"])),
-    )
-    jets = batch.collections["Jet"]
-    return merge(*kinds), missing, _objects(jets, jets["Mass"]), jets["BTag"] != 0
-
-
-def _objects(collection: Collection, mass: float | np.ndarray) -> Objects:
-    pt, eta, phi = (collection[leaf].astype(np.float64) for leaf in ("PT", "Eta", "Phi"))
-    return Objects(collection.offsets, pt, eta, phi, np.broadcast_to(mass, pt.shape) + 0.0)
 
 
 def _open_events(file: RemoteFile) -> AbstractContextManager[uproot.TTree]:
@@ -162,7 +118,7 @@ def good_events(
 
 def _read_batch(
     reader: "Reader", era: Era, working_point: WorkingPoint, process: str | None, kept: np.ndarray
-) -> CollisionBatch:
+) -> EventBatch:
     puppi = is_puppi(reader.tree, "nJet", reader.address)
     collections = {
         "Electron": _electrons(reader, era),
@@ -177,7 +133,7 @@ def _read_batch(
         "batch": section,
         "event": reader.flat("event").astype(np.int64)[kept],
     }
-    return CollisionBatch(
+    return EventBatch(
         {name: objects.select(kept) for name, objects in collections.items()},
         identity,
         reader.address,

@@ -75,6 +75,11 @@ class PFNanoOptions(BaseModel):
     eta_max: float = Field(2.5, gt=0, description="largest |η|")
     identified: bool = Field(True, description="take jets with tight identification only")
 
+    @property
+    def radius(self) -> float:
+        """The jets' R."""
+        return _BRANCHES[self.jets].radius
+
 
 def jets_of(
     file: RemoteFile,

@@ -5,9 +5,13 @@ may be selected before copies are dropped.
 """
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
+
+from provenance.errors import UserError
 
 # Luminosity sections of a run are numbered up to some thousands, events from 1 in a run.
 SECTION_BITS = 20
@@ -60,6 +64,22 @@ class SeenEvents:
             if fresh.any():
                 self._events[key] = np.sort(np.concatenate((known, numbers[fresh])))
         return new
+
+
+def remember(path: str | Path, seen: SeenEvents) -> None:
+    """Add the events of a Parquet file with the columns `batch` and `event`.
+
+    Raises
+    ------
+    UserError
+        When the file is missing or something else.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            for rows in file.iter_batches(columns=["batch", "event"]):
+                seen.first(rows["batch"].to_numpy(), rows["event"].to_numpy())
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise UserError(f"{path}: not a file of rows with their events ({error})") from None
 
 
 def unique_rows(tables: Iterable[pa.Table], seen: SeenEvents) -> Iterator[pa.Table]:

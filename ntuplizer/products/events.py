@@ -1,5 +1,6 @@
-"""Event objects: lepton, missing transverse momentum, two b-jets and two light jets in slots."""
+"""Event objects: leptons, missing transverse momentum, b-jets and light jets in fixed slots."""
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -7,51 +8,44 @@ from pydantic import Field
 from ntuplizer.counts import Counts
 from ntuplizer.products import Axis, Branches, Product, ProductOptions
 from ntuplizer.schema import EVENT_IDENTITY, Column
+from ntuplizer.slots import B_JET, EMPTY, LEPTON, LIGHT_JET, MISSING, SlotOptions
 
 if TYPE_CHECKING:
     from ntuplizer.batch import EventBatch
 
 
-class EventOptions(ProductOptions):
-    """Which events to keep, and where their objects are."""
+class EventOptions(SlotOptions, ProductOptions):
+    """Which events to keep, which slots they have, and where their objects are."""
 
-    lepton_pt_min: float = Field(10.0, ge=0, description="lowest lepton pT in GeV")
-    jet_pt_min: float = Field(20.0, ge=0, description="lowest jet pT in GeV")
-    # Delphes makes a jet of an isolated lepton too.
-    overlap: float = Field(
-        0.4, ge=0, description="leave out jets within this ΔR of the leading lepton; 0 keeps all"
-    )
     jet_branch: str = Field("JetPUPPI", description="branch of the jets")
-    met_branch: str = Field(
-        "PuppiMissingET", description="branch of the missing transverse momentum"
-    )
+    met_branch: str = Field("PuppiMissingET", description="branch of missing momentum")
 
 
-# The objects of an event, each in a slot of its own, and the number that tells its type.
-SLOTS = {
-    "lepton": (1, "leading electron or muon"),
-    "met": (4, "missing transverse momentum"),
-    "bjet1": (2, "leading b-tagged jet"),
-    "bjet2": (2, "second b-tagged jet"),
-    "jet1": (3, "leading jet without b-tag"),
-    "jet2": (3, "second jet without b-tag"),
+WORDS = {
+    LEPTON: "electron or muon",
+    MISSING: "missing transverse momentum",
+    B_JET: "b-tagged jet",
+    LIGHT_JET: "jet without b-tag",
 }
+PLACES = ("leading", "second", "third", "fourth")
 
 
-def _slot(name: str, code: int, words: str) -> tuple[Column, ...]:
-    return (
-        Column(f"{name}_pt", "float32", "GeV", f"transverse momentum of the {words}"),
-        Column(f"{name}_eta", "float32", "", f"pseudorapidity of the {words}"),
-        Column(f"{name}_phi", "float32", "rad", f"azimuth of the {words}"),
-        Column(f"{name}_mass", "float32", "GeV", f"mass of the {words}"),
-        Column(f"{name}_type", "int32", "", f"always {code}: type of the {words}"),
-    )
-
-
-COLUMNS: tuple[Column, ...] = (
-    *EVENT_IDENTITY,
-    *(column for name, (code, words) in SLOTS.items() for column in _slot(name, code, words)),
-)
+def _columns(options: EventOptions) -> tuple[Column, ...]:
+    slots: list[Column] = []
+    seen: Counter[int] = Counter()
+    for name, code in options.slots.items():
+        place = seen[code]
+        seen[code] += 1
+        which = PLACES[place] if place < len(PLACES) else f"{place + 1}th"
+        words = WORDS[code] if code == MISSING else f"{which} {WORDS[code]}"
+        slots += (
+            Column(f"{name}_pt", "float32", "GeV", f"transverse momentum of the {words}"),
+            Column(f"{name}_eta", "float32", "", f"pseudorapidity of the {words}"),
+            Column(f"{name}_phi", "float32", "rad", f"azimuth of the {words}"),
+            Column(f"{name}_mass", "float32", "GeV", f"mass of the {words}"),
+            Column(f"{name}_type", "int32", "", f"{code} for the {words}, {EMPTY} for none"),
+        )
+    return (*EVENT_IDENTITY, *slots)
 
 
 def _branches(options: EventOptions) -> Branches:
@@ -71,10 +65,10 @@ def _make(batch: "EventBatch", options: EventOptions, counts: Counts) -> dict[st
 
 PRODUCT = Product(
     name="events",
-    summary="leading objects of the events with six objects",
-    version=1,
+    summary="leading objects of the events that have enough",
+    version=2,
     Options=EventOptions,
-    columns=lambda options: COLUMNS,
+    columns=_columns,
     branches=_branches,
     make=_make,
     identity=tuple(column.name for column in EVENT_IDENTITY),

@@ -172,7 +172,9 @@ def test_help_needs_nothing_heavy():
     assert done.stderr.strip() == "set()"
 
 
-@pytest.mark.parametrize("command", [(), *((n,) for n in (*product_names(), *DATASET_COMMANDS))])
+@pytest.mark.parametrize(
+    "command", [(), *((n,) for n in (*product_names(), "nanoaod", "pfnano", *DATASET_COMMANDS))]
+)
 def test_help_fits_a_screen(command, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit):

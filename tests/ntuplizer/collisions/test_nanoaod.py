@@ -13,9 +13,11 @@ import uproot
 from ntuplizer.collisions.certified import ALL_RUNS, read_certified
 from ntuplizer.collisions.era import load_era
 from ntuplizer.collisions.files import RemoteFile
-from ntuplizer.collisions.nanoaod import batches, jets_named_in, objects_of
+from ntuplizer.collisions.nanoaod import EVENT_BRANCHES, batches, jets_named_in
 from ntuplizer.collisions.unique import SeenEvents, run_and_section, unique_rows
 from ntuplizer.object_slots import fill_slots
+from ntuplizer.products.events import EventOptions
+from ntuplizer.rows.events import event_objects
 from ntuplizer.slots import SlotOptions
 from provenance.errors import UserError
 
@@ -25,6 +27,7 @@ CERTIFIED = {"315267": [[1, 40], [200, 210]], "1": [[2, 3]]}
 # era a few events.
 PATHS = ("Physics", "L2Mu23NoVtx_2Cha", "Mu17_TrkIsoVVL_Mu8_TrkIsoVVL_DZ_Mass3p8", "Mu8", "Mu17",
          "Mu7p5_Track2_Jpsi", "Dimuon25_Jpsi", "DoubleMu4_3_Jpsi")  # fmt: skip
+IN_FILES = EventOptions(**EVENT_BRANCHES)
 STEPS = ("read", "certified", "triggered", "filtered", "leptons", "b_jets", "light_jets")
 
 
@@ -141,7 +144,7 @@ def test_cut_flow_is_that_of_a_loop(
     steps: Counter[str] = Counter()
     keys, values = [], []
     for batch in batches([RemoteFile(str(path))], era, certified, working_point, None, steps):
-        filled = fill_slots(*objects_of(batch), options)
+        filled = fill_slots(*event_objects(batch, IN_FILES), options)
         steps.update(filled.steps)
         run, section = run_and_section(batch.identity["batch"][filled.events])
         keys += zip(
@@ -179,7 +182,7 @@ def test_without_isolation_most_muons_lie_in_jets(reference):
         "muons": era.muons.model_copy(update={"isolation_max": 1e9}),
     }
     (batch,) = collisions(path, era.model_copy(update=everything))
-    leptons, missing, jets, tagged = objects_of(batch)
+    leptons, missing, jets, tagged = event_objects(batch, IN_FILES)
     assert len(fill_slots(leptons, missing, jets, tagged, SlotOptions(overlap=0)).events) == 5
     assert len(fill_slots(leptons, missing, jets, tagged, SlotOptions()).events) == 1
 
@@ -231,7 +234,9 @@ def test_an_event_of_two_data_sets_is_kept_once(reference):
 
     def tables():
         for batch in batches([file, file], era, ALL_RUNS, "loose", None, Counter()):
-            filled = fill_slots(*objects_of(batch), SlotOptions(b_jets_min=0, light_jets_min=0))
+            filled = fill_slots(
+                *event_objects(batch, IN_FILES), SlotOptions(b_jets_min=0, light_jets_min=0)
+            )
             identity = {name: column[filled.events] for name, column in batch.identity.items()}
             yield pa.table(identity | filled.columns(SlotOptions()))
 
