@@ -1,8 +1,8 @@
 """Jets per second of training Sophon's network, end to end: from Parquet to the optimiser's step.
 
 A training as `python -m training fit` runs it, with its loader processes, pinned memory, transfers
-beside the computation, precision, compilation, moving average and checkpoints; on a GPU where there
-is one, else on a CPU. Beside it stand the same loader alone, with its transfers, and the same step
+beside the computation, precision, compilation and moving average; on a GPU where there is one, else
+on a CPU. Beside it stand the same loader alone, with its transfers, and the same step
 alone on a batch that stays on the device, so that the row says which of the two holds back the
 other. The shards are the training jets of a dataset repeated to a given number.
 
