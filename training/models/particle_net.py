@@ -303,5 +303,6 @@ class ParticleNet(nn.Module):
 
     def compile_parts(self, **options: Any) -> None:
         """Compile the networks in place, for all sizes of batches; `torch.compile`'s options."""
-        blocks = (block for graph in self.collections.values() for block in graph.blocks)
+        graphs = (graph for graph in self.collections.values() if isinstance(graph, Graph))
+        blocks = (block for graph in graphs for block in graph.blocks)
         compile_for_all_sizes((*blocks, self.head), **options)
