@@ -4,15 +4,15 @@ Snakemake's own lock is a file that a killed process leaves, so that the next ca
 have it removed. The kernel's lock dies with the process that holds it.
 """
 
-import fcntl
-import os
-import socket
 import sys
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TextIO
 
-# Open for as long as this process lives.
-_held: list[TextIO] = []
+from provenance.errors import UserError
+from provenance.lock import locked
+
+# Held for as long as this process lives.
+_held = ExitStack()
 
 
 def hold_run_lock(folder: Path) -> None:
@@ -28,17 +28,7 @@ def hold_run_lock(folder: Path) -> None:
     SystemExit
         When another run works there, naming it.
     """
-    file = (folder / ".snakemake" / "run.lock").open("a+", encoding="utf-8")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        sys.exit(f"error: another run works in {folder} ({file.read()}); wait until it has ended")
-    except OSError as error:
-        sys.stderr.write(
-            f"warning: {folder} takes no locks ({error.strerror}); run one at a time\n"
-        )
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}")
-    file.flush()
-    _held.append(file)
+        _held.enter_context(locked(folder / ".snakemake" / "run.lock", "run"))
+    except UserError as error:
+        sys.exit(f"error: {error}")

@@ -25,7 +25,7 @@ def test_a_second_run_is_refused_until_the_first_is_dead(tmp_path):
         [sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(SystemExit, match=f"another run works in .*process {holder.pid} on"):
+        with pytest.raises(SystemExit, match=f"another run works here .process {holder.pid} on"):
             hold_run_lock(tmp_path)
         os.kill(holder.pid, signal.SIGKILL)
     hold_run_lock(tmp_path)
