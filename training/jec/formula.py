@@ -55,8 +55,8 @@ def compile_formula(text: str, n_variables: int, n_parameters: int) -> Formula:
     ----------
     text
         Like ``max(0.0001,[0]+[1]*log10(x))``: `x`, `y`, `z`, `t` are variables, `[0]`, `[1]`, ...
-        are parameters. Known are `+ - * / ^ **`, comparisons (1 where they hold, else 0), `&& ||`, and
-        log, log10, exp, sqrt, abs, tanh, atan, erf, pow, max and min, also as ``TMath::Log``.
+        are parameters. Known are `+ - * / ^ **`, comparisons (1 where they hold, else 0), `&& ||`,
+        and log, log10, exp, sqrt, abs, tanh, atan, erf, pow, max and min, also as ``TMath::Log``.
     n_variables, n_parameters
         How many there are.
 

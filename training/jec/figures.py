@@ -1,0 +1,178 @@
+"""Figures of an evaluation of jet energy corrections, from what `evaluate_response` returns."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from training.jec.response import CLOSURE, DISTRIBUTION_EDGES
+
+_SIZE = (8, 7)
+_MARKERS = "osDv^P"
+_PT_LABEL = r"GEN-jet $p_\mathrm{T}$ (GeV)"
+
+
+def response_figures(result: Mapping) -> Iterator[tuple[str, str, Figure]]:
+    """Yield all figures of an evaluation: file name without suffix, caption, figure.
+
+    Parameters
+    ----------
+    result
+        From `training.jec.response.evaluate_response`, also after a trip through JSON.
+    """
+    for region, content in result["regions"].items():
+        if not any(content["jets"]["all"]):
+            continue
+        where = f"|η| {region.replace('-', ' to ')}"
+        stem = region.replace(".", "p")
+        yield (
+            f"median_response_{stem}",
+            f"Median response by flavour, {where}; the band is 1 %",
+            _median(result, content["median"]),
+        )
+        yield (
+            f"resolution_{stem}",
+            f"Resolution, IQR over median of the response, and its ratio to the standard, {where}",
+            _resolution(result, content["resolution"]["all"]),
+        )
+        yield (
+            f"improvement_{stem}",
+            f"Improvement of the resolution by flavour, {where}",
+            _improvement(result, content["improvement"]),
+        )
+        yield (
+            f"flavour_dependence_{stem}",
+            f"Spread of the median response over flavours, {where}",
+            _dependence(result, content["flavour_dependence"]),
+        )
+        yield (
+            f"residual_response_{stem}",
+            f"Difference of the median response between flavours, {where}",
+            _residual(result, content["residual"]),
+        )
+        yield (
+            f"response_distributions_{stem}",
+            f"Response of jets of three flavours in bins of pT, {where}",
+            _distributions(result, content["distributions"]),
+        )
+
+
+def _centres(result: Mapping) -> np.ndarray:
+    edges = np.array(result["pt_edges"])
+    return np.sqrt(edges[1:] * edges[:-1])
+
+
+def _points(curve: Mapping[str, Sequence]) -> tuple[np.ndarray, np.ndarray]:
+    """Return values and errors, NaN where a bin is empty."""
+    value, error = (np.array(curve[key], np.float64) for key in ("value", "error"))
+    return value, error
+
+
+def _plot_curves(axes: Axes, result: Mapping, curves: Mapping[str, Mapping]) -> None:
+    """Plot a quantity of each correction against pT."""
+    for number, name in enumerate(result["corrections"]):
+        value, error = _points(curves[name])
+        marker = _MARKERS[number % len(_MARKERS)]
+        axes.errorbar(_centres(result), value, error, fmt=marker, ms=6, label=name, capsize=2)
+    edges = result["pt_edges"]
+    axes.set(xscale="log", xlabel=_PT_LABEL, xlim=(edges[0], edges[-1]))
+
+
+def _median(result: Mapping, curves: Mapping[str, Mapping]) -> Figure:
+    canvas = Figure(figsize=(_SIZE[0] * len(curves), _SIZE[1]), layout="constrained")
+    panels = canvas.subplots(1, len(curves), sharey=True, squeeze=False)[0]
+    for axes, (flavour, own) in zip(panels, curves.items(), strict=True):
+        axes.axhspan(1 - CLOSURE, 1 + CLOSURE, color="0.9", zorder=0)
+        axes.axhline(1, color="0.6", lw=1, zorder=0)
+        _plot_curves(axes, result, own)
+        axes.set(title=flavour)
+    panels[0].set(ylabel="Median response")
+    panels[0].legend()
+    return canvas
+
+
+def _resolution(result: Mapping, curves: Mapping[str, Mapping]) -> Figure:
+    canvas = Figure(figsize=(_SIZE[0], 1.3 * _SIZE[1]), layout="constrained")
+    upper, lower = canvas.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    _plot_curves(upper, result, curves)
+    upper.set(ylabel="IQR / median", xlabel="", ylim=(0, None))
+    upper.legend()
+    baseline, _ = _points(curves[result["baseline"]])
+    for number, name in enumerate(result["corrections"]):
+        value, _ = _points(curves[name])
+        lower.plot(_centres(result), value / baseline, _MARKERS[number % len(_MARKERS)], ms=6)
+    lower.axhline(1, color="0.6", lw=1, zorder=0)
+    lower.set(xlabel=_PT_LABEL, ylabel=f"/ {result['baseline']}")
+    return canvas
+
+
+def _grouped(
+    axes: Axes,
+    result: Mapping,
+    names: Sequence[str],
+    numbers: Callable[[str, str], Mapping],
+) -> None:
+    """Plot a number and error for each correction, beside each other in each wide bin."""
+    bins = result["wide_bins"]
+    for number, name in enumerate(names):
+        shift = (number - (len(names) - 1) / 2) * 0.8 / len(names)
+        summaries = [numbers(name, wide) for wide in bins]
+        value, error = (
+            np.array([summary[key] for summary in summaries], np.float64)
+            for key in ("value", "error")
+        )
+        marker = _MARKERS[number % len(_MARKERS)]
+        axes.errorbar(
+            np.arange(len(bins)) + shift, value, error, fmt=marker, ms=7, label=name, capsize=2
+        )
+    axes.set_xticks(np.arange(len(bins)), [name.replace("-inf", "+") for name in bins], rotation=30)
+    axes.set(xlabel=_PT_LABEL)
+    axes.axhline(0, color="0.6", lw=1, zorder=0)
+
+
+def _improvement(result: Mapping, improvement: Mapping[str, Mapping]) -> Figure:
+    canvas = Figure(figsize=(_SIZE[0] * len(improvement), _SIZE[1]), layout="constrained")
+    panels = canvas.subplots(1, len(improvement), sharey=True, squeeze=False)[0]
+    names = [name for name in result["corrections"] if name != result["baseline"]]
+    for axes, (flavour, own) in zip(panels, improvement.items(), strict=True):
+        _grouped(axes, result, names, lambda name, wide, own=own: own[name][wide])
+        axes.set(title=flavour)
+    panels[0].set(ylabel="Better resolution (%)")
+    if names:
+        panels[0].legend()
+    return canvas
+
+
+def _dependence(result: Mapping, dependence: Mapping[str, Mapping]) -> Figure:
+    canvas = Figure(figsize=_SIZE, layout="constrained")
+    axes = canvas.subplots()
+    _grouped(axes, result, result["corrections"], lambda name, wide: dependence[name][wide])
+    axes.set(ylabel="Sum of |median − mean| over flavours", ylim=(0, None))
+    axes.legend()
+    return canvas
+
+
+def _residual(result: Mapping, residual: Mapping[str, Mapping]) -> Figure:
+    canvas = Figure(figsize=(_SIZE[0] * 3, _SIZE[1] * 2), layout="constrained")
+    panels = canvas.subplots(2, 3, sharex=True, sharey=True).ravel()
+    for axes, (pair, curves) in zip(panels, residual.items(), strict=True):
+        axes.axhline(0, color="0.6", lw=1, zorder=0)
+        _plot_curves(axes, result, curves)
+        axes.set(title=pair.replace("-", " − "))
+    panels[0].set(ylabel="Difference of medians")
+    panels[0].legend()
+    return canvas
+
+
+def _distributions(result: Mapping, distributions: Mapping[str, Mapping]) -> Figure:
+    rows, columns = len(distributions), len(next(iter(distributions.values())))
+    canvas = Figure(figsize=(_SIZE[0] * columns, _SIZE[1] * rows), layout="constrained")
+    panels = canvas.subplots(rows, columns, sharex=True, squeeze=False)
+    for line, (wide, flavours) in zip(panels, distributions.items(), strict=True):
+        for axes, (flavour, counts) in zip(line, flavours.items(), strict=True):
+            for name in result["corrections"]:
+                axes.stairs(counts[name], DISTRIBUTION_EDGES, label=name, lw=1.5)
+            axes.set(title=f"{flavour}, {wide} GeV", xlabel="Response", ylabel="Jets")
+    panels[0, 0].legend()
+    return canvas
