@@ -14,9 +14,7 @@ def simulated():
     library = minimum_bias(np.random.default_rng(2))
     record = random_record(np.random.default_rng(3), [300] * 12, jet=True)
     return {
-        name: Detector(read_card(CARDS / f"jetclass2_{name}.tcl"), library).simulate(
-            record, np.random.default_rng(4)
-        )
+        name: Detector(read_card(CARDS / f"jetclass2_{name}.tcl"), library).simulate(record, 4)
         for name in ("full", "energy")
     }
 

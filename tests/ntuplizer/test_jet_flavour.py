@@ -8,6 +8,7 @@ from decays import Particle, record
 from generation.process import load_process
 from generation.pythia import EventGenerator
 from ntuplizer.batch import Collection
+from ntuplizer.branches import CANDIDATE_LEAVES
 from ntuplizer.clustering import Momenta, cluster
 from ntuplizer.jet_flavour import (
     LEAVES,
@@ -19,7 +20,6 @@ from ntuplizer.jet_flavour import (
     parton_flavour,
 )
 from ntuplizer.particles import (
-    CANDIDATE_LEAVES,
     candidate_momenta,
     delta_r,
     four_momentum,
