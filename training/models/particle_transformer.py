@@ -20,6 +20,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from training.models.sizes import ParticleTransformerConfig
 
+try:
+    from training.models import kernels
+except ImportError:  # PyTorch brings Triton along where it can use a GPU
+    kernels = None  # type: ignore[assignment]
+
 # Floor of the logarithms' arguments, as in the original.
 EPSILON = 1e-8
 # Added to the score of a padded key: its weight underflows to zero, yet stays finite in any type.
@@ -98,6 +103,42 @@ def _pairs(mask: Tensor, begin: int, count: int) -> Pairs:
     jet, i, j = both.nonzero_static(size=count).unbind(1)
     first, second = jet * length + i, jet * length + j
     return Pairs(row[first], row[second], first * length + j, second * length + i)
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """A batch of jets laid end to end, as the kernels for GPUs take it, with room to spare."""
+
+    rows: Tensor  # (T,) position of each constituent in the flattened batch (B * N)
+    real: Tensor | None  # (T, 1) bool, false for rows that are only room; None: all are real
+    table: Tensor  # (3, B + 1) int32: where constituents, scores and pairs of each jet begin
+    cells: int  # room for scores
+    pairs: int  # room for pairs
+    width: int  # no jet has more constituents
+
+    @classmethod
+    def of(cls, mask: Tensor, steps: tuple[int, int, int] | None = None) -> "Ragged":
+        """Arrange a batch with the mask (B, N).
+
+        `steps` are what the room for constituents, scores and pairs is a multiple of, so that
+        batches share a few sizes.
+        """
+        n = mask.sum(1)
+        sizes = torch.stack((n, n * ((n + 7) // 8 * 8), n * (n + 1) // 2)).cumsum(1)
+        table = functional.pad(sizes, (1, 0)).int()
+        # The only numbers that a GPU has to tell.
+        total = sizes[:, -1].tolist()
+        rows, cells, pairs = (
+            max(-(-size // step), 1) * step
+            for size, step in zip(total, steps or (1, 1, 1), strict=True)
+        )
+        # What is only room repeats the first constituent: nothing looks at it.
+        position = mask.flatten().nonzero_static(size=rows, fill_value=0).squeeze(1)
+        real, width = None, mask.shape[1]
+        if steps is not None:
+            width = -(-width // 64) * 64
+            real = torch.arange(rows, device=mask.device)[:, None] < table[0, -1]
+        return cls(position, real, table, cells, pairs, width)
 
 
 class Dropout(nn.Dropout):
@@ -284,6 +325,16 @@ class ParticleBlock(Block):
         return self.finish(x, torch.cat(attended))
 
 
+    def ragged(self, x: Tensor, table: Tensor, bias: Tensor, seed: Tensor) -> Tensor:
+        """Do the same for jets laid end to end; their biases are (heads, scores)."""
+        projected = self.in_projection(self.attention_norm(x))
+        drop = self.drop_attention
+        attended, _ = kernels.attend(
+            projected, bias, table[0], table[1], seed, self.heads, drop.p if drop.training else 0.0
+        )
+        return self.finish(x, attended)
+
+
 class ClassBlock(Block):
     """A class token attends to itself and the constituents (CaiT, arXiv:2103.17239)."""
 
@@ -311,9 +362,37 @@ class ClassBlock(Block):
         return self.finish(token, torch.cat(attended))
 
 
+    def ragged(self, token: Tensor, x: Tensor, table: Tensor) -> Tensor:
+        """Do the same for tokens (B, C) and jets laid end to end."""
+        width = token.shape[1]
+        weight, offset = self.in_projection.weight, self.in_projection.bias
+        query = functional.linear(token, weight[:width], offset[:width])
+        own, others = (
+            functional.linear(self.attention_norm(source), weight[width:], offset[width:])
+            for source in (token, x)
+        )
+        attended, _ = kernels.attend_from_token(query, own, others, table[0], self.heads)
+        return self.finish(token, attended)
+
+
 def split(packed: Tensor, groups: list[Layout]) -> tuple[Tensor, ...]:
     """Split (T, C) rows into those of each group."""
     return packed.split([len(group.rows) for group in groups])
+
+
+def norm_real(norm: nn.BatchNorm1d, x: Tensor, real: Tensor) -> Tensor:
+    """Apply a batch norm to rows (T, C) of which only the real ones, (T, 1) bool, count."""
+    if not norm.training:
+        return norm(x)
+    x = x.float()
+    number = real.sum()
+    mean = torch.where(real, x, 0).sum(0) / number
+    variance = torch.where(real, x - mean, 0).square().sum(0) / number
+    with torch.no_grad():
+        norm.num_batches_tracked.add_(1)
+        norm.running_mean.lerp_(mean, norm.momentum)
+        norm.running_var.lerp_(variance * number / (number - 1).clamp(min=1), norm.momentum)
+    return (x - mean) * (variance + norm.eps).rsqrt() * norm.weight + norm.bias
 
 
 class ParticleTransformer(nn.Module):
@@ -334,6 +413,10 @@ class ParticleTransformer(nn.Module):
         width = config.embedding[-1]
         sizes = (width, config.heads, config.feedforward_ratio)
         self.length_groups = config.length_groups
+        self.ragged = False
+        self.steps: tuple[int, int, int] | None = None
+        self.transform = ParticleTransformer._transform
+        self.capture: Any = None
         self.embedding = InputEmbedding(features, config.embedding)
         self.pair_embedding = PairEmbedding(config.pair_embedding, config.heads)
         self.blocks = nn.ModuleList(
@@ -386,6 +469,8 @@ class ParticleTransformer(nn.Module):
         Tensor
             (B, width).
         """
+        if self.ragged:
+            return self._encode_ragged(features, vectors, mask)
         arrangement = Arrangement.of(mask, self.length_groups)
         groups = arrangement.groups
         features, vectors = (
@@ -399,6 +484,53 @@ class ParticleTransformer(nn.Module):
         for block in self.class_blocks:
             token = block(token, x, groups)
         return self.norm(token.squeeze(1))[arrangement.order.argsort()]
+
+    def _encode_ragged(self, features: Tensor, vectors: Tensor, mask: Tensor) -> Tensor:
+        jets = Ragged.of(mask, self.steps)
+        features, vectors = (
+            padded.flatten(0, 1).index_select(0, jets.rows) for padded in (features, vectors)
+        )
+        tensors = (features, kinematics(vectors), jets.table)
+        if jets.real is not None:
+            tensors = (*tensors, jets.real)
+        sizes = (jets.cells, jets.pairs, jets.width)
+        if self.capture is not None and self.training and torch.is_grad_enabled():
+            return self.capture(self, self._core, tensors, sizes)
+        return self._core(*tensors, *sizes)
+
+    def _core(
+        self,
+        features: Tensor,
+        particles: Tensor,
+        table: Tensor,
+        *rest: Any,
+    ) -> Tensor:
+        *real, cells, pairs, width = rest
+        device = features.device.type
+        kind = torch.float32
+        if torch.is_autocast_enabled(device):
+            kind = torch.get_autocast_dtype(device)
+        bias = kernels.pair_bias(
+            particles, table, cells, pairs, width, self.pair_embedding.layers, kind
+        )
+        seeds = torch.randint(
+            -(2**31), 2**31, (len(self.blocks), 2), dtype=torch.int32, device=features.device
+        )
+        return self.transform(self, features, table, bias, seeds, *real)
+
+    def _transform(
+        self, features: Tensor, table: Tensor, bias: Tensor, seeds: Tensor, real: Tensor | None = None
+    ) -> Tensor:
+        norm, *layers = self.embedding
+        x = norm(features) if real is None else norm_real(norm, features, real)
+        for layer in layers:
+            x = layer(x)
+        for block, seed in zip(self.blocks, seeds.unbind(), strict=True):
+            x = block.ragged(x, table, bias, seed)
+        token = self.class_token[0].expand(table.shape[1] - 1, -1)
+        for block in self.class_blocks:
+            token = block.ragged(token, x, table)
+        return self.norm(token)
 
     def forward(self, features: Tensor, vectors: Tensor, mask: Tensor) -> Tensor:
         """Return the logits, (B, classes); arguments as in `encode`."""
