@@ -6,12 +6,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+REHEARSALS = 3
+
 
 class Capture:
-    """Replays a function of tensors, captured once for each set of sizes.
+    """Replays functions of tensors, captured once for each set of sizes.
 
-    A captured computation reads and writes the same memory each time: what it returned last, and
-    the gradients, are gone when it runs again.
+    What a captured function returns while gradients are wanted, and the gradients, lie where the
+    next call puts its own: use them before.
     """
 
     def __init__(self) -> None:
@@ -23,41 +25,81 @@ class Capture:
         return type(self)()
 
     def __call__(
-        self, network: nn.Module, function: Callable[..., Tensor], tensors: tuple[Tensor, ...],
+        self,
+        network: nn.Module,
+        function: Callable[..., Tensor],
+        tensors: tuple[Tensor, ...],
         sizes: tuple[int, ...],
-    ) -> Tensor:  # fmt: skip
-        """Return `function(*tensors, *sizes)`, differentiable in the network's parameters."""
+    ) -> Tensor:
+        """Return `function(*tensors, *sizes)`, a method of the network."""
         kind = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else None
-        key = (kind, sizes, *(x.shape for x in tensors))
+        learning = torch.is_grad_enabled() and any(p.requires_grad for p in network.parameters())
+        state = (
+            *(module.training for module in network.modules()),
+            *(parameter.requires_grad for parameter in network.parameters()),
+        )
+        key = (function.__name__, kind, learning, state, sizes, *(x.shape for x in tensors))
         if key not in self.calls:
-            self.calls[key] = self._capture(network, function, tensors, sizes, kind)
+            self.calls[key] = self._capture(_Call(network, function, sizes, kind), tensors, learning)
         return self.calls[key](*tensors)
 
-    def _capture(self, network, function, tensors, sizes, kind):  # type: ignore[no-untyped-def]
+    def _capture(
+        self, call: "_Call", tensors: tuple[Tensor, ...], learning: bool
+    ) -> Callable[..., Tensor]:
         if self.pool is None:
             self.pool = torch.cuda.graph_pool_handle()
         # Rehearsals change running statistics and draw random numbers.
-        before = [buffer.clone() for buffer in network.buffers()]
+        buffers = [buffer.clone() for buffer in call.network.buffers()]
         random = torch.cuda.get_rng_state()
-        call = _Call(network, function, sizes, kind)
         samples = tuple(x.clone() for x in tensors)
         with torch.autocast("cuda", enabled=False):
-            captured = torch.cuda.make_graphed_callables(
-                call, samples, allow_unused_input=True, pool=self.pool
-            )
+            if learning:
+                captured = torch.cuda.make_graphed_callables(
+                    call, samples, REHEARSALS, allow_unused_input=True, pool=self.pool
+                )
+            else:
+                captured = self._without_gradients(call, samples)
         torch.cuda.set_rng_state(random)
-        for buffer, old in zip(network.buffers(), before, strict=True):
+        for buffer, old in zip(call.network.buffers(), buffers, strict=True):
             buffer.copy_(old)
         return captured
 
+    def _without_gradients(
+        self, call: "_Call", inputs: tuple[Tensor, ...]
+    ) -> Callable[..., Tensor]:
+        with torch.no_grad():
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(REHEARSALS):
+                    call(*inputs)
+            torch.cuda.current_stream().wait_stream(stream)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=self.pool):
+                output = call(*inputs)
+
+        def replay(*tensors: Tensor) -> Tensor:
+            for own, given in zip(inputs, tensors, strict=True):
+                own.copy_(given)
+            graph.replay()
+            return output.clone()
+
+        return replay
+
 
 class _Call(nn.Module):
-    def __init__(self, network, function, sizes, kind):  # type: ignore[no-untyped-def]
+    def __init__(
+        self,
+        network: nn.Module,
+        function: Callable[..., Tensor],
+        sizes: tuple[int, ...],
+        kind: torch.dtype | None,
+    ):
         super().__init__()
         self.network, self.function, self.sizes, self.kind = network, function, sizes, kind
+        self.training = network.training
 
     def forward(self, *tensors: Tensor) -> Tensor:
-        with torch.autocast(
-            "cuda", self.kind, enabled=self.kind is not None, cache_enabled=False
-        ):
+        # A cache of cast weights would outlive the graph that filled it.
+        with torch.autocast("cuda", self.kind, enabled=self.kind is not None, cache_enabled=False):
             return self.function(*tensors, *self.sizes)

@@ -40,9 +40,7 @@ def _scramble(x):
 
 @triton.jit
 def _keep(place, seed, threshold):
-    first = tl.load(seed).to(tl.uint32)
-    second = tl.load(seed + 1).to(tl.uint32)
-    word = _scramble(_scramble(place.to(tl.uint32) ^ first) + second)
+    word = _scramble(place.to(tl.uint32) ^ tl.load(seed).to(tl.uint32))
     return (word >> 8).to(tl.int32) >= threshold
 
 
@@ -55,7 +53,7 @@ def _attend(
     jet, head = tl.program_id(0) // HEADS, tl.program_id(0) % HEADS
     begin = tl.load(offsets + jet)
     n = tl.load(offsets + jet + 1) - begin
-    square = head * cells + tl.load(squares + jet)
+    square = tl.multiple_of(head * cells + tl.load(squares + jet), 8)
     pitch = tl.multiple_of(_pitch(n), 8)
     total = HEADS * WIDTH
     d = tl.arange(0, PADDED)
@@ -101,33 +99,30 @@ def _attend_backward(
     HEADS: tl.constexpr, WIDTH: tl.constexpr, PADDED: tl.constexpr, BLOCK: tl.constexpr,
     DROPS: tl.constexpr,
 ):  # fmt: skip
-    # Half of the programs go through the keys, for those and the values and biases; the other half
-    # through the queries.
     jet, head = tl.program_id(0) // HEADS, tl.program_id(0) % HEADS
-    for_queries = tl.program_id(1) == 1
     begin = tl.load(offsets + jet)
     n = tl.load(offsets + jet + 1) - begin
-    square = head * cells + tl.load(squares + jet)
+    square = tl.multiple_of(head * cells + tl.load(squares + jet), 8)
     pitch = tl.multiple_of(_pitch(n), 8)
     total = HEADS * WIDTH
     d = tl.arange(0, PADDED)
     query = projected + head * WIDTH
     key, value = query + total, query + 2 * total
-    for outer in range(0, n, BLOCK):
-        # Sums over the inner loop: of keys and values, or of queries.
-        sum_1 = tl.zeros((BLOCK, PADDED), tl.float32)
-        sum_2 = tl.zeros((BLOCK, PADDED), tl.float32)
-        for inner in range(0, n, BLOCK):
-            i = tl.where(for_queries, outer, inner) + tl.arange(0, BLOCK)
-            j = tl.where(for_queries, inner, outer) + tl.arange(0, BLOCK)
-            real_i = (i < n)[:, None] & (d < WIDTH)[None, :]
-            real_j = (j < n)[:, None] & (d < WIDTH)[None, :]
+    # First through the keys: for those, the values and the biases.
+    for j0 in range(0, n, BLOCK):
+        j = j0 + tl.arange(0, BLOCK)
+        at_j = (begin + j)[:, None] * (3 * total) + d[None, :]
+        real_j = (j < n)[:, None] & (d < WIDTH)[None, :]
+        k = tl.load(key + at_j, mask=real_j, other=0)
+        v = tl.load(value + at_j, mask=real_j, other=0)
+        grad_k = tl.zeros((BLOCK, PADDED), tl.float32)
+        grad_v = tl.zeros((BLOCK, PADDED), tl.float32)
+        for i0 in range(0, n, BLOCK):
+            i = i0 + tl.arange(0, BLOCK)
             at_i = (begin + i)[:, None] * (3 * total) + d[None, :]
-            at_j = (begin + j)[:, None] * (3 * total) + d[None, :]
             at_out = (begin + i)[:, None] * total + head * WIDTH + d[None, :]
+            real_i = (i < n)[:, None] & (d < WIDTH)[None, :]
             q = tl.load(query + at_i, mask=real_i, other=0)
-            k = tl.load(key + at_j, mask=real_j, other=0)
-            v = tl.load(value + at_j, mask=real_j, other=0)
             o = tl.load(out + at_out, mask=real_i, other=0).to(tl.float32)
             g = tl.load(grad_out + at_out, mask=real_i, other=0)
             log_weight = tl.load(
@@ -145,21 +140,29 @@ def _attend_backward(
                 dropped = tl.where(keep, p * boost, 0.0)
                 grad_p = tl.where(keep, grad_p * boost, 0.0)
             mean = tl.sum(o * g.to(tl.float32), 1)
-            grad_score = p * (grad_p - mean[:, None])
-            if for_queries:
-                sum_1 += tl.dot(grad_score.to(k.dtype), k, input_precision="tf32x3")
-            else:
-                tl.store(grad_bias + place, grad_score, mask=inside)
-                sum_1 += tl.dot(tl.trans(grad_score.to(q.dtype)), q, input_precision="tf32x3")
-                sum_2 += tl.dot(tl.trans(dropped.to(g.dtype)), g, input_precision="tf32x3")
-        r = outer + tl.arange(0, BLOCK)
-        at = (begin + r)[:, None] * (3 * total) + head * WIDTH + d[None, :]
-        real = (r < n)[:, None] & (d < WIDTH)[None, :]
-        if for_queries:
-            tl.store(grad + at, sum_1 * scale, mask=real)
-        else:
-            tl.store(grad + total + at, sum_1 * scale, mask=real)
-            tl.store(grad + 2 * total + at, sum_2, mask=real)
+            grad_score = (p * (grad_p - mean[:, None])).to(q.dtype)
+            tl.store(grad_bias + place, grad_score, mask=inside)
+            grad_k += tl.dot(tl.trans(grad_score), q, input_precision="tf32x3")
+            grad_v += tl.dot(tl.trans(dropped.to(g.dtype)), g, input_precision="tf32x3")
+        tl.store(grad + total + head * WIDTH + at_j, grad_k * scale, mask=real_j)
+        tl.store(grad + 2 * total + head * WIDTH + at_j, grad_v, mask=real_j)
+    # Then through the queries, with what other threads have stored.
+    tl.debug_barrier()
+    for i0 in range(0, n, BLOCK):
+        i = i0 + tl.arange(0, BLOCK)
+        grad_q = tl.zeros((BLOCK, PADDED), tl.float32)
+        for j0 in range(0, n, BLOCK):
+            j = j0 + tl.arange(0, BLOCK)
+            at_j = (begin + j)[:, None] * (3 * total) + d[None, :]
+            real_j = (j < n)[:, None] & (d < WIDTH)[None, :]
+            k = tl.load(key + at_j, mask=real_j, other=0)
+            place = square + i[:, None] * pitch + j[None, :]
+            inside = (i < n)[:, None] & (j < n)[None, :]
+            grad_score = tl.load(grad_bias + place, mask=inside, other=0, cache_modifier=".cg")
+            grad_q += tl.dot(grad_score.to(k.dtype), k, input_precision="tf32x3")
+        at_i = (begin + i)[:, None] * (3 * total) + head * WIDTH + d[None, :]
+        real_i = (i < n)[:, None] & (d < WIDTH)[None, :]
+        tl.store(grad + at_i, grad_q * scale, mask=real_i)
 
 
 @triton.jit
@@ -477,6 +480,68 @@ def _layer_backward(
     )
 
 
+@triton.jit
+def _gelu_drop_norm(
+    x, weight, offset, out, means, inverses, seed, rows, eps, threshold, boost,
+    WIDTH: tl.constexpr, PADDED: tl.constexpr, ROWS: tl.constexpr, DROPS: tl.constexpr,
+):  # fmt: skip
+    r = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    c = tl.arange(0, PADDED)
+    real = (r < rows)[:, None] & (c < WIDTH)[None, :]
+    place = r[:, None] * WIDTH + c[None, :]
+    y = tl.load(x + place, mask=real, other=0).to(tl.float32)
+    cumulative, _ = _normal(y)
+    y = y * cumulative
+    if DROPS:
+        y = tl.where(_keep(place, seed, threshold), y * boost, 0.0)
+    mean = tl.sum(y, 1) / WIDTH
+    y = tl.where((c < WIDTH)[None, :], y - mean[:, None], 0.0)
+    inverse = 1 / tl.sqrt(tl.sum(y * y, 1) / WIDTH + eps)
+    w = tl.load(weight + c, mask=c < WIDTH, other=0)[None, :]
+    b = tl.load(offset + c, mask=c < WIDTH, other=0)[None, :]
+    tl.store(out + place, y * inverse[:, None] * w + b, mask=real)
+    tl.store(means + r, mean, mask=r < rows)
+    tl.store(inverses + r, inverse, mask=r < rows)
+
+
+@triton.jit
+def _gelu_drop_norm_backward(
+    grad_out, x, weight, means, inverses, grad, partial, seed, rows, threshold, boost,
+    WIDTH: tl.constexpr, PADDED: tl.constexpr, ROWS: tl.constexpr, DROPS: tl.constexpr,
+):  # fmt: skip
+    program = tl.program_id(0)
+    c = tl.arange(0, PADDED)
+    real_c = c < WIDTH
+    w = tl.load(weight + c, mask=real_c, other=0)[None, :]
+    of_weight = tl.zeros((PADDED,), tl.float32)
+    of_offset = tl.zeros((PADDED,), tl.float32)
+    for start in range(program * ROWS, rows, tl.num_programs(0) * ROWS):
+        r = start + tl.arange(0, ROWS)
+        real = (r < rows)[:, None] & real_c[None, :]
+        place = r[:, None] * WIDTH + c[None, :]
+        mean = tl.load(means + r, mask=r < rows, other=0)[:, None]
+        inverse = tl.load(inverses + r, mask=r < rows, other=0)[:, None]
+        u = tl.load(x + place, mask=real, other=0).to(tl.float32)
+        g = tl.load(grad_out + place, mask=real, other=0).to(tl.float32)
+        cumulative, density = _normal(u)
+        y = u * cumulative
+        slope = cumulative + u * density
+        if DROPS:
+            factor = tl.where(_keep(place, seed, threshold), boost, 0.0)
+            y = y * factor
+            slope = slope * factor
+        y = tl.where(real, (y - mean) * inverse, 0.0)
+        of_weight += tl.sum(g * y, 0)
+        of_offset += tl.sum(g, 0)
+        g = g * w
+        mean_1 = tl.sum(g, 1) / WIDTH
+        mean_2 = tl.sum(g * y, 1) / WIDTH
+        g = (g - mean_1[:, None] - y * mean_2[:, None]) * inverse
+        tl.store(grad + place, g * slope, mask=real)
+    tl.store(partial + program * 2 * WIDTH + c, of_weight, mask=real_c)
+    tl.store(partial + program * 2 * WIDTH + WIDTH + c, of_offset, mask=real_c)
+
+
 def _padded(width: int) -> int:
     """Return the smallest size of a tile that holds so many columns."""
     return max(16, triton.next_power_of_2(width))
@@ -488,8 +553,10 @@ def _dropping(dropout: float) -> tuple[int, float]:
 
 
 # Rows and columns of tiles, and how their work is shared out.
-ATTENTION = {"BLOCK": 32, "num_warps": 4, "num_stages": 1}
+ATTENTION = {"BLOCK": 32, "num_warps": 2, "num_stages": 1}
 TOKEN = {"BLOCK": 64, "num_warps": 4}
+ROWS = {"ROWS": 1, "num_warps": 1, "num_stages": 1}
+ROW_PROGRAMS = 2112
 
 
 @torch.library.custom_op("jets::attend", mutates_args=())
@@ -513,7 +580,7 @@ def attend(
     offsets, squares
         (B + 1,) int32, see the module.
     seed
-        (2,) int32, of the dropout.
+        () int32, of the dropout.
 
     Returns
     -------
@@ -560,7 +627,7 @@ def attend_backward(
     projected, bias = projected.contiguous(), bias.contiguous()
     grad, grad_bias = torch.zeros_like(projected), torch.empty_like(bias)
     threshold, boost = _dropping(dropout)
-    _attend_backward[((len(offsets) - 1) * heads, 2)](
+    _attend_backward[((len(offsets) - 1) * heads,)](
         projected, bias, out, normaliser, grad_out.contiguous(), grad, grad_bias, offsets, squares,
         seed, bias.shape[1], rows, (width // heads) ** -0.5, threshold, boost,
         HEADS=heads, WIDTH=width // heads, PADDED=_padded(width // heads), DROPS=dropout > 0,
@@ -661,6 +728,77 @@ def _token_gradient(ctx, grad_out, _):
 attend_from_token.register_autograd(_token_gradient, setup_context=_token_setup)
 
 
+@torch.library.custom_op("jets::gelu_drop_norm", mutates_args=())
+def gelu_drop_norm(
+    x: Tensor, weight: Tensor, offset: Tensor, seed: Tensor, dropout: float, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Apply GELU, dropout and a layer norm to rows (T, C).
+
+    Returns
+    -------
+    tuple of Tensor
+        (T, C), and the mean and the inverse deviation of each row before the norm, (T,).
+    """
+    rows, width = x.shape
+    x = x.contiguous()
+    out = torch.empty_like(x)
+    means = x.new_empty(rows, dtype=torch.float32)
+    inverses = torch.empty_like(means)
+    threshold, boost = _dropping(dropout)
+    _gelu_drop_norm[(triton.cdiv(rows, ROWS["ROWS"]),)](
+        x, weight, offset, out, means, inverses, seed, rows, eps, threshold, boost,
+        WIDTH=width, PADDED=_padded(width), DROPS=dropout > 0, **ROWS,
+    )  # fmt: skip
+    return out, means, inverses
+
+
+@gelu_drop_norm.register_fake
+def _(x, weight, offset, seed, dropout, eps):
+    one = x.new_empty(x.shape[0], dtype=torch.float32)
+    return torch.empty_like(x), one, torch.empty_like(one)
+
+
+@torch.library.custom_op("jets::gelu_drop_norm_backward", mutates_args=())
+def gelu_drop_norm_backward(
+    grad_out: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    means: Tensor,
+    inverses: Tensor,
+    seed: Tensor,
+    dropout: float,
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of `x`, (T, C), and of `weight` and `offset`, (2, C)."""
+    rows, width = x.shape
+    x = x.contiguous()
+    grad = torch.empty_like(x)
+    partial = x.new_empty(ROW_PROGRAMS, 2, width, dtype=torch.float32)
+    threshold, boost = _dropping(dropout)
+    _gelu_drop_norm_backward[(ROW_PROGRAMS,)](
+        grad_out.contiguous(), x, weight, means, inverses, grad, partial, seed, rows, threshold,
+        boost, WIDTH=width, PADDED=_padded(width), DROPS=dropout > 0, **ROWS,
+    )  # fmt: skip
+    return grad, partial.sum(0)
+
+
+@gelu_drop_norm_backward.register_fake
+def _(grad_out, x, weight, means, inverses, seed, dropout):
+    return torch.empty_like(x), x.new_empty(2, x.shape[1], dtype=torch.float32)
+
+
+def _norm_setup(ctx, inputs, output):
+    x, weight, _, seed, ctx.dropout, _ = inputs
+    ctx.save_for_backward(x, weight, *output[1:], seed)
+
+
+def _norm_gradient(ctx, grad_out, *_):
+    grad, of_norm = gelu_drop_norm_backward(grad_out, *ctx.saved_tensors, ctx.dropout)
+    return grad, of_norm[0], of_norm[1], None, None, None
+
+
+gelu_drop_norm.register_autograd(_norm_gradient, setup_context=_norm_setup)
+
+
 @triton.jit
 def _fold_norm(
     partial, programs, count, weight, offset, running_mean, running_variance, folded, momentum, eps,
@@ -721,7 +859,8 @@ class PairBias(torch.autograd.Function):
             _fold_norm[(1,)](
                 partial, len(partial), count, scales[index], shifts[index], norm.running_mean,
                 norm.running_var, folded, norm.momentum, norm.eps,
-                WIDTH=size, PADDED=_padded(size), TRAINING=training, BLOCK=64,
+                WIDTH=size, PADDED=_padded(size), TRAINING=training,
+                BLOCK=max(FOLDED // _padded(size), 1), num_warps=8,
             )  # fmt: skip
             return folded
 
@@ -800,12 +939,13 @@ class PairBias(torch.autograd.Function):
 
 # Tiles: of a jet's pairs, and of rows of the pair network in either direction.
 PAIR_ROWS, PAIR_COLUMNS = 16, 32
+FOLDED = 2**13
 FORWARD = {
-    torch.bfloat16: {"BLOCK": 64, "num_warps": 4, "num_stages": 1},
+    torch.bfloat16: {"BLOCK": 64, "num_warps": 4, "num_stages": 3},
     torch.float32: {"BLOCK": 32, "num_warps": 4, "num_stages": 1},
 }
 BACKWARD = {
-    torch.bfloat16: {"BLOCK": 64, "num_warps": 8, "num_stages": 1},
+    torch.bfloat16: {"BLOCK": 32, "num_warps": 4, "num_stages": 1},
     torch.float32: {"BLOCK": 32, "num_warps": 8, "num_stages": 1},
 }
 
