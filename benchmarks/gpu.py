@@ -6,8 +6,8 @@ inference of every network of `NETWORKS` as it stands and compiled, in 16 and 32
 Particle Transformer beside them where it is installed, the loader from Parquet, and training end to
 end from Parquet. Jets are synthetic, with the multiplicities of JetClass-II.
 
-Run as `python -m benchmarks.gpu [--output DIR] [--rows WORD]`; `--device cpu --quick` is a trial of
-the script. It needs PyTorch, NumPy, PyArrow, numba and Lightning beside the project.
+Run as `python -m benchmarks.gpu [--output DIR] [--rows WORDS ...]`; `--device cpu --quick` is a
+trial of the script.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from benchmarks.part import CLASSES, cpu_name, own_network, synthetic_batch, weaver_network
+from benchmarks.part import cpu_name, own_network, synthetic_batch, weaver_network
 from training.jets.features import JET_FLOATS, PARTICLE_CODES, PARTICLE_FLOATS
 from training.models.particle_transformer import ragged_sizes
 
@@ -431,7 +431,7 @@ def profile(settings: Settings, network: Network, step: Callable[[Batch], Any], 
 class Report:
     """The rows, measured one after the other."""
 
-    def __init__(self, settings: Settings, wanted: str):
+    def __init__(self, settings: Settings, wanted: Sequence[str] = ("",)):
         self.settings, self.wanted = settings, wanted
         self.rows: list[Row] = []
         self.end = time.perf_counter() + settings.seconds
@@ -439,7 +439,7 @@ class Report:
     def add(self, work: Callable[[], Row], seconds: float, **names: Any) -> Row:
         """Measure a row and print it; its error, if it fails or takes too long, is in it."""
         label = " ".join(str(value) for value in names.values())
-        if self.wanted not in label:
+        if not any(word in label for word in self.wanted):
             return {}
         left = min(seconds, self.end - time.perf_counter())
         started = time.perf_counter()
@@ -478,8 +478,8 @@ def rounded(value: Any) -> Any:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-def measure(settings: Settings, wanted: str = "") -> dict[str, Any]:
-    """Measure all rows whose names hold a word and return the report."""
+def measure(settings: Settings, wanted: Sequence[str] = ("",)) -> dict[str, Any]:
+    """Measure all rows whose names hold one of some words and return the report."""
     report = Report(settings, wanted)
     on_gpu = settings.device.type == "cuda"
     has_weaver = importlib.util.find_spec("weaver") is not None
@@ -673,7 +673,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small batches, few steps")
     parser.add_argument("--output", type=Path, default=Path("build/benchmarks"))
     parser.add_argument("--seconds", type=float, default=225, help="for all rows")
-    parser.add_argument("--rows", default="", help="only those whose names hold this")
+    parser.add_argument(
+        "--rows",
+        nargs="+",
+        default=[""],
+        metavar="WORDS",
+        help="only those whose names hold one of these, such as 'Sophon training' or loader",
+    )
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     if options.device == "cpu":

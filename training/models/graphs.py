@@ -18,6 +18,8 @@ class Capture:
 
     def __init__(self) -> None:
         self.calls: dict[Any, Callable[..., Tensor]] = {}
+        self.modules: list[nn.Module] = []
+        self.parameters: list[nn.Parameter] = []
         self.pool: Any = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -32,15 +34,17 @@ class Capture:
         sizes: tuple[int, ...],
     ) -> Tensor:
         """Return `function(*tensors, *sizes)`, a method of the network."""
+        if not self.calls:
+            self.modules, self.parameters = list(network.modules()), list(network.parameters())
         kind = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else None
-        learning = torch.is_grad_enabled() and any(p.requires_grad for p in network.parameters())
-        state = (
-            *(module.training for module in network.modules()),
-            *(parameter.requires_grad for parameter in network.parameters()),
-        )
-        key = (function.__name__, kind, learning, state, sizes, *(x.shape for x in tensors))
+        trained = tuple(parameter.requires_grad for parameter in self.parameters)
+        learning = torch.is_grad_enabled() and any(trained)
+        modes = tuple(module.training for module in self.modules)
+        shapes = tuple(x.shape for x in tensors)
+        key = (function.__name__, kind, learning, trained, modes, sizes, shapes)
         if key not in self.calls:
-            self.calls[key] = self._capture(_Call(network, function, sizes, kind), tensors, learning)
+            call = _Call(network, function, sizes, kind)
+            self.calls[key] = self._capture(call, tensors, learning)
         return self.calls[key](*tensors)
 
     def _capture(
@@ -48,13 +52,15 @@ class Capture:
     ) -> Callable[..., Tensor]:
         if self.pool is None:
             self.pool = torch.cuda.graph_pool_handle()
+        # Captured on a stream of its own, where PyTorch expects none of a gradient's consumers.
+        torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
         # Rehearsals change running statistics and draw random numbers.
         buffers = [buffer.clone() for buffer in call.network.buffers()]
         random = torch.cuda.get_rng_state()
         samples = tuple(x.clone() for x in tensors)
         with torch.autocast("cuda", enabled=False):
             if learning:
-                captured = torch.cuda.make_graphed_callables(
+                captured: Callable[..., Any] = torch.cuda.make_graphed_callables(
                     call, samples, REHEARSALS, allow_unused_input=True, pool=self.pool
                 )
             else:

@@ -12,7 +12,7 @@ and a single wait for a GPU. No size in the rest depends on a tensor's content: 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -112,7 +112,8 @@ Sizes = tuple[int, int, int]
 # Room for constituents, scores and pairs comes in such steps, so that batches share a few sizes:
 # what is captured for one serves the others.
 STEPS: Sizes = (1024, 2**20, 2**18)
-WIDTH_STEP = 64
+# So do jets, and their longest.
+PADDED_STEP = 64
 
 
 def ragged_sizes(mask: Tensor) -> Sizes:
@@ -217,7 +218,7 @@ class InputEmbedding(nn.Sequential):
     def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
         """Apply the layers; the batch norm looks at real rows, (T, 1), only."""
         norm, *layers = self
-        x = norm(x) if real is None else norm_real(norm, x, real)
+        x = norm(x) if real is None else norm_real(cast(nn.BatchNorm1d, norm), x, real)
         for layer in layers:
             x = layer(x)
         return x
@@ -386,7 +387,6 @@ class ClassBlock(Block):
             attended.append(self.attend(asking, key, value, MASKED * padding.to(key.dtype)))
         return self.finish(token, torch.cat(attended))
 
-
     def ragged(self, token: Tensor, x: Tensor, table: Tensor) -> Tensor:
         """Do the same for tokens (B, C) and jets laid end to end."""
         width = token.shape[1]
@@ -407,16 +407,19 @@ def split(packed: Tensor, groups: list[Layout]) -> tuple[Tensor, ...]:
 
 def norm_real(norm: nn.BatchNorm1d, x: Tensor, real: Tensor) -> Tensor:
     """Apply a batch norm to rows (T, C) of which only the real ones, (T, 1) bool, count."""
-    if not norm.training:
+    means, variances = norm.running_mean, norm.running_var
+    if not norm.training or means is None or variances is None:
         return norm(x)
     x = x.float()
-    number = real.sum()
+    number = real.sum().clamp(min=1)
     mean = torch.where(real, x, 0).sum(0) / number
     variance = torch.where(real, x - mean, 0).square().sum(0) / number
     with torch.no_grad():
-        norm.num_batches_tracked.add_(1)
-        norm.running_mean.lerp_(mean, norm.momentum)
-        norm.running_var.lerp_(variance * number / (number - 1).clamp(min=1), norm.momentum)
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(1)
+        means.lerp_(mean, norm.momentum or 0.0)
+        unbiased = variance * number / (number - 1).clamp(min=1)
+        variances.lerp_(unbiased, norm.momentum or 0.0)
     return (x - mean) * (variance + norm.eps).rsqrt() * norm.weight + norm.bias
 
 
@@ -536,24 +539,32 @@ class ParticleTransformer(nn.Module):
         mask: Tensor,
         sizes: Sizes | None,
     ) -> Tensor:
-        room = ragged_sizes(mask) if sizes is None else sizes
         rows, scores, pairs = (
-            max(-(-size // step), 1) * step for size, step in zip(room, STEPS, strict=True)
+            max(-(-size // step), 1) * step
+            for size, step in zip(sizes or ragged_sizes(mask), STEPS, strict=True)
         )
-        more = -mask.shape[1] % WIDTH_STEP
-        mask = functional.pad(mask, (0, more))
-        features, vectors = (functional.pad(x, (0, 0, 0, more)) for x in (features, vectors))
+        jets, width = mask.shape
+        more = (0, -width % PADDED_STEP, 0, -jets % PADDED_STEP)
+        mask = functional.pad(mask, more)
+        features, vectors = (functional.pad(x, (0, 0, *more)) for x in (features, vectors))
+        sizes = (rows, scores, pairs)
         if self.capture is None:
-            return function(features, vectors, mask, rows, scores, pairs)
-        return self.capture(self, function, (features, vectors, mask), (rows, scores, pairs))
+            return function(features, vectors, mask, *sizes)[:jets]
+        return self.capture(self, function, (features, vectors, mask), sizes)[:jets]
 
     def _classify_ragged(self, *batch: Any) -> Tensor:
         return self.head(self._encode_ragged(*batch))
 
     def _encode_ragged(
-        self, features: Tensor, vectors: Tensor, mask: Tensor, *room: int
+        self,
+        features: Tensor,
+        vectors: Tensor,
+        mask: Tensor,
+        rows: int,
+        scores: int,
+        pairs: int,
     ) -> Tensor:
-        jets = Ragged.of(mask, room)
+        jets = Ragged.of(mask, (rows, scores, pairs))
         features, vectors = (
             padded.flatten(0, 1).index_select(0, jets.rows) for padded in (features, vectors)
         )
