@@ -9,8 +9,10 @@ Where the constituents and pairs of a batch are is found first (`Arrangement`), 
 and a single wait for a GPU. No size in the rest depends on a tensor's content: it compiles.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,13 @@ from torch.fx.experimental import _config as symbolic_shapes
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from training.models.graphs import Capture
 from training.models.sizes import ParticleTransformerConfig
+
+try:
+    from training.models import kernels
+except ImportError:  # PyTorch brings Triton along where it can use a GPU
+    kernels = None  # type: ignore[assignment]
 
 # Floor of the logarithms' arguments, as in the original.
 EPSILON = 1e-8
@@ -100,6 +108,54 @@ def _pairs(mask: Tensor, begin: int, count: int) -> Pairs:
     return Pairs(row[first], row[second], first * length + j, second * length + i)
 
 
+Sizes = tuple[int, int, int]
+# Room for constituents, scores and pairs comes in such steps, so that batches share a few sizes:
+# what is captured for one serves the others.
+STEPS: Sizes = (1024, 2**20, 2**18)
+# So do jets, and their longest.
+PADDED_STEP = 64
+
+
+def ragged_sizes(mask: Tensor) -> Sizes:
+    """Return how many constituents, scores and pairs the jets of a mask (B, N) have.
+
+    Ask while the mask is still on the host: a GPU has to catch up first.
+    """
+    n = mask.sum(1)
+    constituents, scores, pairs = torch.stack(
+        (n, n * ((n + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT), n * (n + 1) // 2)
+    ).sum(1).tolist()  # fmt: skip
+    return constituents, scores, pairs
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """A batch of jets laid end to end, as the kernels for GPUs take it, with room to spare."""
+
+    rows: Tensor  # (T,) position of each constituent in the flattened batch (B * N)
+    real: Tensor  # (T, 1) bool, false for rows that are only room
+    table: Tensor  # (3, B + 1) int32: where constituents, scores and pairs of each jet begin
+    scores: int  # room for them
+    pairs: int  # room for them
+    width: int  # no jet has more constituents
+
+    @classmethod
+    def of(cls, mask: Tensor, room: Sizes) -> "Ragged":
+        """Arrange a batch with the mask (B, N); waits for nothing."""
+        n = mask.sum(1)
+        pitch = (n + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+        table = torch.stack((n, n * pitch, n * (n + 1) // 2)).cumsum(1)
+        table = functional.pad(table, (1, 0)).int()
+        rows, scores, pairs = room
+        flat = mask.flatten()
+        place = torch.where(flat, flat.cumsum(0) - 1, rows)
+        # Rows that are only room repeat the first slot: nothing looks at them.
+        position = torch.zeros(rows + 1, dtype=torch.int64, device=mask.device)
+        position = position.scatter(0, place, torch.arange(len(flat), device=mask.device))[:rows]
+        real = torch.arange(rows, device=mask.device)[:, None] < table[0, -1]
+        return cls(position, real, table, scores, pairs, mask.shape[1])
+
+
 class Dropout(nn.Dropout):
     """Dropout that spends a quarter of a random number per element on a CPU.
 
@@ -159,9 +215,13 @@ class InputEmbedding(nn.Sequential):
             features = width
         super().__init__(*layers)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply the layers; of its own, because the inherited method is never compiled."""
-        return super().forward(x)
+    def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
+        """Apply the layers; the batch norm looks at real rows, (T, 1), only."""
+        norm, *layers = self
+        x = norm(x) if real is None else norm_real(cast(nn.BatchNorm1d, norm), x, real)
+        for layer in layers:
+            x = layer(x)
+        return x
 
 
 class PairEmbedding(nn.Module):
@@ -261,13 +321,21 @@ class Block(nn.Module):
         attended = attention(query, key, value, bias, self.drop_attention)
         return attended.transpose(1, 2).flatten(2)
 
-    def finish(self, residual: Tensor, attended: Tensor) -> Tensor:
-        """Project what was attended to, add it and pass the feed-forward network; any (..., C)."""
+    def finish(self, residual: Tensor, attended: Tensor, seed: Tensor | None = None) -> Tensor:
+        """Project what was attended to, add it and pass the feed-forward network; any (..., C).
+
+        With a seed, () int32, the middle of that network is one kernel for GPUs.
+        """
         x = self.out_projection(attended).unflatten(-1, (self.heads, -1))
         x = (x * self.head_scale[:, None]).flatten(-2)
         residual = residual + self.drop(self.attended_norm(x))
-        x = self.drop(functional.gelu(self.expand(self.feedforward_norm(residual))))
-        x = self.contract(self.expanded_norm(x))
+        x, norm = self.expand(self.feedforward_norm(residual)), self.expanded_norm
+        if seed is None:
+            x = norm(self.drop(functional.gelu(x)))
+        else:
+            dropout = self.drop.p if self.training else 0.0
+            x, *_ = kernels.gelu_drop_norm(x, norm.weight, norm.bias, seed, dropout, norm.eps)
+        x = self.contract(x)
         return self.drop(x) + self.residual_scale * residual
 
 
@@ -282,6 +350,15 @@ class ParticleBlock(Block):
             for group, rows, bias in zip(groups, split(projected, groups), biases, strict=True)
         ]
         return self.finish(x, torch.cat(attended))
+
+    def ragged(self, x: Tensor, table: Tensor, bias: Tensor, seeds: Tensor) -> Tensor:
+        """Do the same for jets laid end to end; their biases are (heads, scores)."""
+        projected = self.in_projection(self.attention_norm(x))
+        dropout = self.drop_attention.p if self.training else 0.0
+        attended, _ = kernels.attend(
+            projected, bias, table[0], table[1], seeds[0], self.heads, dropout
+        )
+        return self.finish(x, attended, seeds[1])
 
 
 class ClassBlock(Block):
@@ -310,10 +387,56 @@ class ClassBlock(Block):
             attended.append(self.attend(asking, key, value, MASKED * padding.to(key.dtype)))
         return self.finish(token, torch.cat(attended))
 
+    def ragged(self, token: Tensor, x: Tensor, table: Tensor) -> Tensor:
+        """Do the same for tokens (B, C) and jets laid end to end."""
+        width = token.shape[1]
+        weight, offset = self.in_projection.weight, self.in_projection.bias
+        query = functional.linear(token, weight[:width], offset[:width])
+        own, others = (
+            functional.linear(self.attention_norm(source), weight[width:], offset[width:])
+            for source in (token, x)
+        )
+        attended, _ = kernels.attend_from_token(query, own, others, table[0], self.heads)
+        return self.finish(token, attended)
+
 
 def split(packed: Tensor, groups: list[Layout]) -> tuple[Tensor, ...]:
     """Split (T, C) rows into those of each group."""
     return packed.split([len(group.rows) for group in groups])
+
+
+def norm_real(norm: nn.BatchNorm1d, x: Tensor, real: Tensor) -> Tensor:
+    """Apply a batch norm to rows (T, C) of which only the real ones, (T, 1) bool, count."""
+    means, variances = norm.running_mean, norm.running_var
+    if not norm.training or means is None or variances is None:
+        return norm(x)
+    x = x.float()
+    number = real.sum().clamp(min=1)
+    mean = torch.where(real, x, 0).sum(0) / number
+    variance = torch.where(real, x - mean, 0).square().sum(0) / number
+    with torch.no_grad():
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(1)
+        means.lerp_(mean, norm.momentum or 0.0)
+        unbiased = variance * number / (number - 1).clamp(min=1)
+        variances.lerp_(unbiased, norm.momentum or 0.0)
+    return (x - mean) * (variance + norm.eps).rsqrt() * norm.weight + norm.bias
+
+
+@dataclass
+class RaggedParts:
+    """What a network does with jets laid end to end, as it stands or compiled."""
+
+    embed: Callable[..., Tensor] = InputEmbedding.forward
+    attend: Callable[..., Tensor] = ParticleBlock.ragged
+    attend_from_token: Callable[..., Tensor] = ClassBlock.ragged
+
+    @classmethod
+    @cache
+    def compiled(cls, **options: Any) -> "RaggedParts":
+        """Compile each once for all blocks, sizes and networks."""
+        parts = (InputEmbedding.forward, ParticleBlock.ragged, ClassBlock.ragged)
+        return cls(*(torch.compile(part, dynamic=True, **options) for part in parts))
 
 
 class ParticleTransformer(nn.Module):
@@ -334,6 +457,8 @@ class ParticleTransformer(nn.Module):
         width = config.embedding[-1]
         sizes = (width, config.heads, config.feedforward_ratio)
         self.length_groups = config.length_groups
+        self.capture: Capture | None = None
+        self.ragged_parts = RaggedParts()
         self.embedding = InputEmbedding(features, config.embedding)
         self.pair_embedding = PairEmbedding(config.pair_embedding, config.heads)
         self.blocks = nn.ModuleList(
@@ -369,7 +494,9 @@ class ParticleTransformer(nn.Module):
                 block.out_projection.weight /= (2 * depth) ** 0.5
                 block.contract.weight /= (2 * depth) ** 0.5
 
-    def encode(self, features: Tensor, vectors: Tensor, mask: Tensor) -> Tensor:
+    def encode(
+        self, features: Tensor, vectors: Tensor, mask: Tensor, sizes: Sizes | None = None
+    ) -> Tensor:
         """Return the class token after the last block, the jet's embedding.
 
         Parameters
@@ -380,12 +507,16 @@ class ParticleTransformer(nn.Module):
             (B, N, 4): px, py, pz, E.
         mask
             (B, N) bool, true for real constituents.
+        sizes
+            `ragged_sizes(mask)`, where it is known; None: a GPU has to tell.
 
         Returns
         -------
         Tensor
             (B, width).
         """
+        if features.is_cuda and kernels is not None:
+            return self._on_gpu(self._encode_ragged, features, vectors, mask, sizes)
         arrangement = Arrangement.of(mask, self.length_groups)
         groups = arrangement.groups
         features, vectors = (
@@ -400,17 +531,85 @@ class ParticleTransformer(nn.Module):
             token = block(token, x, groups)
         return self.norm(token.squeeze(1))[arrangement.order.argsort()]
 
-    def forward(self, features: Tensor, vectors: Tensor, mask: Tensor) -> Tensor:
+    def _on_gpu(
+        self,
+        function: Callable[..., Tensor],
+        features: Tensor,
+        vectors: Tensor,
+        mask: Tensor,
+        sizes: Sizes | None,
+    ) -> Tensor:
+        rows, scores, pairs = (
+            max(-(-size // step), 1) * step
+            for size, step in zip(sizes or ragged_sizes(mask), STEPS, strict=True)
+        )
+        jets, width = mask.shape
+        more = (0, -width % PADDED_STEP, 0, -jets % PADDED_STEP)
+        mask = functional.pad(mask, more)
+        features, vectors = (functional.pad(x, (0, 0, *more)) for x in (features, vectors))
+        sizes = (rows, scores, pairs)
+        if self.capture is None:
+            return function(features, vectors, mask, *sizes)[:jets]
+        return self.capture(self, function, (features, vectors, mask), sizes)[:jets]
+
+    def _classify_ragged(self, *batch: Any) -> Tensor:
+        return self.head(self._encode_ragged(*batch))
+
+    def _encode_ragged(
+        self,
+        features: Tensor,
+        vectors: Tensor,
+        mask: Tensor,
+        rows: int,
+        scores: int,
+        pairs: int,
+    ) -> Tensor:
+        jets = Ragged.of(mask, (rows, scores, pairs))
+        features, vectors = (
+            padded.flatten(0, 1).index_select(0, jets.rows) for padded in (features, vectors)
+        )
+        device = features.device.type
+        mixed = torch.is_autocast_enabled(device)
+        bias = kernels.pair_bias(
+            kinematics(vectors),
+            jets.table,
+            jets.scores,
+            jets.pairs,
+            jets.width,
+            self.pair_embedding.layers,
+            torch.get_autocast_dtype(device) if mixed else torch.float32,
+        )
+        seeds = torch.randint(
+            -(2**31), 2**31, (len(self.blocks), 2), dtype=torch.int32, device=features.device
+        )
+        parts = self.ragged_parts
+        # In 32 bits, as every block leaves it: one graph serves all blocks.
+        x = parts.embed(self.embedding, features, jets.real).float()
+        for block, own in zip(self.blocks, seeds.unbind(), strict=True):
+            x = parts.attend(block, x, jets.table, bias, own)
+        token = self.class_token[0].repeat(len(mask), 1)
+        for block in self.class_blocks:
+            token = parts.attend_from_token(block, token, x, jets.table)
+        return self.norm(token)
+
+    def forward(
+        self, features: Tensor, vectors: Tensor, mask: Tensor, sizes: Sizes | None = None
+    ) -> Tensor:
         """Return the logits, (B, classes); arguments as in `encode`."""
+        if features.is_cuda and kernels is not None:
+            return self._on_gpu(self._classify_ragged, features, vectors, mask, sizes)
         return self.head(self.encode(features, vectors, mask))
 
     def compile_parts(self, **options: Any) -> None:
         """Compile embeddings and blocks in place; names of parameters stay as they are.
 
         Batches differ in every size, so all sizes are symbols: four graphs each for training and
-        evaluation, however many blocks and batches there are. `options` are `torch.compile`'s.
+        evaluation, however many blocks and batches there are. `options` are `torch.compile`'s. On
+        a GPU, what a step launches is captured too, for it takes longer to launch than to run.
         """
         # Sizes that are equal in the first batch differ in the next.
         symbolic_shapes.use_duck_shape = False
         for part in (self.embedding, self.pair_embedding, *self.blocks, *self.class_blocks):
             part.compile(dynamic=True, **options)
+        self.ragged_parts = RaggedParts.compiled(**options)
+        self.capture = Capture()

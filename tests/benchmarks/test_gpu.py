@@ -1,0 +1,94 @@
+"""The benchmark of networks on a GPU, small, on a CPU: complete, and no row stops the others."""
+
+import json
+import sys
+import time
+
+import pytest
+import torch
+
+from benchmarks import gpu
+from benchmarks.part import CLASSES, FEATURES
+from training.models.particle_transformer import ParticleTransformer
+from training.models.sizes import ParticleTransformerConfig
+
+SMALL = ParticleTransformerConfig(
+    embedding=(16, 16), pair_embedding=(8,), heads=2, blocks=1, class_blocks=1, head=()
+)
+
+
+def small() -> ParticleTransformer:
+    return ParticleTransformer(SMALL, FEATURES, CLASSES)
+
+
+def broken() -> ParticleTransformer:
+    raise ValueError("no such\nnetwork")
+
+
+@pytest.fixture
+def networks(monkeypatch):
+    """Two networks, an entry each: one that works and one that does not."""
+    sophon = gpu.NETWORKS["Sophon"]
+    entries = {
+        "small": gpu.Network(small, sophon.batch, sophon.call, sophon.loss),
+        "broken": gpu.Network(broken, sophon.batch, sophon.call, sophon.loss),
+    }
+    monkeypatch.setattr(gpu, "NETWORKS", entries)
+    monkeypatch.setattr(gpu, "WEAVER", entries["small"])
+
+
+def test_a_trial_on_a_cpu_gives_every_row(networks, monkeypatch, tmp_path, capsys):
+    arguments = ["gpu", "--device", "cpu", "--quick", "--output", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    gpu.main()
+    report = json.loads((tmp_path / "gpu.json").read_text())
+    assert report["date"]
+    assert report["device"]
+    assert report["driver"] is None
+    assert {"python", "torch", "numpy", "pyarrow", "numba"} <= report["versions"].keys()
+    rows = report["rows"]
+    measured = {
+        (row["network"], row["what"], row["precision"], row.get("batch")): row
+        for row in rows
+        if "network" in row
+    }
+    for precision in ("fp32", "bf16"):
+        assert measured["small", "agreement", precision, None]["outputs"] <= 10 * 2**-9
+        for what in ("training step", "inference"):
+            for batch in (8, 16):
+                row = measured["small", what, precision, batch]
+                assert row["jets_per_second"] == pytest.approx(1e3 * batch / row["milliseconds"])
+                assert row["tflops"] > 0
+                assert row["tb_per_second_over_peak"] > 0
+                failed = measured["broken", what, precision, batch]
+                assert failed["error"] == "ValueError: no such network"
+    for what in ("loader", "training from Parquet"):
+        assert [row["jets_per_second"] > 0 for row in rows if row["what"] == what] == [True]
+    assert measured["small", "training step", "bf16", 8]["loader_processes_needed"] > 0
+    assert "profile" in (tmp_path / "profile-small-eager.txt").name
+    table = capsys.readouterr().out.split("\n\n")[-1].strip().splitlines()
+    assert len(table) == 2 + len(rows)
+    assert all(line.count("|") == len(gpu.TABLE) + 1 for line in table)
+
+
+def test_the_cost_counts_the_products_of_a_step():
+    forwards = gpu.cost(gpu.NETWORKS["Sophon"], "fp32", training=False, jets=4)
+    both = gpu.cost(gpu.NETWORKS["Sophon"], "fp32", training=True, jets=4)
+    # Two more products for each: one for either factor.
+    assert both.flops == 3 * forwards.flops
+    # Published: 340 million multiplications and additions for jets of 50 constituents.
+    assert 5e7 < forwards.flops < 5e8
+
+
+def test_a_row_that_takes_too_long_or_comes_too_late_says_so(tmp_path):
+    settings = gpu.Settings(torch.device("cpu"), True, tmp_path, seconds=2.2)
+    report = gpu.Report(settings)
+    report.add(lambda: time.sleep(10) or {}, 1.1, what="slow")
+    report.add(lambda: {"jets_per_second": 1.0}, 1.1, what="quick")
+    time.sleep(1.2)
+    report.add(lambda: {"jets_per_second": 1.0}, 1.1, what="late")
+    slow, quick, late = report.rows
+    assert slow["error"] == "TimeoutError: took longer than 1 s"
+    assert slow["seconds"] < 2
+    assert "jets_per_second" in quick or "error" in quick
+    assert "used up" in late["error"]
