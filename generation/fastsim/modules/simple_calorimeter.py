@@ -28,9 +28,10 @@ class SimpleCalorimeter(Module):
     the tracks are scaled to the combination of both measurements. Tracks that leave no energy
     here pass.
 
-    The fraction of a neutral tower's energy that is not pile-up is what its name says. Delphes 3.5
-    looks the energy fractions of neutral particles up in the list of the tracks, and beyond its
-    end, so that its `HardEnergyFraction` and `IsPU` of neutral towers hold chance values.
+    `HardEnergyFraction` and `IsPU` of a neutral tower are those of all deposits in the tower, of
+    charged particles too, as in Delphes after 3.5.1. Delphes 3.5.1 looks the energy fractions of
+    particles up in the list of the tracks, and beyond its end, so that chance decides; 3.5.0 has
+    neither.
     """
 
     def __init__(self, config: ModuleConfig) -> None:
@@ -72,7 +73,7 @@ class SimpleCalorimeter(Module):
         seen = np.flatnonzero(energy > 0.0)
         towers = self._towers(hits, seen, energy[seen], track_energy[seen], particles, store.rng)
         rows = np.flatnonzero(sharing.excess[seen])
-        neutral = self._neutral(towers, rows, sharing.neutral[seen][rows], hits, seen)
+        neutral = self._neutral(towers, rows, sharing.neutral[seen][rows])
         scale = np.where(hits.track_showers, sharing.scale[hits.track_tower], 1.0)
         self.export(store, self.tower_output, towers)
         self.export(store, self.neutral_output, neutral)
@@ -125,11 +126,9 @@ class SimpleCalorimeter(Module):
         towers: Candidates,
         rows: NDArray[np.int64],
         energy: NDArray[np.float64],
-        hits: Hits,
-        seen: NDArray[np.int64],
     ) -> Candidates:
         """Return clones of the towers in `rows` with the energy that no track explains."""
-        hard_fraction = hits.neutral_hard_fraction[seen][rows]
+        hard_fraction = towers["hard_energy_fraction"][rows]
         zero = np.zeros_like(energy)
         return neutral_towers(
             towers,
