@@ -80,7 +80,8 @@ class FastJetFinder(Module):
             raise config.error("AreaAlgorithm", "is implemented for inclusive jets of 4, 5 and 6")
         self.rho_output = config.text("RhoOutputArray", "rho")
         self.rho_ranges = self._rho_ranges()
-        # What belongs to the algorithms that are not implemented.
+        # What belongs to the algorithms that are not implemented, and what Delphes does not read.
+        config.ignore("RhoEtaMax")
         config.ignore("ConeRadius", "SeedThreshold", "ConeAreaFraction", "MaxIterations", "Iratch")
         config.ignore("MaxPairSize", "AdjacencyCut", "OverlapThreshold", "N", "RcutOff")
         self.soft_drop = self._soft_drop()

@@ -13,7 +13,7 @@ from generation.fastsim.energy_flow import (
     scaled_tracks,
 )
 from generation.fastsim.module import EventStore, Module
-from generation.fastsim.tower_grid import read_grid
+from generation.fastsim.tower_grid import read_grid, read_insensitive
 from generation.fastsim.tower_hits import FRACTION_MIN, Hits, fill_towers
 
 PHOTON = 22
@@ -27,6 +27,9 @@ class SimpleCalorimeter(Module):
     significantly, the excess becomes a neutral tower and the tracks stay as they are; otherwise
     the tracks are scaled to the combination of both measurements. Tracks that leave no energy
     here pass.
+
+    A tower of `InsensitiveEtaPhiBins` sees nothing, and tracks that shower in it are lost, as in
+    Delphes after 3.5.1.
 
     `HardEnergyFraction` and `IsPU` of a neutral tower are those of all deposits in the tower, of
     charged particles too, as in Delphes after 3.5.1. Delphes 3.5.1 looks the energy fractions of
@@ -44,6 +47,7 @@ class SimpleCalorimeter(Module):
         self.is_ecal = config.flag("IsEcal", False)
         self.smear_centre = config.flag("SmearTowerCenter", True)
         self.grid = read_grid(config)
+        self.insensitive = read_insensitive(config, self.grid)
         self.compartment = Compartment(
             self.grid,
             self.formula("ResolutionFormula", "0"),
@@ -87,6 +91,10 @@ class SimpleCalorimeter(Module):
         cell = self.grid.find(*_place(particles), fraction >= FRACTION_MIN)
         # Tracks that leave nothing pass through a tower too.
         track_cell = self.grid.find(*_place(tracks), np.full(len(tracks), True))
+        if self.insensitive is not None:
+            cell[(cell >= 0) & self.insensitive[cell]] = -1
+            lost = (track_cell >= 0) & self.insensitive[track_cell]
+            track_cell[lost & (track_fraction > FRACTION_MIN)] = -1
         return fill_towers(
             self.grid.n_towers, particles, fraction, cell, tracks, track_fraction, track_cell
         )
