@@ -1,5 +1,6 @@
 """MadGraph5_aMC@NLO: the process directory, and its events at many parameter points."""
 
+import os
 import re
 import shutil
 import tarfile
@@ -94,6 +95,7 @@ def make_process_directory(
         runs.events(COMPILING_RUN, 0, 1)
         for trace in ("Events", "HTML"):
             shutil.rmtree(folder / DIRECTORY / trace / COMPILING_RUN, ignore_errors=True)
+        make_links_relative(folder / DIRECTORY)
         model = _tree_sha256(folder / DIRECTORY / MODEL_COPY)
         with (
             atomic_output(output) as temporary,
@@ -104,6 +106,20 @@ def make_process_directory(
         output, started, process=name, commands=commands.splitlines(), model_sha256=model,
         model_differs_in=_differences(commands, model),
     )  # fmt: skip
+
+
+def make_links_relative(folder: Path) -> None:
+    """Let the links inside a folder name their targets there so that the folder can be moved.
+
+    MadGraph links with whole paths, `matrix1_optim.f` to `matrix1_orig.f` for one.
+    """
+    for link in folder.rglob("*"):
+        if not link.is_symlink():
+            continue
+        target = link.readlink()
+        if target.is_absolute() and target.is_relative_to(folder):
+            link.unlink()
+            link.symlink_to(os.path.relpath(target, link.parent))
 
 
 def _with_models(commands: str, models: Mapping[str, Path]) -> str:

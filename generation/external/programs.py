@@ -14,16 +14,22 @@ PILEUP_CONVERTER = "root2pileup"
 
 # The first ones of a log hold the cause, the last ones what came of it.
 FIRST_LINES, LAST_LINES = 24, 8
-# Lines after one that matches belong to it: messages go on for a line or two.
-CONTINUED = 2
+# The line after one that matches belongs to it.
+CONTINUED = 1
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 PROBLEM = re.compile(
     r"error|exception|abort|fatal|signal|violation|terminate|cannot|can't|could not|\bfail|"
-    r"not compatible|not found|no such|undefined|invalid|unable|killed|out of memory",
+    r"not compatible|not found|no such|undefined|invalid|unable|killed|out of memory|"
+    r"^#\d+\s+0x[0-9a-f]+ in \w",
     re.I,
 )
-# What a program says of every command after the one that failed, and addresses of a stack.
-NOISE = re.compile(r"command not executed|^\s*#\d+\s+0x[0-9a-f]+|^\s*(INFO:)?\s*$")
+# What MadGraph says of every command after the one that failed, frames of a stack without names,
+# warnings, and Pythia's tables but for the one of its errors.
+NOISE = re.compile(
+    r"command not executed|^\s*#\d+\s+0x[0-9a-f]+ in \?|^\s*(INFO:)?\s*$|\bwarning\b|"
+    r"^\s*\|(?!\s*\d+\s+(Error|Abort))",
+    re.I,
+)
 DEBUG_LOG = re.compile(r"More information is found in '([^']+)'")
 TRACEBACK = "Traceback (most recent call last):"
 

@@ -41,6 +41,35 @@ def read_grid(config: ModuleConfig) -> "TowerGrid":
     return TowerGrid(edges)
 
 
+def read_insensitive(config: ModuleConfig, grid: "TowerGrid") -> NDArray[np.bool_] | None:
+    """Return which towers `InsensitiveEtaPhiBins` switches off, (n_towers,); None without any.
+
+    That is a list of pairs, an edge in η and one in φ. Each switches off the tower whose upper
+    edges are closest to them.
+    """
+    pairs = config.array("InsensitiveEtaPhiBins")
+    if not pairs:
+        return None
+    insensitive = np.zeros(grid.n_towers, bool)
+    try:
+        values = np.array([numbers(pair)[:2] for pair in pairs], np.float64).reshape(-1, 2)
+    except ValueError:
+        raise config.error("InsensitiveEtaPhiBins", "is not made of pairs of edges") from None
+    rings = _closest(grid.eta_edges, values[:, 0])
+    for ring in np.unique(rings[rings > 0]):
+        edges = grid.phi_edges[grid.phi_start[ring] : grid.phi_stop[ring]]
+        upper = _closest(edges, values[rings == ring, 1])
+        insensitive[grid.first_tower[ring] + upper[upper > 0] - 1] = True
+    return insensitive
+
+
+def _closest(edges: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the number of the edge closest to each value, the lower of two."""
+    upper = np.clip(np.searchsorted(edges, values), 1, len(edges) - 1)
+    nearer_below = values - edges[upper - 1] <= edges[upper] - values
+    return upper - nearer_below
+
+
 def numbers(value: Plain) -> list[float]:
     """Return a number or a list of numbers of a card as a list."""
     return [float(item) for item in value] if isinstance(value, list) else [float(value)]

@@ -27,8 +27,8 @@ class Hits:
         (n,) number in the grid.
     energy, time, time_weight
         (n,) energy left by the particles, GeV; sums for the mean time.
-    hard_fraction, neutral_hard_fraction
-        (n,) fraction of the energy (of neutral particles) that is not pile-up; 1 without energy.
+    hard_fraction
+        (n,) fraction of the energy that is not pile-up; 1 without energy.
     particle, particle_tower
         (n_hits,) rows of the particles that leave energy, and the tower of each.
     last_particle
@@ -45,7 +45,6 @@ class Hits:
     time: NDArray[np.float64]
     time_weight: NDArray[np.float64]
     hard_fraction: NDArray[np.float64]
-    neutral_hard_fraction: NDArray[np.float64]
     particle: NDArray[np.int64]
     particle_tower: NDArray[np.int64]
     last_particle: NDArray[np.int64]
@@ -101,8 +100,6 @@ def fill_towers(
     deposit = particles["e"][hits] * fraction[hits]
     weight = deposit * deposit
     hard = np.where(particles["is_pu"][hits] == 0, deposit, 0.0)
-    is_neutral = particles["charge"][hits] == 0
-    neutral, neutral_hard = np.where(is_neutral, (deposit, hard), 0.0)
     energy = total(deposit)
 
     code = np.abs(particles["pid"][hits])
@@ -121,7 +118,6 @@ def fill_towers(
         time=total(weight * particles["t"][hits]),
         time_weight=total(weight),
         hard_fraction=_share(total(hard), energy),
-        neutral_hard_fraction=_share(total(neutral_hard), total(neutral)),
         particle=hits,
         particle_tower=tower,
         last_particle=last,

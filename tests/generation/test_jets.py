@@ -208,7 +208,7 @@ def test_energy_scale(tmp_path):
     ("body", "word"),
     [
         ("set JetAlgorithm 3", "JetAlgorithm"),
-        ("set ExclusiveClustering true", "ExclusiveClustering"),
+        ("set JetAlgorithm 5; set ExclusiveClustering true", "ExclusiveClustering"),
         ("set ComputeNsubjettiness 1; set AxisMode 1", "AxisMode"),
         ("set ParameterR wide", "ParameterR"),
     ],

@@ -9,7 +9,10 @@ from detector_events import make_record, random_record, run_modules, write_card
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from generation.fastsim.candidates import Candidates
 from generation.fastsim.card import read_card
+from generation.fastsim.module import EventStore
+from generation.fastsim.modules.simple_calorimeter import SimpleCalorimeter
 from generation.fastsim.tower_grid import TowerGrid, read_grid
 from provenance.errors import UserError
 
@@ -191,6 +194,54 @@ def test_pile_up_and_hard_energy_are_told_apart(tmp_path):
     tower = arrays["Cal/eflowTowers"]
     assert tower["hard_energy_fraction"].tolist() == [1.0]
     assert tower["is_pu"].tolist() == [0]
+
+
+def test_charged_pile_up_counts_in_a_neutral_tower(tmp_path):
+    # A hard photon of 20 GeV and charged pile-up of 30 GeV whose track was not found.
+    photon, pion = 20.0, 30.0
+    columns = {
+        "px": [photon, pion], "py": [2.0, 3.0], "pz": [0.0, 0.0], "e": [photon, pion],
+        "x": [1290.0, 1290.0], "y": [100.0, 100.0], "z": [100.0, 100.0],
+        "pid": [22, 211], "charge": [0, 1], "is_pu": [0, 1],
+    }  # fmt: skip
+    hits = Candidates(np.array([0, 2]), {name: np.array(own) for name, own in columns.items()})
+    path = write_card(tmp_path, ("SimpleCalorimeter", "Cal", f"{INPUTS}\n{BINS}\n{IDEAL}"))
+    store = EventStore(
+        {"Fly/stableParticles": hits, "Fly/chargedHadrons": hits.select(np.zeros(2, bool))},
+        np.random.default_rng(1), None,
+    )  # fmt: skip
+    SimpleCalorimeter(read_card(path).sequence()[0]).run(store)
+    tower = store.arrays["Cal/eflowTowers"]
+    assert tower["hard_energy_fraction"] == pytest.approx([photon / (photon + pion)])
+    assert tower["is_pu"].tolist() == [1]
+
+
+def test_insensitive_towers_see_nothing_and_swallow_showers(tmp_path):
+    # A photon, and a hadron and a muon that fly along, in each of two towers.
+    record = make_record(
+        [6], [22, 211, -13] * 2, 10.0, [0.1] * 3 + [0.6] * 3, [0.05] * 6
+    )  # fmt: skip
+    kind, name, body = PROPAGATOR
+    inputs = "set ParticleInputArray Fly/stableParticles\nset TrackInputArray Both/candidates"
+
+    def seen(edges):
+        card = write_card(
+            tmp_path,
+            (kind, name, body.format(field=0.0)),
+            ("Merger", "Both", "add InputArray Fly/muons\nadd InputArray Fly/chargedHadrons"),
+            ("SimpleCalorimeter", "Cal", f"{inputs}\n{BINS}\n{FRACTIONS}\n{IDEAL}\n{edges}"),
+        )
+        arrays = run_modules(card, record)
+        tracks = arrays["Cal/eflowTracks"]
+        return len(arrays["Cal/towers"]), sorted(
+            zip(tracks["eta"].round(1), tracks["pid"], strict=True)
+        )
+
+    everything = [(0.1, -13), (0.1, 211), (0.6, -13), (0.6, 211)]
+    assert seen("") == (2, everything)
+    # The tower of the first three has the upper edges 0.25 and 10 degrees.
+    blind = "add InsensitiveEtaPhiBins [list 0.24 0.18]"
+    assert seen(blind) == (1, [entry for entry in everything if entry != (0.1, 211)])
 
 
 def test_towers_stand_on_the_surface_of_the_cylinder(tmp_path):

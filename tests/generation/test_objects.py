@@ -19,6 +19,7 @@ from generation.fastsim.modules.fast_jet_finder import FastJetFinder
 from generation.fastsim.modules.fast_jet_grid_median_estimator import FastJetGridMedianEstimator
 from generation.fastsim.modules.isolation import Isolation
 from generation.fastsim.modules.jet_flavor_association import JetFlavorAssociation
+from generation.fastsim.modules.photon_id import PhotonID
 from generation.fastsim.modules.tau_tagging import TauTagging
 from generation.fastsim.modules.unique_object_finder import UniqueObjectFinder
 from provenance.errors import UserError
@@ -394,3 +395,32 @@ def test_constituents_of_hard_jets_are_kept(tmp_path):
         )
     ).run(store)
     assert store.arrays["M/kept"]["eta"].tolist() == pytest.approx([0.0, 0.1])
+
+
+# --- identified photons
+
+
+def test_photons_are_prompt_non_prompt_or_fake(tmp_path):
+    photons = collection(
+        [5, 1], [20.0, 20.0, 20.0, 20.0, 4.0, 20.0], [0.0, 0.5, 1.0, 1.5, 2.0, 0.0], 0.0,
+        isolation_var=[0.1, 0.5, 0.1, 0.1, 0.1, 0.1], pid=22,
+    )  # fmt: skip
+    # Of the photons: near, near, too hard, an electron, near the soft one; of the second event.
+    generated = collection(
+        [5, 1], [22.0, 18.0, 31.0, 20.0, 4.0, 20.0], [0.05, 0.5, 1.0, 1.5, 2.0, 0.2], 0.0,
+        pid=[22, 22, 22, 11, 22, 22], status=1,
+    )  # fmt: skip
+    body = "set InputPhotonArray In/photons; set InputGenArray In/generated; set OutputArray out"
+
+    def identify(prompt, non_prompt, fake):
+        store = store_of(photons=photons, generated=generated)
+        formulas = f"set PromptFormula {prompt}; set NonPromptFormula {non_prompt}"
+        text = f"PhotonID {body}; {formulas}; set FakeFormula {fake}; set PTMin 5"
+        PhotonID(module(tmp_path, text)).run(store)
+        found = store.arrays["M/out"]
+        return found["eta"].tolist(), found["status"].tolist()
+
+    assert identify(1, 1, 1) == ([0.0, 0.5, 1.0, 1.5, 0.0], [1, 2, 3, 3, 3])
+    assert identify(1, 0, 0) == ([0.0], [1])
+    assert identify(0, 1, 0) == ([0.5], [2])
+    assert identify(0, 0, 1) == ([1.0, 1.5, 0.0], [3, 3, 3])

@@ -24,7 +24,6 @@ from workflow.jobs.containers import plan_job, write_plan
 
 STAND_INS = Path(__file__).parent / "stand_ins"
 PYTHON = Path(sys.executable).parent
-HARD = ("res2p", "res2p_charged", "res34p")
 CONFIG = {
     "name": "tiny",
     "generation": {

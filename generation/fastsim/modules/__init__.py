@@ -28,6 +28,7 @@ MODULE_FILES: dict[str, str] = {
     "ParticlePropagator": "particle_propagator",
     "PdgCodeFilter": "pdg_code_filter",
     "PhotonConversions": "photon_conversions",
+    "PhotonID": "photon_id",
     "PileUpJetID": "pile_up_jet_id",
     "PileUpMerger": "pileup_merger",
     "RecoPuFilter": "reco_pu_filter",

@@ -1,5 +1,6 @@
 """Clusters jets and measures their substructure (Delphes: FastJetFinder)."""
 
+from dataclasses import replace
 from typing import Any
 
 import fastjet
@@ -8,6 +9,14 @@ from numpy.typing import NDArray
 
 from generation.fastsim.candidates import Candidates
 from generation.fastsim.card import ModuleConfig
+from generation.fastsim.exclusive_jets import (
+    DURHAM,
+    EE_GENKT,
+    HADRON,
+    VALENCIA,
+    Recombination,
+    find_jets,
+)
 from generation.fastsim.jet_areas import read_areas
 from generation.fastsim.module import EventStore, Module
 from generation.fastsim.modules.fast_jet_grid_median_estimator import density_candidates
@@ -19,6 +28,11 @@ ALGORITHMS = {
     5: fastjet.cambridge_algorithm,
     6: fastjet.antikt_algorithm,
 }
+# The exponent of each in exclusive clustering. That of Cambridge/Aachen would depend on the order
+# in which FastJet looks at equal distances.
+EXCLUSIVE_POWERS = {4: 1.0, 6: -1.0}
+VALENCIA_ALGORITHM, EE_GENKT_ALGORITHM, DURHAM_ALGORITHM = 9, 10, 11
+MERGING_SCALES = ("12", "23", "34", "45", "56")
 # Columns of the area, a four-vector.
 AREA = ("area_px", "area_py", "area_pz", "area_e")
 
@@ -39,7 +53,11 @@ Constituents = tuple[NDArray[np.float64], NDArray[np.int64]]
 
 
 class FastJetFinder(Module):
-    """Finds inclusive jets above `JetPTMin` in each event; grooms them as far as it is told to."""
+    """Finds the jets of each event; grooms them as far as it is told to.
+
+    Inclusive jets above `JetPTMin`, or exclusive ones: `NJets` of them, or as many as are farther
+    apart than `DCut` (GeV).
+    """
 
     def __init__(self, config: ModuleConfig) -> None:
         super().__init__(config)
@@ -50,27 +68,59 @@ class FastJetFinder(Module):
         self.radius = config.number("ParameterR", 0.5)
         self.pt_min = config.number("JetPTMin", 10.0)
         algorithm = config.integer("JetAlgorithm", 6)
-        if algorithm not in ALGORITHMS:
+        self.recombination = self._recombination(algorithm)
+        if self.recombination is None and algorithm not in ALGORITHMS:
             raise config.error(
-                "JetAlgorithm", "is not implemented; 4 (kT), 5 (Cambridge/Aachen), 6 (anti-kT) are"
+                "JetAlgorithm",
+                "is not implemented; 4 (kT), 5 (Cambridge/Aachen), 6 (anti-kT), 9 (Valencia), 10 "
+                "(ee_genkt) and 11 (Durham) are",
             )
-        self.definition = fastjet.JetDefinition(ALGORITHMS[algorithm], self.radius)
+        hadron = ALGORITHMS.get(algorithm, fastjet.antikt_algorithm)
+        self.definition = fastjet.JetDefinition(hadron, self.radius)
         self.definition_for_large = fastjet.JetDefinition(
-            ALGORITHMS[algorithm], self.radius, fastjet.NlnN, fastjet.E_scheme
+            hadron, self.radius, fastjet.NlnN, fastjet.E_scheme
         )
-        if config.flag("ExclusiveClustering", False):
-            raise config.error("ExclusiveClustering", "is not implemented")
         self.areas = read_areas(config, self.definition)
+        if self.areas is not None and self.recombination is not None:
+            raise config.error("AreaAlgorithm", "is implemented for inclusive jets of 4, 5 and 6")
         self.rho_output = config.text("RhoOutputArray", "rho")
         self.rho_ranges = self._rho_ranges()
-        # What belongs to the algorithms above that are not implemented.
+        # What belongs to the algorithms that are not implemented, and what Delphes does not read.
+        config.ignore("RhoEtaMax")
         config.ignore("ConeRadius", "SeedThreshold", "ConeAreaFraction", "MaxIterations", "Iratch")
-        config.ignore("MaxPairSize", "AdjacencyCut", "OverlapThreshold", "N", "RcutOff", "NJets")
-        config.ignore("DCut", "Gamma", "ParameterP")
+        config.ignore("MaxPairSize", "AdjacencyCut", "OverlapThreshold", "N", "RcutOff")
         self.soft_drop = self._soft_drop()
         self.trimming = self._trimming()
         self.pruning = self._pruning()
         self.subjettiness = self._subjettiness()
+
+    def _recombination(self, algorithm: int) -> Recombination | None:
+        """Return what FastJet's own clustering of many events cannot do; None where it can."""
+        config = self.config
+        exclusive = config.flag("ExclusiveClustering", False)
+        n_jets, distance = config.integer("NJets", 2), config.number("DCut", 0.0)
+        beta, gamma = config.number("Beta", 1.0), config.number("Gamma", 1.0)
+        power = config.number("ParameterP", -1.0)
+        if algorithm == VALENCIA_ALGORITHM:
+            family, power = VALENCIA, beta
+        elif algorithm == EE_GENKT_ALGORITHM:
+            family = EE_GENKT
+        elif algorithm == DURHAM_ALGORITHM:
+            family, power = DURHAM, 1.0
+        elif exclusive and algorithm in EXCLUSIVE_POWERS:
+            family, power = HADRON, EXCLUSIVE_POWERS[algorithm]
+        elif exclusive and algorithm in ALGORITHMS:
+            raise config.error("ExclusiveClustering", "is not implemented for Cambridge/Aachen")
+        else:
+            return None
+        how = Recombination(family, self.radius, power, gamma, self.pt_min)
+        if not exclusive:
+            return how
+        if distance <= 0.0 and n_jets < 1:
+            raise config.error("NJets", "must be at least 1")
+        if distance > 0.0:
+            return replace(how, distance_max=distance**2)
+        return replace(how, n_jets=n_jets)
 
     def _rho_ranges(self) -> NDArray[np.float64]:
         """Return the (k, 2) ranges of rapidity to measure ρ in; none without areas, as Delphes."""
@@ -128,10 +178,20 @@ class FastJetFinder(Module):
         momenta = np.stack([candidates[name] for name in ("px", "py", "pz", "e")], axis=1)
         # A momentum that is not finite would take FastJet, and the process, down.
         momenta = np.where(np.isfinite(momenta).all(axis=1)[:, None], momenta, 0.0)
-        jets, jet_offsets, rows, row_offsets = self._cluster(momenta, candidates.offsets)
+        merging = {}
+        if self.recombination is None:
+            jets, jet_offsets, rows, row_offsets = self._cluster(momenta, candidates.offsets)
+        else:
+            jets, jet_offsets, rows, row_offsets, scales = find_jets(
+                momenta, candidates.offsets, self.recombination
+            )
+            if self.recombination.exclusive:
+                merging = {
+                    f"excl_ymerge_{step}": scales[:, i] for i, step in enumerate(MERGING_SCALES)
+                }
         columns = dict(zip(("px", "py", "pz", "e"), jets.T.copy(), strict=True))
         columns |= _sums(candidates, rows, row_offsets, columns, jet_offsets)
-        columns |= self._substructure(momenta[rows], row_offsets)
+        columns |= self._substructure(momenta[rows], row_offsets) | merging
         rho = np.zeros((store.n_events, 0))
         if self.areas is not None:
             areas, rho = self.areas.measure(

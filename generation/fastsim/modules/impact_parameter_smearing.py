@@ -19,6 +19,8 @@ class ImpactParameterSmearing(Module):
         self.input = config.text("InputArray", "TrackMerger/tracks")
         self.output = config.text("OutputArray", "tracks")
         self.resolution = self.formula("ResolutionFormula", "0.0")
+        # So written in a card of Delphes, which reads `InputArray`.
+        config.ignore("TrackInputArray")
 
     def run(self, store: EventStore) -> None:
         """Write clones with smeared impact parameters."""

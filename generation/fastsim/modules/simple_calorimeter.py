@@ -13,7 +13,7 @@ from generation.fastsim.energy_flow import (
     scaled_tracks,
 )
 from generation.fastsim.module import EventStore, Module
-from generation.fastsim.tower_grid import read_grid
+from generation.fastsim.tower_grid import read_grid, read_insensitive
 from generation.fastsim.tower_hits import FRACTION_MIN, Hits, fill_towers
 
 PHOTON = 22
@@ -28,9 +28,13 @@ class SimpleCalorimeter(Module):
     the tracks are scaled to the combination of both measurements. Tracks that leave no energy
     here pass.
 
-    The fraction of a neutral tower's energy that is not pile-up is what its name says. Delphes 3.5
-    looks the energy fractions of neutral particles up in the list of the tracks, and beyond its
-    end, so that its `HardEnergyFraction` and `IsPU` of neutral towers hold chance values.
+    A tower of `InsensitiveEtaPhiBins` sees nothing, and tracks that shower in it are lost, as in
+    Delphes after 3.5.1.
+
+    `HardEnergyFraction` and `IsPU` of a neutral tower are those of all deposits in the tower, of
+    charged particles too, as in Delphes after 3.5.1. Delphes 3.5.1 looks the energy fractions of
+    particles up in the list of the tracks, and beyond its end, so that chance decides; 3.5.0 has
+    neither.
     """
 
     def __init__(self, config: ModuleConfig) -> None:
@@ -43,6 +47,7 @@ class SimpleCalorimeter(Module):
         self.is_ecal = config.flag("IsEcal", False)
         self.smear_centre = config.flag("SmearTowerCenter", True)
         self.grid = read_grid(config)
+        self.insensitive = read_insensitive(config, self.grid)
         self.compartment = Compartment(
             self.grid,
             self.formula("ResolutionFormula", "0"),
@@ -72,7 +77,7 @@ class SimpleCalorimeter(Module):
         seen = np.flatnonzero(energy > 0.0)
         towers = self._towers(hits, seen, energy[seen], track_energy[seen], particles, store.rng)
         rows = np.flatnonzero(sharing.excess[seen])
-        neutral = self._neutral(towers, rows, sharing.neutral[seen][rows], hits, seen)
+        neutral = self._neutral(towers, rows, sharing.neutral[seen][rows])
         scale = np.where(hits.track_showers, sharing.scale[hits.track_tower], 1.0)
         self.export(store, self.tower_output, towers)
         self.export(store, self.neutral_output, neutral)
@@ -86,6 +91,10 @@ class SimpleCalorimeter(Module):
         cell = self.grid.find(*_place(particles), fraction >= FRACTION_MIN)
         # Tracks that leave nothing pass through a tower too.
         track_cell = self.grid.find(*_place(tracks), np.full(len(tracks), True))
+        if self.insensitive is not None:
+            cell[(cell >= 0) & self.insensitive[cell]] = -1
+            lost = (track_cell >= 0) & self.insensitive[track_cell]
+            track_cell[lost & (track_fraction > FRACTION_MIN)] = -1
         return fill_towers(
             self.grid.n_towers, particles, fraction, cell, tracks, track_fraction, track_cell
         )
@@ -125,11 +134,9 @@ class SimpleCalorimeter(Module):
         towers: Candidates,
         rows: NDArray[np.int64],
         energy: NDArray[np.float64],
-        hits: Hits,
-        seen: NDArray[np.int64],
     ) -> Candidates:
         """Return clones of the towers in `rows` with the energy that no track explains."""
-        hard_fraction = hits.neutral_hard_fraction[seen][rows]
+        hard_fraction = towers["hard_energy_fraction"][rows]
         zero = np.zeros_like(energy)
         return neutral_towers(
             towers,

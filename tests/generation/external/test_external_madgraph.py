@@ -16,6 +16,7 @@ from generation.external.madgraph import (
     KNOWN_MODELS,
     MadGraphRuns,
     make_hard_process,
+    make_links_relative,
     make_process_directory,
 )
 from generation.external.parton_densities import lhapdf_environment
@@ -160,6 +161,20 @@ def test_the_directory_is_compiled_and_holds_no_events(directory, tmp_path):
     assert not [name for name in names if "unweighted_events" in name]
     commands = json.loads((tmp_path / "process.tar.gz.json").read_text())["commands"]
     assert "set auto_convert_model True --no_save" in commands
+
+
+def test_a_process_directory_can_be_moved(tmp_path):
+    folder = tmp_path / "process"
+    (folder / "P1" / "deep").mkdir(parents=True)
+    (folder / "P1" / "matrix1_orig.f").write_text("code")
+    (folder / "P1" / "matrix1_optim.f").symlink_to(folder / "P1" / "matrix1_orig.f")
+    (folder / "P1" / "deep" / "all").symlink_to(folder / "P1", target_is_directory=True)
+    (folder / "outside").symlink_to("/usr/bin/env")
+    make_links_relative(folder)
+    moved = folder.rename(tmp_path / "elsewhere")
+    assert (moved / "P1" / "matrix1_optim.f").read_text() == "code"
+    assert (moved / "P1" / "deep" / "all" / "matrix1_orig.f").read_text() == "code"
+    assert (moved / "outside").readlink() == Path("/usr/bin/env")
 
 
 def test_a_model_other_than_the_published_one_is_told(directory, tmp_path, capsys):
