@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ntuplizer.batch import Collection
-from ntuplizer.branches import RECORD_LEAVES
+from ntuplizer.branches import CANDIDATE_LEAVES, RECORD_LEAVES
 from ntuplizer.clustering import Jets, Momenta, cluster
 from ntuplizer.energy_inputs import (
     ASSOCIATIONS,
@@ -20,7 +20,7 @@ from ntuplizer.energy_inputs import (
     vertex_association,
     vertex_counts,
 )
-from ntuplizer.particles import CANDIDATE_LEAVES, candidate_momenta, four_momentum, gen_particles
+from ntuplizer.particles import candidate_momenta, four_momentum, gen_particles
 from ntuplizer.sources.delphes import batches
 from provenance.errors import UserError
 
@@ -35,7 +35,7 @@ def ttbar(reference):
     branches = {"Particle": RECORD_LEAVES, CANDIDATES: leaves, "Rho": RHO_LEAVES}
     batch = next(batches(reference(TTBAR), branches))
     chosen = np.arange(len(batch["Particle"].offsets) - 1) < 40
-    return {branch: collection.select(chosen) for branch, collection in batch.items()}
+    return {branch: collection.select(chosen) for branch, collection in batch.collections.items()}
 
 
 def fastjet_areas(particles: Momenta, radius: float, pt_min: float) -> np.ndarray:

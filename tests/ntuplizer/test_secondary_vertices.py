@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from ntuplizer.batch import Collection
+from ntuplizer.branches import CANDIDATE_LEAVES
 from ntuplizer.jet_flavour import LEAVES as FLAVOUR_LEAVES
 from ntuplizer.jet_flavour import cluster_with_ghosts, flavour_ghosts, hadron_flavour
-from ntuplizer.particles import CANDIDATE_LEAVES, candidate_momenta, members_of
+from ntuplizer.particles import candidate_momenta, members_of
 from ntuplizer.secondary_vertices import (
     LEAVES,
     PION_MASS,
