@@ -6,17 +6,34 @@ import numpy as np
 
 from ntuplizer.batch import Collection, EventBatch
 from ntuplizer.branches import CANDIDATE_BRANCHES
-from ntuplizer.clustering import Jets, cluster
+from ntuplizer.clustering import Jets
 from ntuplizer.counts import Counts
-from ntuplizer.flavour import PARTON_REACH, jet_flavours
+from ntuplizer.energy_inputs import (
+    calorimeter_values,
+    gen_jets_with_neutrinos,
+    jet_areas,
+    jet_rho,
+    jet_shapes,
+    relative_momentum_error,
+    vertex_association,
+    vertex_counts,
+)
+from ntuplizer.geometry import delta_phi
+from ntuplizer.jet_flavour import (
+    cluster_with_ghosts,
+    flavour_ghosts,
+    hadron_flavour,
+    parton_flavour,
+)
 from ntuplizer.particles import (
+    Members,
     candidate_momenta,
     candidate_values,
-    gen_particles,
     match_gen_jets,
     members_of,
 )
-from ntuplizer.products.energy import CHARGED, JET_NUMBER, NEUTRAL, EnergyOptions
+from ntuplizer.products.energy import CHARGED, JET_NUMBER, NEUTRAL, VERTICES, EnergyOptions
+from ntuplizer.secondary_vertices import VertexCuts, find_secondary_vertices
 
 # GEN-jets are clustered from this fraction of the jets' threshold on: a higher one would keep
 # only jets that fluctuated downwards.
@@ -26,31 +43,43 @@ MATCH_FRACTION = 0.5
 
 
 def make_energy_jets(batch: EventBatch, options: EnergyOptions, counts: Counts) -> dict[str, Any]:
-    """Return the columns of the matched jets of some events, by event, then by falling pT."""
-    record, candidates = batch["Particle"], batch[CANDIDATE_BRANCHES[options.jet_collection]]
-    vertices = batch.get("Vertex") or Collection.empty(batch.n_events, ("Z",))
+    """Return the columns of the matched jets of some events, by event, then by falling pT.
 
-    jets = cluster(candidate_momenta(candidates), options.jet_radius, options.jet_pt_min)
+    Raises
+    ------
+    UserError
+        When the events have no energy density ρ or no reconstructed vertices.
+    """
+    record, candidates = batch["Particle"], batch[CANDIDATE_BRANCHES[options.jet_collection]]
+    radius, pt_min = options.jet_radius, options.jet_pt_min
+
+    particles, ghosts = candidate_momenta(candidates), flavour_ghosts(record)
+    jets, jet_of = cluster_with_ghosts(particles, ghosts.momenta, radius, pt_min)
     counts.steps["jets_clustered"] += len(jets.event)
-    number = np.arange(len(jets.event)) - np.searchsorted(jets.event, jets.event)
-    inside = np.abs(jets.eta) <= options.jet_eta_max
-    jets, number = jets.select(inside), number[inside]
-    counts.steps["jets_in_acceptance"] += len(jets.event)
-    gen_momenta, _ = gen_particles(record, np.unique(jets.event))
-    gen_jets = cluster(gen_momenta, options.jet_radius, GEN_PT_FRACTION * options.jet_pt_min)
-    match = match_gen_jets(jets, gen_jets, MATCH_FRACTION * options.jet_radius)
-    matched = match >= 0
-    jets, partners = jets.select(matched), gen_jets.select(match[matched])
+    own = {
+        JET_NUMBER.name: np.arange(len(jets.event)) - np.searchsorted(jets.event, jets.event),
+        "jet_hadronflavour": hadron_flavour(ghosts, jet_of, len(jets.event)),
+        "jet_partonflavour": parton_flavour(ghosts, jet_of, len(jets.event)),
+    }
+    inside = np.flatnonzero(np.abs(jets.eta) <= options.jet_eta_max)
+    counts.steps["jets_in_acceptance"] += len(inside)
+    chosen = jets.select(inside)
+    gen_jets, pt_with_neutrinos = gen_jets_with_neutrinos(
+        record, np.unique(chosen.event), radius, GEN_PT_FRACTION * pt_min
+    )
+    match = match_gen_jets(chosen, gen_jets, MATCH_FRACTION * radius)
+    matched, match = inside[match >= 0], match[match >= 0]
+    jets, partners = jets.select(matched), gen_jets.select(match)
 
     return {
         **batch.identify(jets.event),
-        JET_NUMBER.name: number[matched],
+        **{name: values[matched] for name, values in own.items()},
         **_kinematics("jet_", jets),
         **_kinematics("genjet_", partners),
-        **_constituents(jets, candidates, vertices),
-        "jet_flavour": jet_flavours(record, jets.event, jets.eta, jets.phi, PARTON_REACH),
-        "event_rho": _rho(batch.get("Rho"), jets),
-        "event_nvertices": vertices.counts[jets.event],
+        "genjet_ptnu": pt_with_neutrinos[match],
+        "jet_area": jet_areas(jets, particles, radius, pt_min),
+        "event_rho": jet_rho(batch.get("Rho"), jets.event, jets.eta, batch.source),
+        **_constituents(jets, candidates, batch, radius),
     }
 
 
@@ -59,27 +88,68 @@ def _kinematics(prefix: str, jets: Jets) -> dict[str, np.ndarray]:
     return {prefix + name: getattr(jets, name) for name in names}
 
 
-def _constituents(jets: Jets, candidates: Collection, vertices: Collection) -> dict:
+def _constituents(jets: Jets, candidates: Collection, batch: EventBatch, radius: float) -> dict:
+    """Return lists of constituents and secondary vertices, and numbers made of them."""
+    reconstructed = batch.get("ReconstructedVertex")
+    n_vertices = vertex_counts(reconstructed, jets.event, batch.source)
+    assert reconstructed is not None
+    interactions = batch.get("Vertex") or Collection.empty(batch.n_events, ("Z",))
+    vertex_z = interactions.first("Z")
+
     members = members_of(jets, candidates)
+    values = candidate_values(jets, members, candidates, vertex_z)
+    event = jets.event[members.jet]
+    values["pterr"] = relative_momentum_error(candidates, members.index)
+    values["association"] = vertex_association(candidates, members.index, event, reconstructed)
+    calorimeters = calorimeter_values(candidates, members.index, values["energy"])
+    values["hcalfrac"] = calorimeters["hcal_fraction"]
+    values["puppiweight"] = calorimeters["puppi_weight"]
     charged = candidates["Charge"][members.index] != 0
     columns = {}
     for prefix, own, chosen in (("charged_", CHARGED, charged), ("neutral_", NEUTRAL, ~charged)):
-        some = members.select(chosen)
-        values = candidate_values(jets, some, candidates, vertices.first("Z"))
+        offsets = members.select(chosen).offsets
         for column in own:
-            columns[column.name] = (some.offsets, values[column.name.removeprefix(prefix)])
-    return columns
+            columns[column.name] = (offsets, values[column.name.removeprefix(prefix)][chosen])
+    pt = np.hypot(values["px"], values["py"])
+    shapes = jet_shapes(pt, values["deta"], values["dphi"], members.jet, len(jets.event))
+    return columns | {
+        "event_nvertices": n_vertices,
+        "event_ninteractions": interactions.counts[jets.event],
+        "jet_multiplicity": shapes["multiplicity"],
+        "jet_ptd": shapes["pt_dispersion"],
+        "jet_axis2": shapes["minor_axis"],
+        **_secondary_vertices(jets, members, candidates, vertex_z[jets.event], radius),
+    }
 
 
-def _rho(regions: Collection | None, jets: Jets) -> np.ndarray:
-    """Return ρ of the η region that each jet lies in; 0 where there is none."""
-    rho = np.zeros(len(jets.event))
-    if regions is None:
-        return rho
-    for jet, (event, eta) in enumerate(zip(jets.event, jets.eta, strict=True)):
-        own = slice(regions.offsets[event], regions.offsets[event + 1])
-        lower, upper = regions["Edges"][own].T
-        inside = (lower <= eta) & (eta < upper)
-        if inside.any():
-            rho[jet] = regions["Rho"][own][inside][0]
-    return rho
+def _secondary_vertices(
+    jets: Jets, members: Members, candidates: Collection, vertex_z: np.ndarray, radius: float
+) -> dict:
+    found = find_secondary_vertices(
+        jets.eta,
+        jets.phi,
+        vertex_z,
+        members.offsets,
+        members.index,
+        candidates,
+        VertexCuts(axis_reach=radius),
+    )
+    jet = np.repeat(np.arange(len(jets.event)), np.diff(found.offsets))
+    eta, phi = jets.eta[jet].astype(np.float64), jets.phi[jet].astype(np.float64)
+    values = {
+        "pt": found.pt,
+        "eta": found.eta,
+        "phi": found.phi,
+        "mass": found.mass,
+        "deta": np.where(eta > 0, 1.0, -1.0) * (found.eta - eta),
+        "dphi": delta_phi(found.phi, phi),
+        "flight": found.flight,
+        "flightsig": found.significance,
+        "flightxy": found.flight_xy,
+        "flightxysig": found.flight_xy / found.flight_xy_error,
+        "chi2": found.chi2,
+        "ndf": found.ndf,
+        "ntracks": found.n_tracks,
+    }
+    names = [column.name for column in VERTICES]
+    return {name: (found.offsets, values[name.removeprefix("sv_")]) for name in names}

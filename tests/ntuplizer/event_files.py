@@ -1,13 +1,17 @@
 """Delphes event files made for a test: selections and alterations of real ones."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import awkward as ak
 import numpy as np
+import pyarrow as pa
 import uproot
 
 from ntuplizer.batch import Collection, EventBatch, simulated_identity
+from ntuplizer.counts import Counts
 from ntuplizer.products import get_product
 from ntuplizer.sources import delphes
 
@@ -25,6 +29,23 @@ def as_batch(collections: Mapping[str, Collection]) -> EventBatch:
     """Return collections as the events of a simulated batch."""
     n_events = len(collections["Particle"].offsets) - 1
     return EventBatch(collections, simulated_identity("test", 0, n_events), "test")
+
+
+def energy_rows(path: Path, values: Mapping[str, Any] | None = None) -> tuple[pa.Table, Counts]:
+    """Make rows of the product `energy` of a file whose card found no vertices.
+
+    The true interactions stand for reconstructed vertices: the first is the hard one in both.
+    """
+    product, counts = get_product("energy"), Counts()
+    options = product.read_options(values or {})
+    optional = dict(product.optional_branches(options))
+    optional["Vertex"] = optional.pop("ReconstructedVertex")
+    tables = []
+    for batch in delphes.batches(path, product.branches(options), optional):
+        more = {"ReconstructedVertex": batch["Vertex"]}
+        whole = replace(batch, collections={**batch.collections, **more})
+        tables.append(product.rows(whole, options, counts))
+    return pa.concat_tables(tables).combine_chunks(), counts
 
 
 def write_events(

@@ -34,7 +34,8 @@ def ttbar(reference):
     leaves = (*CANDIDATE_LEAVES, *CALORIMETER_LEAVES, "ErrorPT", "IsRecoPU", "VertexIndex")
     branches = {"Particle": RECORD_LEAVES, CANDIDATES: leaves, "Rho": RHO_LEAVES}
     batch = next(batches(reference(TTBAR), branches))
-    return batch.select(np.arange(batch.n_events) < 40)
+    chosen = np.arange(len(batch["Particle"].offsets) - 1) < 40
+    return {branch: collection.select(chosen) for branch, collection in batch.collections.items()}
 
 
 def fastjet_areas(particles: Momenta, radius: float, pt_min: float) -> np.ndarray:

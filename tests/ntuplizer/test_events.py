@@ -1,4 +1,4 @@
-"""Event objects, jets for energy regression and flavour on real events."""
+"""Event objects and jets for energy regression on real events."""
 
 import math
 
@@ -7,14 +7,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import uproot
-from event_files import write_events
+from event_files import energy_rows, write_events
 
 from ntuplizer.cli import main
-from ntuplizer.flavour import PARTON_REACH, jet_flavours
 from ntuplizer.geometry import delta_r
 from ntuplizer.ntuplize import ntuplize
 from ntuplizer.products import get_product
 from ntuplizer.sources.delphes import batches
+from provenance.errors import UserError
 
 TTBAR = "delphes/ttbar_events.root"
 
@@ -97,18 +97,6 @@ def test_thresholds_and_overlap(reference, tmp_path):
     assert n_selected("--jet-pt-min", "5000") == 0
 
 
-def test_flavour_is_delphes_own(reference):
-    leaves = {
-        "Particle": ("PID", "Status", "PT", "Eta", "Phi"),
-        "JetPUPPI": ("Eta", "Phi", "Flavor"),
-    }
-    (batch,) = batches(reference(TTBAR), leaves)
-    jets = batch["JetPUPPI"]
-    got = jet_flavours(batch["Particle"], jets.event, jets["Eta"], jets["Phi"], PARTON_REACH)
-    np.testing.assert_array_equal(got, jets["Flavor"])
-    assert set(got) == {0, 1, 2, 3, 4, 5, 21}
-
-
 def test_no_jet_is_the_lepton(reference):
     """Delphes makes a jet of an isolated lepton too; without the cut they fill light-jet slots."""
     near = {}
@@ -128,7 +116,7 @@ def test_no_jet_is_the_lepton(reference):
 
 def test_jets_to_learn_energies_from(reference):
     path = reference(TTBAR)
-    table, counts = ntuplize(path, "energy")
+    table, counts = energy_rows(path)
     theirs = objects(path, "JetPUPPI", ("PT", "Eta"))
     assert counts.steps["jets_clustered"] == ak.count(theirs.PT)
     assert counts.steps["jets_in_acceptance"] == ak.sum(abs(theirs.Eta) <= 2.5)
@@ -158,9 +146,39 @@ def test_jets_to_learn_energies_from(reference):
     assert np.all(ak.flatten(ak.from_arrow(table["charged_charge"])) != 0)
 
 
+def test_jets_know_their_area_flavour_and_secondary_vertices(reference):
+    table, _ = energy_rows(reference(TTBAR))
+    column = {name: ak.to_numpy(ak.from_arrow(table[name])) for name in table.column_names
+              if name.startswith(("jet_", "genjet_", "event_"))}  # fmt: skip
+    assert np.median(column["jet_area"]) == pytest.approx(np.pi * 0.4**2, rel=0.1)
+    assert column["event_rho"].min() > 0
+    assert np.all((column["jet_ptd"] > 0) & (column["jet_ptd"] <= 1 + 1e-6))
+    bottom = column["jet_hadronflavour"] == 5
+    assert 0.1 < bottom.mean() < 0.6
+    assert np.mean(np.abs(column["jet_partonflavour"][bottom]) == 5) > 0.9
+    # Neutrinos come from b and c hadrons, and from the W of other jets' neighbours hardly ever.
+    added = column["genjet_ptnu"] / column["genjet_pt"] - 1
+    assert added[bottom].mean() > 5 * max(
+        added[~bottom & (column["jet_hadronflavour"] == 0)].mean(), 0
+    )
+
+    vertices = ak.num(ak.from_arrow(table["sv_pt"]))
+    hard = column["jet_pt"] > 30
+    assert np.mean(vertices[hard & bottom] > 0) > 0.4
+    assert np.mean(vertices[hard & (column["jet_hadronflavour"] == 0)] > 0) < 0.03
+    assert ak.min(ak.from_arrow(table["sv_flightxysig"])) > 3
+    assert ak.max(np.hypot(*(ak.from_arrow(table[f"sv_{d}"]) for d in ("deta", "dphi")))) < 0.41
+    association = ak.flatten(ak.from_arrow(table["charged_association"]))
+    assert set(association) <= {1, 2, 3, 4, 5}
+    hcal = ak.flatten(ak.from_arrow(table["neutral_hcalfrac"]))
+    photon = ak.flatten(ak.from_arrow(table["neutral_isPhoton"]))
+    assert ak.all(hcal[photon] == 0)
+    assert ak.all(hcal[~photon] == 1)
+
+
 def test_jets_up_to_the_edge_of_the_calorimeter(reference):
-    central, _ = ntuplize(reference(TTBAR), "energy")
-    table, _ = ntuplize(reference(TTBAR), "energy", {"jet_eta_max": 5})
+    central, _ = energy_rows(reference(TTBAR))
+    table, _ = energy_rows(reference(TTBAR), {"jet_eta_max": 5})
     eta = np.abs(table["jet_eta"].to_numpy())
     assert eta.max() > 3
     inner = table.filter(eta <= 2.5)
@@ -169,11 +187,18 @@ def test_jets_up_to_the_edge_of_the_calorimeter(reference):
     assert inner.num_rows >= central.num_rows - 2
 
 
-def test_wide_jets_and_files_without_rho(reference):
-    path = reference("delphes/qcd_3.root")
-    table, _ = ntuplize(path, "energy", {"jet_radius": 0.8, "jet_pt_min": 200})
-    assert table.num_rows > 200
-    assert set(table["event_rho"].to_pylist()) == {0.0}
+def test_wide_jets(reference):
+    table, _ = energy_rows(reference(TTBAR), {"jet_radius": 0.8, "jet_pt_min": 100})
+    assert table.num_rows > 100
+    area = np.median(table["jet_area"].to_numpy())
+    assert area == pytest.approx(np.pi * 0.8**2, rel=0.1)
+
+
+def test_events_without_rho_or_reconstructed_vertices_are_refused(reference):
+    with pytest.raises(UserError, match=r"qcd_3\.root: holds no energy density rho .*energy\.tcl"):
+        ntuplize(reference("delphes/qcd_3.root"), "energy")
+    with pytest.raises(UserError, match=r"ttbar_events\.root: holds no reconstructed vertices"):
+        ntuplize(reference(TTBAR), "energy")
 
 
 @pytest.mark.parametrize("name", ["events", "energy"])

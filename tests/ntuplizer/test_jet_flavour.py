@@ -10,6 +10,7 @@ from generation.pythia import EventGenerator
 from ntuplizer.batch import Collection
 from ntuplizer.branches import CANDIDATE_LEAVES
 from ntuplizer.clustering import Momenta, cluster
+from ntuplizer.geometry import delta_r
 from ntuplizer.jet_flavour import (
     LEAVES,
     cluster_with_ghosts,
@@ -19,12 +20,7 @@ from ntuplizer.jet_flavour import (
     hadron_flavour,
     parton_flavour,
 )
-from ntuplizer.particles import (
-    candidate_momenta,
-    delta_r,
-    four_momentum,
-    gen_particles,
-)
+from ntuplizer.particles import candidate_momenta, four_momentum, gen_particles
 from ntuplizer.sources.delphes import batches
 
 QCD, TTBAR = "delphes/qcd_3.root", "delphes/ttbar_events.root"

@@ -38,6 +38,11 @@ def top_pairs(pileup_library) -> Simulated:
     return simulate("jetclass2_event.tcl", pileup_library, "ttbar", [3, 4], 40)
 
 
+@pytest.fixture(scope="module")
+def flat(pileup_library) -> Simulated:
+    return simulate("jetclass2_energy.tcl", pileup_library, "qcd_flat", [3, 4], 10)
+
+
 def write(path: Path, simulated: Simulated) -> Path:
     """Write simulated batches as the generator does, with their ledger."""
     write_delphes_file(path, (branches for _, _, branches in simulated))
@@ -86,14 +91,19 @@ def test_labelled_jets_are_the_same(fat_jets, tmp_path):
     assert check_same(fat_jets, tmp_path, "jets", wide).num_rows > table.num_rows
 
 
-@pytest.mark.parametrize("events", ["fat_jets", "top_pairs"])
-def test_energy_jets_are_the_same(request, events, tmp_path):
-    simulated = request.getfixturevalue(events)
-    table = check_same(simulated, tmp_path, "energy", {"jet_eta_max": 5})
+@pytest.mark.parametrize("collection", ["puppi", "chs"])
+def test_energy_jets_are_the_same(flat, collection, tmp_path):
+    table = check_same(flat, tmp_path, "energy", {"jet_eta_max": 5, "jet_collection": collection})
     assert table.num_rows > 30
-    assert set(table["batch"].to_pylist()) == {number for _, number, _ in simulated}
-    rho = table["event_rho"].to_numpy()
-    assert rho.any() == ("Rho" in simulated[0][2])
+    assert set(table["batch"].to_pylist()) == {number for _, number, _ in flat}
+    assert table["event_rho"].to_numpy().max() > 0
+    vertices = table["event_nvertices"].to_numpy()
+    assert 0 < vertices.mean() < table["event_ninteractions"].to_numpy().mean()
+
+
+def test_energy_jets_need_a_card_with_rho(fat_jets):
+    with pytest.raises(UserError, match="batch 7 of res2p: holds no energy density rho"):
+        rows_of(fat_jets, "energy", {})
 
 
 def test_event_objects_are_the_same(top_pairs, tmp_path):
