@@ -136,7 +136,7 @@ def training_rows(dataset: Dataset, reader: AnyReader, config: FitConfig) -> lis
 def validation_rows(dataset: Dataset, reader: AnyReader, config: FitConfig) -> list[RowGroup]:
     """Return the row groups that a training validates on, the parts interleaved.
 
-    Of `data.validation_share` so many rows as the share of those that are trained on; all otherwise.
+    With `data.validation_share` so many rows as this share of `data.train_rows`; all otherwise.
 
     Raises
     ------

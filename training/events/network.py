@@ -9,6 +9,7 @@ from training.data.object_features import (
     PUBLISHED_EMPTY,
     Smearing,
     object_features,
+    present,
     reflect,
     rotate,
     smear,
@@ -30,6 +31,10 @@ def augmented(objects: Tensor, augmentation: Augmentation) -> Tensor:
     return objects
 
 
-def features_of(objects: Tensor, config: EventConfig) -> Tensor:
-    """Return the features, (B, S, 9): empty slots as published, or 0 for a masked network."""
-    return object_features(objects, 0.0 if config.model.masked else PUBLISHED_EMPTY)
+def inputs_of(objects: Tensor, config: EventConfig) -> tuple[Tensor, Tensor]:
+    """Return the features, (B, S, 9), and which slots are filled, bool (B, S).
+
+    Features of empty slots are those published, or 0 for a masked network.
+    """
+    empty = 0.0 if config.model.masked else PUBLISHED_EMPTY
+    return object_features(objects, empty), present(objects)

@@ -55,7 +55,7 @@ def evaluate_events(
     for efficiency in EFFICIENCIES:
         rejection = metrics.rejection(signal, background, efficiency)
         summary[f"rejection_at_{efficiency:.0%}"] = rejection
-    bins = np.linspace(0, 1, 41)
+    bins = np.linspace(0, 1, 41).tolist()
     with figures.figure(folder / "scores") as axes:
         for name, values in zip(classes, (background, signal), strict=True):
             axes.hist(values, bins, density=bool(len(values)), histtype="step", lw=2, label=name)

@@ -7,9 +7,9 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
-from training.data.object_features import FEATURES, present
+from training.data.object_features import FEATURES
 from training.data.reader import Batch
-from training.events.network import augmented, features_of
+from training.events.network import augmented, inputs_of
 from training.events.reader import EventReader
 from training.models.object_transformer import ObjectTransformer
 from training.task import Evaluation, Task
@@ -39,7 +39,7 @@ class EventClassification(Task[Config]):
         objects = batch["objects"]
         if self.training:
             objects = augmented(objects, self.config.augmentation)
-        logits = self.network(features_of(objects, self.config), present(objects))
+        logits = self.network(*inputs_of(objects, self.config))
         label = batch["label"]
         return {
             "loss": functional.cross_entropy(logits.float(), label),
@@ -48,8 +48,8 @@ class EventClassification(Task[Config]):
 
     def predict(self, batch: Batch) -> Batch:
         """Return the probabilities, (B, classes), and the embedding, (B, width)."""
-        mask = present(batch["objects"])
-        tokens = self.network.encode(features_of(batch["objects"], self.config), mask)
+        features, mask = inputs_of(batch["objects"], self.config)
+        tokens = self.network.encode(features, mask)
         embedding = self.network.average(tokens, mask)
         logits = self.network.head(embedding)
         return {"probabilities": logits.float().softmax(dim=1), "embedding": embedding}

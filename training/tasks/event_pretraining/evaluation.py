@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ntuplizer.slots import B_JET, LEPTON, LIGHT_JET, MISSING
 from training.data.object_features import FEATURES, FILLED, MASS, PT, TYPE, object_features, present
@@ -94,7 +93,7 @@ def evaluate_kinematics(
         For the figure `kinematics`.
     """
     hidden = hidden.astype(bool)
-    features = object_features(torch.from_numpy(objects), 0.0).numpy()[..., : len(KINEMATICS)]
+    features = object_features(objects, 0.0)[..., : len(KINEMATICS)]
     truth = features[hidden].astype(np.float64)
     guessed = guess.reshape(features.shape)[hidden]
     kind = objects[..., TYPE][hidden]

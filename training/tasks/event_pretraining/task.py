@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.data.object_features import FEATURES, FILLED, TYPE_FEATURES, present
+from training.data.object_features import FEATURES, FILLED, TYPE_FEATURES
 from training.data.reader import Batch
-from training.events.network import augmented, features_of
+from training.events.network import augmented, inputs_of
 from training.events.reader import EventReader
 from training.models.object_transformer import ObjectTransformer
 from training.task import Evaluation, Task
@@ -47,8 +47,7 @@ class EventPretraining(Task[Config]):
         objects = batch["objects"]
         if self.training:
             objects = augmented(objects, self.config.augmentation)
-        mask = present(objects)
-        features = features_of(objects, self.config)
+        features, mask = inputs_of(objects, self.config)
         if self.config.shuffled_types:
             features = shuffle_types(features, mask, torch.rand(mask.shape, device=mask.device))
         hidden = mask & (torch.rand(mask.shape, device=mask.device) < self.config.probability)
@@ -83,9 +82,7 @@ class EventPretraining(Task[Config]):
             hidden (B, S): of which objects; guess: (B, S) types, or (B, 5 S) kinematic features,
             object by object; embedding (B, width): the mean token of the event with nothing hidden.
         """
-        objects = batch["objects"]
-        mask = present(objects)
-        features = features_of(objects, self.config)
+        features, mask = inputs_of(batch["objects"], self.config)
         generator = torch.Generator().manual_seed(HIDING_SEED)
         drawn = torch.rand(mask.shape, generator=generator).to(mask.device)
         hidden = mask & (drawn < self.config.probability)
