@@ -40,9 +40,22 @@ class DataConfig(Section):
         description="train on so few of the selected rows, classes in proportion, drawn by the "
         "seed; null: on all",
     )
+    validation_share: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="with `train_rows`: validate on so many rows as this share of them, drawn "
+        "likewise, for they are labels too; 0.33 makes a quarter of the labels. null: on the split",
+    )
     max_resample: int = Field(
         10, gt=0, description="most copies of a row drawn in one pass with sampling weights"
     )
+
+    @model_validator(mode="after")
+    def _a_share_of_something(self) -> Self:
+        if self.validation_share is not None and self.train_rows is None:
+            raise ValueError("validation_share is a share of train_rows: give that too")
+        return self
 
     @model_validator(mode="after")
     def _no_processes_read_for_a_device(self) -> Self:
@@ -196,6 +209,11 @@ class FitConfig(Section):
     epochs: int = Field(80, gt=0, description="passes over `data.rows_per_epoch` rows")
     steps: int | None = Field(
         None, gt=0, description="steps of the optimiser, where given; epochs then do not count"
+    )
+    keep: Literal["last", "best"] = Field(
+        "last",
+        description="which weights are the result: the last ones, or those of the validation with "
+        "the lowest loss",
     )
     data: DataConfig = DataConfig()
     optimizer: Optimizer = AdamW()

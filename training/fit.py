@@ -207,7 +207,7 @@ def _write_results(training: Training, description: Description, output: Path) -
         "devices": training.fabric.world_size,
         "epochs": len(training.history),
         "steps": training.step,
-        "result": training.history[-1],
+        "result": training.kept,
         "config": description["config"],
         "dataset_sha256": description["dataset_sha256"],
     }

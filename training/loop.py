@@ -72,6 +72,7 @@ class Training:
         self.step = 0
         self.seconds = 0.0
         self.history: list[HistoryRow] = []
+        self.best: dict[str, Tensor] | None = None
         self.logs = logs
         self._validated: list[Drawn] = []
         self._taken: Taken | None = None
@@ -132,6 +133,7 @@ class Training:
             "loader": self.loader.state_dict(),
             "means": self.means.state_dict(),
             "history": self.history,
+            "best": self.best,
             "step": self.step,
             "seconds": self.seconds,
         }
@@ -151,10 +153,21 @@ class Training:
         self.schedule.load_state_dict(state["schedule"])
         self.means.load_state_dict(state["means"])
         self.history = list(state["history"])
+        self.best = state["best"]
         self.step, self.seconds = state["step"], state["seconds"]
 
     def result(self) -> dict[str, Tensor]:
-        """Return the weights that are the result: the averaged ones, or the last."""
+        """Return the weights that are the result: the best ones, the averaged ones or the last."""
+        return self._weights() if self.best is None else self.best
+
+    @property
+    def kept(self) -> HistoryRow:
+        """The row of the history that belongs to the result."""
+        if self.best is None:
+            return self.history[-1]
+        return min(self.history, key=lambda row: row["val_loss"])
+
+    def _weights(self) -> dict[str, Tensor]:
         with self.average.in_place():
             return {name: x.detach().cpu().clone() for name, x in self.task.state_dict().items()}
 
@@ -219,6 +232,9 @@ class Training:
             "learning_rate": self._learning_rate(),
             "rows_per_second": self._rows * self.fabric.world_size / max(elapsed, 1e-9),
         }
+        losses = [before["val_loss"] for before in self.history]
+        if self.config.keep == "best" and validated["loss"] < min(losses, default=math.inf):
+            self.best = self._weights()
         self.history.append(row)
         if writer is not None:
             for name, value in row.items():

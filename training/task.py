@@ -89,6 +89,25 @@ class Task(nn.Module, ABC, Generic[Config_co]):
             For the figures.
         """
 
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """What `compare` needs of rows, names in a batch; empty: nothing is compared."""
+        return ()
+
+    def compare(
+        self, trained_on: Mapping[str, np.ndarray], rows: Mapping[str, np.ndarray]
+    ) -> Mapping[str, float]:
+        """Return what other methods reach, for the summary.
+
+        Parameters
+        ----------
+        trained_on
+            `compared`, over all rows that the training saw: those that it validated on included.
+        rows
+            As `evaluate` gets them; `measured` has to name what is compared.
+        """
+        return {}
+
     def after_step(self, progress: float) -> None:
         """Do what follows each step of the optimiser; `progress` runs from 0 to 1."""
         return

@@ -187,11 +187,33 @@ def tree_score(
             for label in (0, 1)
         ]
     )
-    model = HistGradientBoostingClassifier(random_state=seed, early_stopping=False, **TREES)
-    model.fit(_table(features, train[0][chosen]), labels[chosen])
-    scores = model.predict_proba(_table(features, test[0]))[:, 1]
+    scores = fit_trees(features, train[0][chosen], labels[chosen], seed)(test[0])
     auc, error = auc_with_error(test[1], scores, np.random.default_rng(seed))
     return TreeScore(features, events_per_class, seed, auc, error)
+
+
+def fit_trees(
+    features: str, objects: np.ndarray, labels: np.ndarray, seed: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Train boosted trees and return what scores events.
+
+    Parameters
+    ----------
+    features
+        A name in `FEATURE_SETS`.
+    objects, labels
+        (n, n_slots, 5) and (n,), 0 or 1.
+    seed
+        Of the trees.
+
+    Returns
+    -------
+    callable
+        From objects, (m, n_slots, 5), to the probability of class 1, (m,).
+    """
+    model = HistGradientBoostingClassifier(random_state=seed, early_stopping=False, **TREES)
+    model.fit(_table(features, objects), labels)
+    return lambda others: model.predict_proba(_table(features, others))[:, 1]
 
 
 def auc_with_error(

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict
 
-import numpy as np
 import torch
 from torch import distributed
 from torch.utils.data import DataLoader
@@ -18,9 +17,8 @@ from training.data.sampling import SamplingWeights
 from training.data.shards import (
     AnyReader,
     Dataset,
-    interleave,
-    list_row_groups,
     training_rows,
+    validation_rows,
 )
 from training.data.stream import Cursor, Drawn, EvaluationStream, TrainingStream
 
@@ -66,10 +64,7 @@ class TrainingData:
         if weights is not None:
             self.weights = SamplingWeights.load(weights, reader, config, dataset.sha256)
         self.train = training_rows(dataset, reader, config)
-        # A validation that stops early has seen all parts alike.
-        self.val = interleave(
-            list_row_groups(dataset.shards("val"), reader), np.random.default_rng(config.seed)
-        )
+        self.val = validation_rows(dataset, reader, config)
 
     def steps_per_epoch(self, devices: int) -> int:
         """Return how many batches each of `devices` trains on between validations."""

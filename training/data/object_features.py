@@ -8,7 +8,7 @@ type of the objects.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from ntuplizer.slots import B_JET, EMPTY, LEPTON, LIGHT_JET, MISSING
 if TYPE_CHECKING:
     import torch
 
-    Array = np.ndarray | torch.Tensor
+    Array = TypeVar("Array", np.ndarray, torch.Tensor)
 
 # Last axis of objects, in order.
 QUANTITIES = ("pt", "eta", "phi", "mass", "type")
@@ -82,8 +82,9 @@ def object_features(objects: "Array", empty: float) -> "Array":
         library.sin(phi),
         library.cos(phi),
         _signed_log(objects[..., MASS]),
-        *(library.where(kind == code, 1.0, 0 * kind) for code in FILLED),
     ]
+    for code in FILLED:
+        columns.append(library.where(kind == code, 1.0, 0 * kind))
     filled = present(objects)[..., None]
     return library.where(filled, library.stack(columns, axis=-1), empty)
 

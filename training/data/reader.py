@@ -13,7 +13,7 @@ from torch import Tensor
 Batch = dict[str, Tensor]
 # Numbers of rows by column, (n,) each.
 Scalars = Mapping[str, np.ndarray]
-Kind = Literal["integer", "number", "list"]
+Kind = Literal["integer", "number", "list", "name"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Reader(ABC, Generic[AnyRows]):
     truth
         Columns that only training and evaluation need.
     scalars
-        Which of both are numbers that selection, classes or sampling weights look at.
+        Which of both are numbers or names that selection, classes or sampling weights look at.
     ragged
         A column of each kind of list, whose lengths are wanted before rows are read.
     carried

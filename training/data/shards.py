@@ -38,6 +38,10 @@ KINDS: dict[Kind, tuple[str, Callable[[pa.DataType], bool]]] = {
             or pa.types.is_fixed_size_list(found)
         ),
     ),
+    "name": (
+        "a text per row",
+        lambda found: pa.types.is_string(found) or pa.types.is_large_string(found),
+    ),
 }
 
 
@@ -127,6 +131,24 @@ def training_rows(dataset: Dataset, reader: AnyReader, config: FitConfig) -> lis
     if config.data.train_rows is None:
         return groups
     return draw_subset(groups, reader, config.data.train_rows, config.seed)
+
+
+def validation_rows(dataset: Dataset, reader: AnyReader, config: FitConfig) -> list[RowGroup]:
+    """Return the row groups that a training validates on, the parts interleaved.
+
+    With `data.validation_share` so many rows as this share of `data.train_rows`; all otherwise.
+
+    Raises
+    ------
+    UserError
+        When a shard cannot be used.
+    """
+    groups = list_row_groups(dataset.shards("val"), reader)
+    share, rows = config.data.validation_share, config.data.train_rows
+    if share is not None and rows is not None:
+        groups = draw_subset(groups, reader, max(round(share * rows), 1), config.seed)
+    # A validation that stops early has seen all parts alike.
+    return interleave(groups, np.random.default_rng(config.seed))
 
 
 def list_row_groups(

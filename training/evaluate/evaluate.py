@@ -13,7 +13,14 @@ from provenance.ledger import versions
 from training.checkpoint import load_task, read_checkpoint
 from training.data.loaders import evaluation_loader, plain_errors
 from training.data.reader import Batch
-from training.data.shards import interleave, list_row_groups, open_dataset
+from training.data.shards import (
+    Dataset,
+    interleave,
+    list_row_groups,
+    open_dataset,
+    training_rows,
+    validation_rows,
+)
 from training.data.stream import Drawn
 from training.devices import best_device, limit_threads
 from training.evaluate.figures import draw_history
@@ -68,6 +75,9 @@ def evaluate(
             f"({reader.selection})"
         )
     evaluation = task.evaluate(rows, output)
+    summary = dict(evaluation.summary)
+    if task.compared:
+        summary |= task.compare(_trained_on(task, dataset), rows)
     figures = dict(evaluation.figures)
     history = content.get("history", [])
     if history:
@@ -79,7 +89,7 @@ def evaluate(
             "task": task.config.task,
             "split": split,
             "rows": number,
-            "summary": {k: v for k, v in evaluation.summary.items() if v is not None},
+            "summary": {k: v for k, v in summary.items() if v is not None},
             "figures": figures,
             "checkpoint_sha256": sha256(checkpoint),
             "dataset_sha256": dataset.sha256,
@@ -89,6 +99,16 @@ def evaluate(
             "wall_seconds": round(time.perf_counter() - started, 3),
         },
     )
+
+
+def _trained_on(task: AnyTask, dataset: Dataset) -> dict[str, np.ndarray]:
+    """Return what a task compares of all rows that its training saw, (n, …) each."""
+    reader, config = task.reader, task.config
+    groups = training_rows(dataset, reader, config) + validation_rows(dataset, reader, config)
+    batches = [drawn.batch for drawn in evaluation_loader(groups, reader, config.data)]
+    return {
+        name: np.concatenate([batch[name].numpy() for batch in batches]) for name in task.compared
+    }
 
 
 def collect(

@@ -1,0 +1,1 @@
+"""What tasks on event objects share: reader, features, changes that keep the physics."""

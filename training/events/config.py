@@ -1,0 +1,40 @@
+"""Which events are read, and what of them; imports no heavy package."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from training.config import DataConfig, FitConfig
+from training.models.sizes import ObjectTransformerConfig, Section
+
+
+class EventDataConfig(DataConfig):
+    """How event objects are read."""
+
+    batch_size: int = Field(1024, gt=0, description="rows per step and device")
+    workers: int = Field(0, ge=0, description="loader processes per device; 0 reads in-process")
+    on_device: bool = Field(True, description="keep all rows on the device and draw from there")
+    slots: tuple[str, ...] = Field(
+        ("lepton", "met", "bjet1", "bjet2", "jet1", "jet2"),
+        min_length=1,
+        description="objects to read, by the names of their columns",
+    )
+
+
+class Augmentation(Section):
+    """Changes that keep the physics, drawn anew for each event of each training step."""
+
+    rotate: bool = Field(False, description="turn events around the beam")
+    reflect: bool = Field(False, description="mirror half of the events in η, half in φ")
+    smear: bool = Field(False, description="smear objects by about the detector's resolution")
+
+
+class EventConfig(FitConfig):
+    """What trainings on event objects share."""
+
+    products: ClassVar[tuple[str, ...]] = ("events",)
+    parts: ClassVar[tuple[str, ...]] = ("embedding", "encoder", "head")
+
+    model: ObjectTransformerConfig = ObjectTransformerConfig()
+    data: EventDataConfig = EventDataConfig()
+    augmentation: Augmentation = Augmentation()

@@ -1,0 +1,1 @@
+"""Classes of events by their objects."""

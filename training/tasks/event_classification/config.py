@@ -1,0 +1,41 @@
+"""The configuration of a classification of events; imports no heavy package."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from training.events.config import EventConfig
+
+Processes = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class Config(EventConfig):
+    """Which process an event is of; the defaults are of arXiv:2312.06909.
+
+    With more than two classes it is a supervised pre-training.
+    """
+
+    task: Literal["event_classification"]
+    classes: dict[str, Processes] = Field(
+        {"background": ("ttbar",), "signal": ("2hdm",)},
+        min_length=2,
+        description="processes of each class; events of others are left out. Of two classes the "
+        "second one is the signal",
+    )
+    trees: bool = Field(
+        False,
+        description="evaluations also train boosted trees, on all events whose labels the training "
+        "saw (those that it validated on included), and measure them on the same events",
+    )
+
+    @model_validator(mode="after")
+    def _no_process_twice(self) -> Self:
+        owner: dict[str, str] = {}
+        for name, processes in self.classes.items():
+            for process in processes:
+                if process in owner:
+                    raise ValueError(f"classes {owner[process]} and {name} both hold {process}")
+                owner[process] = name
+        if self.trees and len(self.classes) > 2:
+            raise ValueError("trees tell two classes, and there are more")
+        return self

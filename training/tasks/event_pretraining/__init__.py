@@ -1,0 +1,1 @@
+"""Pre-training on event objects: guess what is hidden of them."""
