@@ -1,4 +1,4 @@
-"""Command line: `python -m ntuplizer <product>|nanoaod|pfnano|shard|manifest|verify`."""
+"""Command line: `python -m ntuplizer <product>|nanoaod|pfnano|import|shard|manifest|verify`."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 from ntuplizer.collisions import cli as collisions
+from ntuplizer.imports import get_source, source_names
 from ntuplizer.products import Product, get_product, product_names
 from provenance.errors import UserError
 from provenance.ledger import versions, write_ledger
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in product_names():
         _add_product(commands, get_product(name))
     collisions.add_commands(commands)
+    _add_import(commands)
     _add_shard(commands)
     _add_manifest(commands)
     _add_verify(commands)
@@ -101,6 +103,25 @@ def _run_product(options: argparse.Namespace) -> None:
         counts=counts.as_dict(),
     )
     print(f"{options.output}: {json.dumps(counts.as_dict())}")
+
+
+def _add_import(commands: argparse._SubParsersAction) -> None:
+    """Add the command that reads public sets."""
+    parser = commands.add_parser("import", help="jets of a public set, with our columns")
+    summaries = ", ".join(f"{name}: {get_source(name).summary}" for name in source_names())
+    parser.add_argument("set", choices=source_names(), help=summaries)
+    parser.add_argument("file", type=Path, help="a file of the set, as it is published")
+    parser.add_argument("--label", help="class of all jets, where the file does not say it")
+    parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
+    parser.set_defaults(run=_run_import)
+
+
+def _run_import(options: argparse.Namespace) -> None:
+    from ntuplizer.imports.jets import import_jets
+
+    source = get_source(options.set)
+    rows = import_jets(source, options.file, options.output, options.label)
+    print(f"{rows} jets: {options.output}")
 
 
 def _add_shard(commands: argparse._SubParsersAction) -> None:

@@ -154,19 +154,19 @@ def _broken_events(offsets, pid, d1, d2):
         for i in range(start, start + n):
             if visited[i] or abs(pid[i]) not in (15, 25, 35, 37):
                 continue
-            if _last_copy(i, start, n, pid, d1, d2, visited) == _NONE:
+            if last_copy(i, start, n, pid, d1, d2, visited) == _NONE:
                 broken[event] = True
                 break
     return broken
 
 
 @numba.njit(cache=True)
-def _last_copy(i, start, n, pid, d1, d2, visited):
+def last_copy(i, start, n, pid, d1, d2, visited):
     """Follow same-PDG daughters to the end, marking them; _NONE when they lead in a circle."""
     for _ in range(n):
         visited[i] = True
         following = _NONE
-        for k in range(_n_daughters(i, d1, d2)):
+        for k in range(n_daughters(i, d1, d2)):
             if pid[start + d1[i] + k] == pid[i]:
                 following = start + d1[i] + k
                 break
@@ -177,14 +177,15 @@ def _last_copy(i, start, n, pid, d1, d2, visited):
 
 
 @numba.njit(cache=True)
-def _n_daughters(i, d1, d2):
+def n_daughters(i, d1, d2):
+    """Return how many daughters a particle has."""
     return max(0, d2[i] - d1[i] + 1) if d1[i] >= 0 else 0
 
 
 @numba.njit(cache=True)
 def _tau_mode(tau, start, pid, d1, d2):
     """Return the decay mode of a τ (its last copy): the first e or μ among its products decides."""
-    for k in range(_n_daughters(tau, d1, d2)):
+    for k in range(n_daughters(tau, d1, d2)):
         pdg = abs(pid[start + d1[tau] + k])
         if pdg == 11:
             return _TO_ELECTRON
@@ -243,8 +244,8 @@ def _find_resonances(offsets, pid, d1, d2, keys):
         for i in range(start, start + n):
             if visited[i] or abs(pid[i]) not in (25, 35, 37):
                 continue
-            x = _last_copy(i, start, n, pid, d1, d2, visited)
-            if x == _NONE or _n_daughters(x, d1, d2) != 2:
+            x = last_copy(i, start, n, pid, d1, d2, visited)
+            if x == _NONE or n_daughters(x, d1, d2) != 2:
                 continue
             first = start + d1[x]
             row = rows[n_rows]
@@ -257,7 +258,7 @@ def _find_resonances(offsets, pid, d1, d2, keys):
             pdg1, pdg2 = abs(pid[first]), abs(pid[first + 1])
             if pdg1 == pdg2 and pdg1 in (35, 37):
                 for k in range(2):
-                    row.y[k] = _last_copy(first + k, start, n, pid, d1, d2, visited)
+                    row.y[k] = last_copy(first + k, start, n, pid, d1, d2, visited)
                 found = _describe_cascade(row, start, n, pid, d1, d2, visited, keys)
             elif pdg1 == 15 and pdg2 == 15:
                 row.key, row.minimum = _TWO_PRONG, 2
@@ -281,8 +282,8 @@ def _find_resonances(offsets, pid, d1, d2, keys):
 def _describe_tau_pair(row, at, order_products, start, n, pid, d1, d2, visited):
     """Set the targets `at` and `at + 1` for a pair of τ; False without a hadronic one."""
     first, second = row.product[at], row.product[at + 1]
-    tau1 = _last_copy(first, start, n, pid, d1, d2, visited)
-    tau2 = _last_copy(second, start, n, pid, d1, d2, visited)
+    tau1 = last_copy(first, start, n, pid, d1, d2, visited)
+    tau2 = last_copy(second, start, n, pid, d1, d2, visited)
     mode1, mode2 = _tau_mode(tau1, start, pid, d1, d2), _tau_mode(tau2, start, pid, d1, d2)
     row.tau[0], row.tau[1] = tau1, tau2
     if mode1 != _TO_HADRONS:
@@ -312,7 +313,7 @@ def _first_product(tau, start, d1):
 @numba.njit(cache=True)
 def _describe_cascade(row, start, n, pid, d1, d2, visited, keys):
     """Set the targets of X → YY; False for decays that no label names."""
-    if _n_daughters(row.y[0], d1, d2) != 2 or _n_daughters(row.y[1], d1, d2) != 2:
+    if n_daughters(row.y[0], d1, d2) != 2 or n_daughters(row.y[1], d1, d2) != 2:
         return False
     leading, trailing = start + d1[row.y[0]], start + d1[row.y[1]]
     if not _is_hadronic(pid[leading]):
@@ -333,7 +334,7 @@ def _describe_cascade(row, start, n, pid, d1, d2, visited, keys):
             if not _describe_tau_pair(row, at, False, start, n, pid, d1, d2, visited):
                 return False
         elif pdg1 == 15 and pdg2 == 16:
-            tau = row.tau[0] = _last_copy(first, start, n, pid, d1, d2, visited)
+            tau = row.tau[0] = last_copy(first, start, n, pid, d1, d2, visited)
             mode = _tau_mode(tau, start, pid, d1, d2)
             row.target[at] = first if mode == _TO_HADRONS else _first_product(tau, start, d1)
             row.weight[at] = _TAU_NEUTRINO[mode]
@@ -351,7 +352,8 @@ def _describe_cascade(row, start, n, pid, d1, d2, visited, keys):
 
 
 @numba.njit(cache=True)
-def _delta_r(eta1, phi1, eta2, phi2):
+def delta_r(eta1, phi1, eta2, phi2):
+    """Return the distance of two directions in (η, φ)."""
     delta_phi = (phi1 - phi2 + np.pi) % (2 * np.pi) - np.pi
     return np.hypot(eta1 - eta2, delta_phi)
 
@@ -374,7 +376,7 @@ def _label_jets(
             for k in range(4):
                 distance[k] = np.inf
                 if row.target[k] != _NONE:
-                    distance[k] = _delta_r(
+                    distance[k] = delta_r(
                         jet_eta[jet], jet_phi[jet], eta[row.target[k]], phi[row.target[k]]
                     )
                 if distance[k] < radius:
@@ -396,7 +398,7 @@ def _label_jets(
                     continue
                 if pt[i] <= min(stored_parton_pt, QCD_PARTON_PT):
                     continue
-                if _delta_r(jet_eta[jet], jet_phi[jet], eta[i], phi[i]) >= radius:
+                if delta_r(jet_eta[jet], jet_phi[jet], eta[i], phi[i]) >= radius:
                     continue
                 if pt[i] > stored_parton_pt:
                     particles.append(i)
@@ -429,6 +431,6 @@ def _store_resonance(row, distance, start, d1, d2, particles, roles):
     for k in range(2):
         tau = row.tau[k]
         if tau != _NONE:
-            for daughter in range(_n_daughters(tau, d1, d2)):
+            for daughter in range(n_daughters(tau, d1, d2)):
                 particles.append(np.int64(start + d1[tau] + daughter))
                 roles.append(np.int8(ROLE_TAU_DECAY))

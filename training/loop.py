@@ -89,7 +89,8 @@ class Training:
         Raises
         ------
         UserError
-            When a loss or gradient is no number; the state before was saved.
+            When a loss or gradient is no number; the state before was saved. When the task sees no
+            use in going on.
         """
         every = self.config.run.checkpoint_steps
         writer = None
@@ -111,6 +112,7 @@ class Training:
                 if self.step % self.steps_per_epoch == 0 or self.step == self.total:
                     self._finish_epoch(writer)
                     save(self.state_dict())
+                    self.task.after_validation(self.history)
                 elif every and self.step % every == 0:
                     save(self.state_dict())
         if writer is not None:

@@ -1,7 +1,7 @@
 """What a task is: a reader, a network, a loss, and what its results are worth."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Generic, Self, TypeVar
@@ -111,6 +111,25 @@ class Task(nn.Module, ABC, Generic[Config_co]):
     def after_step(self, progress: float) -> None:
         """Do what follows each step of the optimiser; `progress` runs from 0 to 1."""
         return
+
+    def after_validation(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Look at what was watched; all of it is saved.
+
+        Parameters
+        ----------
+        history
+            Of each validation so far, `val_<name>` and `train_<name>` of what `step` returned.
+
+        Raises
+        ------
+        UserError
+            When it is no use to go on.
+        """
+        return
+
+    def illustrate(self, batch: Batch, folder: Path) -> Mapping[str, str]:
+        """Draw what a batch looks like into a folder; return captions by the names of the files."""
+        return {}
 
     def exported(self) -> Exported:
         """Return the network for `python -m training export`.

@@ -1,6 +1,7 @@
 """Labelled jets: the 54 columns of the published JetClass-II (arXiv:2405.12972)."""
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from ntuplizer.batch import EventBatch
 
 
-class JetOptions(ProductOptions):
-    """What makes a jet of the file."""
+class ClusteringOptions(ProductOptions):
+    """What makes a jet."""
 
     jet_radius: float = Field(0.8, gt=0, le=math.pi, description="anti-kT R")
     jet_pt_min: float | None = Field(
@@ -28,10 +29,6 @@ class JetOptions(ProductOptions):
         "puppi",
         description="what jets are made of; chs needs the branch ParticleFlowCandidateCHS",
     )
-    qcd_labels: bool = Field(False, description="label jets without a resonance as QCD")
-    stored_parton_pt: float = Field(
-        10.0, ge=0, description="lowest pT in GeV of quarks stored with QCD jets"
-    )
 
     @property
     def clustered_pt_min(self) -> float:
@@ -39,6 +36,15 @@ class JetOptions(ProductOptions):
         if self.jet_pt_min is not None:
             return self.jet_pt_min
         return 120.0 if self.jet_radius >= 1.5 else 200.0
+
+
+class JetOptions(ClusteringOptions):
+    """What makes a jet of the file, and its label."""
+
+    qcd_labels: bool = Field(False, description="label jets without a resonance as QCD")
+    stored_parton_pt: float = Field(
+        10.0, ge=0, description="lowest pT in GeV of quarks stored with QCD jets"
+    )
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -96,13 +102,34 @@ COLUMNS: tuple[Column, ...] = (
 )
 
 LABEL = Label("jet_label", LABELS)
+JET_AXES = (
+    Axis("jet_pt", r"Jet $p_\mathrm{T}$ (GeV)", 46, 200, 2500),
+    Axis("jet_sdmass", "Soft-drop mass (GeV)", 50, 0, 500),
+    Axis("jet_nparticles", "Constituents", 40, 0, 200),
+)
 
 
-def _branches(options: JetOptions) -> Branches:
+def jet_branches(options: ClusteringOptions) -> Branches:
+    """Return the branches that jets of any labels are made of."""
     return {
         "Particle": (*RECORD_LEAVES, "X", "Y", "Z", "T"),
         CANDIDATE_BRANCHES[options.jet_collection]: CANDIDATE_LEAVES,
     }
+
+
+def optional_jet_branches(options: ClusteringOptions) -> Branches:
+    """Return the branches that may be absent: events without pile-up may have no vertices."""
+    return {"Vertex": ("Z", "T")}
+
+
+def columns_for(labels: tuple[str, ...]) -> tuple[Column, ...]:
+    """Return the columns of jets with other labels: without what the roles of `LABELS` say."""
+    meaning = f"index of the jet's label: {', '.join(f'{i} {n}' for i, n in enumerate(labels))}"
+    return tuple(
+        replace(column, meaning=meaning) if column.name == LABEL.column else column
+        for column in COLUMNS
+        if not column.name.startswith("aux_genpart_is")
+    )
 
 
 def _make(batch: "EventBatch", options: JetOptions, counts: Counts) -> dict[str, Any]:
@@ -117,14 +144,9 @@ PRODUCT = Product(
     version=1,
     Options=JetOptions,
     columns=lambda options: COLUMNS,
-    branches=_branches,
-    # Events without pile-up may come without vertices.
-    optional_branches=lambda options: {"Vertex": ("Z", "T")},
+    branches=jet_branches,
+    optional_branches=optional_jet_branches,
     make=_make,
     label=lambda options: LABEL,
-    axes=(
-        Axis("jet_pt", r"Jet $p_\mathrm{T}$ (GeV)", 46, 200, 2500),
-        Axis("jet_sdmass", "Soft-drop mass (GeV)", 50, 0, 500),
-        Axis("jet_nparticles", "Constituents", 40, 0, 200),
-    ),
+    axes=JET_AXES,
 )

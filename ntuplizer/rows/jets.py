@@ -1,5 +1,6 @@
 """The rows of the product `jets`: cluster, label, match, groom."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ntuplizer.particles import (
     members_of,
     relative_direction,
 )
-from ntuplizer.products.jets import JetOptions
+from ntuplizer.products.jets import ClusteringOptions, JetOptions
 from ntuplizer.truth import (
     ROLE_DECAY,
     ROLE_QCD_PARTON,
@@ -34,8 +35,42 @@ PT_MIN = 120.0
 ETA_MAX = 2.5
 
 
+Labeller = Callable[[Collection, Jets], JetTruth]
+
+
 def make_jets(batch: EventBatch, options: JetOptions, counts: Counts) -> dict[str, Any]:
-    """Return the columns of the labelled jets of some events, by event, then by falling pT."""
+    """Return the columns of jets with the 188 labels, as `make_labelled_jets`."""
+
+    def label(record: Collection, jets: Jets) -> JetTruth:
+        return label_jets(
+            record,
+            jets.event,
+            jets.eta,
+            jets.phi,
+            options.jet_radius,
+            options.qcd_labels,
+            options.stored_parton_pt,
+        )
+
+    return make_labelled_jets(batch, options, counts, label)
+
+
+def make_labelled_jets(
+    batch: EventBatch, options: ClusteringOptions, counts: Counts, label: Labeller
+) -> dict[str, Any]:
+    """Return the columns of the labelled jets of some events, by event, then by falling pT.
+
+    Parameters
+    ----------
+    batch
+        The events.
+    options
+        What makes a jet.
+    counts
+        It adds to `counts.steps`.
+    label
+        Generator record and jets → their labels; jets without one are left out.
+    """
     record, candidates = batch["Particle"], batch[CANDIDATE_BRANCHES[options.jet_collection]]
     vertices = batch.get("Vertex") or Collection.empty(batch.n_events, ("Z", "T"))
 
@@ -45,15 +80,7 @@ def make_jets(batch: EventBatch, options: JetOptions, counts: Counts) -> dict[st
     jets = jets.select((jets.pt >= PT_MIN) & (np.abs(jets.eta) <= ETA_MAX))
     counts.steps["jets_in_acceptance"] += len(jets.event)
 
-    truth = label_jets(
-        record,
-        jets.event,
-        jets.eta,
-        jets.phi,
-        options.jet_radius,
-        options.qcd_labels,
-        options.stored_parton_pt,
-    )
+    truth = label(record, jets)
     labelled = truth.label >= 0
     jets = jets.select(labelled)
 

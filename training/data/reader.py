@@ -71,6 +71,8 @@ class Reader(ABC, Generic[AnyRows]):
         Columns that the network needs, and their kind.
     truth
         Columns that only training and evaluation need.
+    optional
+        Columns that the network uses where a file has them.
     scalars
         Which of both are numbers or names that selection, classes or sampling weights look at.
     ragged
@@ -91,6 +93,7 @@ class Reader(ABC, Generic[AnyRows]):
     noun: str = "row"
     inputs: Mapping[str, Kind]
     truth: Mapping[str, Kind]
+    optional: Mapping[str, Kind] = {}
     scalars: tuple[str, ...] = ()
     ragged: tuple[str, ...] = ()
     carried: tuple[str, ...] = ()
@@ -136,6 +139,10 @@ class Reader(ABC, Generic[AnyRows]):
     @abstractmethod
     def collate(self, rows: AnyRows, chosen: np.ndarray) -> Batch:
         """Assemble a batch of the rows with the indices `chosen`, (B,)."""
+
+    def draw(self, rows: AnyRows, chosen: np.ndarray, number: int) -> Batch:
+        """Assemble a batch for training, in a pass over the data; passes are counted from 0."""
+        return self.collate(rows, chosen)
 
     @abstractmethod
     def describe(self) -> dict[str, list[str]]:

@@ -318,7 +318,8 @@ def _row_groups(shard: tuple[Path, str], reader: AnyReader, truth: bool) -> list
     wanted = {**reader.inputs, **reader.truth} if truth else reader.inputs
     with open_shard(path) as file:
         schema = file.schema_arrow
-        for name, kind in wanted.items():
+        present = {name: kind for name, kind in reader.optional.items() if name in schema.names}
+        for name, kind in {**wanted, **present}.items():
             if name not in schema.names:
                 use = "the truth" if name in reader.truth else "an input of the network"
                 raise UserError(f"{path}: has no column {name}, which is {use}")

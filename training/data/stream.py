@@ -145,7 +145,7 @@ class TrainingStream(IterableDataset[Drawn]):
         for i in range(cursor.batch, len(batches)):
             if len(batches[i]):
                 after = Cursor(cursor.number, cursor.chunk, i + 1)
-                batch = self.reader.collate(rows, batches[i])
+                batch = self.reader.draw(rows, batches[i], cursor.number)
                 yield Drawn(batch, len(batches[i]), stream, after)
 
 

@@ -68,8 +68,8 @@ def evaluate(
     room = min(max_rows, sum(group.rows for group in groups))
     with plain_errors():
         loader = evaluation_loader(groups, reader, task.config.data)
-        rows, number = collect(task, loader, room)
-    if not number:
+        rows, number, first = collect(task, loader, room)
+    if first is None:
         raise UserError(
             f"{manifest}: no {reader.noun} of the split {split!r} passes the selection "
             f"({reader.selection})"
@@ -78,7 +78,7 @@ def evaluate(
     summary = dict(evaluation.summary)
     if task.compared:
         summary |= task.compare(_trained_on(task, dataset), rows)
-    figures = dict(evaluation.figures)
+    figures = {**evaluation.figures, **task.illustrate(first, output)}
     history = content.get("history", [])
     if history:
         draw_history(output / "training", history)
@@ -113,14 +113,17 @@ def _trained_on(task: AnyTask, dataset: Dataset) -> dict[str, np.ndarray]:
 
 def collect(
     task: AnyTask, batches: Iterable[Drawn], room: int
-) -> tuple[dict[str, np.ndarray], int]:
+) -> tuple[dict[str, np.ndarray], int, Batch | None]:
     """Return what a task measures of the first `room` rows, (n, …) each, and how many there are.
 
-    Arrays are made once, at full size, and filled: joining batches at the end would hold all twice.
+    The first batch comes with them, on the CPU; None when there is no row. Arrays are made once, at
+    full size, and filled: joining batches at the end would hold all twice.
     """
     kept: dict[str, np.ndarray] = {}
+    first: Batch | None = None
     end = 0
     for batch in batches:
+        first = batch.batch if first is None else first
         begin, end = end, min(end + batch.rows, room)
         for name, values in measured(task, batch.batch).items():
             if name not in kept:
@@ -128,7 +131,7 @@ def collect(
             kept[name][begin:end] = values[: end - begin]
         if end == room:
             break
-    return {name: values[:end] for name, values in kept.items()}, end
+    return {name: values[:end] for name, values in kept.items()}, end, first
 
 
 @torch.inference_mode()

@@ -1,6 +1,6 @@
 """Which jets are read, and what of them; imports no heavy package."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -35,3 +35,30 @@ class JetDataConfig(DataConfig):
     max_constituents: int = Field(128, gt=0, description="leading constituents kept per jet")
     selection: Selection = Selection()
     label: str = Field("jet_label", description="column with the index of the class")
+
+
+Classes = Annotated[dict[str, Annotated[tuple[str, ...], Field(min_length=1)]], Field(min_length=2)]
+
+
+class ConstituentDataConfig(DataConfig):
+    """How jets are read by their constituents' own features."""
+
+    max_constituents: int = Field(128, gt=0, description="leading constituents kept per jet")
+    selection: Selection = Selection()
+    label: str | None = Field(
+        "jet_label", description="column with the index of the label; null: jets have none"
+    )
+    labels: tuple[str, ...] | None = Field(
+        None, min_length=2, description="names of the labels, by index; null: the 188 labels"
+    )
+    classes: Classes | None = Field(
+        None,
+        description="labels of each class, `*` stands for anything; jets of other labels are left "
+        "out; null: every label is a class",
+    )
+
+    @model_validator(mode="after")
+    def _rows_are_read_in_passes(self) -> Self:
+        if self.on_device:
+            raise ValueError("on_device keeps batches, and masks change with every pass")
+        return self

@@ -417,6 +417,7 @@ class Prediction(NamedTuple):
 
     predicted: Tensor  # (M, width) of hidden tokens: set by set, jet by jet
     target: Tensor  # (M, width) normalised token by token, without gradient
+    hidden: Tensor  # (M,) where each is in the flattened (K, B, S)
     jet: Tensor  # (M,) the jet of each
     context: Tensor  # (B, width) average of the student's tokens of each jet
 
@@ -435,9 +436,11 @@ class JointEmbedding(nn.Module):
     def __init__(self, config: JointEmbeddingConfig, features: int):
         super().__init__()
         self.encoder = JetEncoder(config.encoder, features)
-        self.predictor = Predictor(
-            config.predictor, config.encoder.width, config.encoder.length_groups
-        )
+        self.predictor = None
+        if config.predictor is not None:
+            self.predictor = Predictor(
+                config.predictor, config.encoder.width, config.encoder.length_groups
+            )
         self.teacher = copy.deepcopy(self.encoder).requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> "JointEmbedding":
@@ -448,11 +451,20 @@ class JointEmbedding(nn.Module):
 
     @torch.no_grad()
     def update_teacher(self, decay: float) -> None:
-        """Move the teacher to the student: weights become decay · own + (1 - decay) · student."""
-        own, student = (list(x.parameters()) for x in (self.teacher, self.encoder))
-        torch._foreach_lerp_(own, student, 1 - decay)
+        """Move the teacher to the student: it becomes decay · own + (1 - decay) · student.
 
-    def forward(self, jets: Jets, context: Tensor, targets: Tensor) -> Prediction:
+        Weights and buffers alike; buffers that are no fractions are copied.
+        """
+        own, student = ([*x.parameters(), *x.buffers()] for x in (self.teacher, self.encoder))
+        moved = [i for i, x in enumerate(own) if x.is_floating_point()]
+        torch._foreach_lerp_([own[i] for i in moved], [student[i] for i in moved], 1 - decay)
+        for one, other in zip(own, student, strict=True):
+            if not one.is_floating_point():
+                one.copy_(other)
+
+    def forward(
+        self, jets: Jets, context: Tensor, targets: Tensor, features: Tensor | None = None
+    ) -> Prediction:
         """Predict.
 
         Parameters
@@ -463,30 +475,38 @@ class JointEmbedding(nn.Module):
             (B, S) bool: tokens that the student sees.
         targets
             (K, B, S) bool: sets of tokens to predict, none of them in the context.
+        features
+            (B, N, features) that the student sees instead of the jets'.
         """
-        tokens, _ = self.encoder(jets, context)
+        seen = jets if features is None else jets._replace(features=features)
+        tokens, _ = self.encoder(seen, context)
         counts = context.sum(dim=1)
         owner = owners(counts, len(tokens))
         # The directions of tokens as seen from the context.
         places = self.encoder.tokens.places(jets)
         axes = (places * context[:, :, None]).sum(dim=1)
         positions = relative_angles(places, axes[:, None])
-        predicted = self.predictor(tokens, context, targets, positions)
+        hidden = targets.flatten().nonzero().squeeze(1)
+        jet = hidden // targets.shape[2] % targets.shape[1]
+        average = pool(tokens, owner, counts, "average")
+        if self.predictor is None:
+            predicted = average[jet]
+        else:
+            predicted = self.predictor(tokens, context, targets, positions)
         with torch.no_grad():
             everything = self.encoder.tokens.mask(jets)
             answers, _ = self.teacher(jets)
             row = (everything.flatten().cumsum(0) - 1).expand(len(targets), -1)
-            hidden = targets.flatten().nonzero().squeeze(1)
             target = answers[row.flatten()[hidden]].float()
             target = functional.layer_norm(target, target.shape[1:])
-        jet = hidden // targets.shape[2] % targets.shape[1]
-        return Prediction(predicted, target, jet, pool(tokens, owner, counts, "average"))
+        return Prediction(predicted, target, hidden, jet, average)
 
     def compile_parts(self, **options: Any) -> None:
         """Compile blocks in place, for all sizes of batches; `torch.compile`'s options."""
         encoders = (self.encoder, self.teacher)
         parts = [part for own in encoders for part in (own.pair_bias, *own.blocks)]
-        compile_for_all_sizes((*parts, *self.predictor.blocks), **options)
+        predictor = [] if self.predictor is None else self.predictor.blocks
+        compile_for_all_sizes((*parts, *predictor), **options)
 
 
 class TokenClassifier(nn.Module):

@@ -188,7 +188,10 @@ class JointEmbeddingConfig(Section):
     encoder: PatchEncoderConfig | ConstituentEncoderConfig = Field(
         PatchEncoderConfig(), discriminator="tokens", description="encoder of student and teacher"
     )
-    predictor: PredictorConfig = PredictorConfig()
+    predictor: PredictorConfig | None = Field(
+        PredictorConfig(),
+        description="null: the average of the visible tokens is the prediction, which collapses",
+    )
 
 
 class TokenClassifierConfig(Section):

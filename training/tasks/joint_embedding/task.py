@@ -1,0 +1,192 @@
+"""Joint-embedding pre-training: a student, its slow teacher, and a watch for collapse."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from provenance.errors import UserError
+from training.data.reader import Batch
+from training.jets.constituents import (
+    FEATURES,
+    OWN_COLUMNS,
+    PLACES,
+    PRESENCE,
+    ConstituentReader,
+    patches_of,
+)
+from training.models.joint_embedding import Jets, JointEmbedding, Prediction
+from training.models.ragged import owners, pool
+from training.models.regularisers import effective_rank, sliced_gaussian, variance_covariance
+from training.models.sizes import PatchEncoderConfig
+from training.task import Evaluation, Task
+from training.tasks.joint_embedding.config import Config
+from training.tasks.joint_embedding.evaluation import draw_masks, evaluate_embeddings
+
+# What is watched on held-out jets: name of the number → what it is called.
+WATCHED = {
+    "prediction_std": "standard deviation of the predictions",
+    "target_std": "standard deviation of the targets",
+    "effective_rank": "effective rank of the embeddings",
+}
+
+
+class JointEmbeddingTask(Task[Config]):
+    """Predict a teacher's tokens of what the student does not see.
+
+    Parameters
+    ----------
+    config
+        The training's configuration.
+    """
+
+    network: JointEmbedding
+
+    def __init__(self, config: Config):
+        super().__init__(config)
+        encoder = config.model.encoder
+        patches = encoder.patches if isinstance(encoder, PatchEncoderConfig) else None
+        self.reader = ConstituentReader(
+            config.data, patches=patches, masks=config.masks, seed=config.seed
+        )
+        self.measured = ("embedding",) if config.data.label is None else ("embedding", "label")
+        self.network = JointEmbedding(config.model, len(FEATURES))
+        if config.regulariser.kind != "none":
+            self.projector = projector(encoder.width, config.regulariser.projector)
+        if config.masked_features:
+            self.features = nn.Linear(encoder.width, len(OWN_COLUMNS))
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the loss; of held-out jets also what shows a collapse."""
+        jets = jets_of(batch)
+        features = self._without_groups(jets.features) if self.training else None
+        targets = batch["targets"].swapaxes(0, 1)
+        prediction = self.network(jets, batch["context"], targets, features)
+        predicted, target = prediction.predicted.float(), prediction.target
+        numbers = {"distance": functional.smooth_l1_loss(predicted, target, beta=self.config.beta)}
+        loss = numbers["distance"]
+        regulariser = self.config.regulariser
+        if regulariser.kind != "none":
+            projected = self.projector(prediction.context)
+            if regulariser.kind == "vicreg":
+                term = variance_covariance(projected)
+            else:
+                term = sliced_gaussian(projected, regulariser.slices, regulariser.knots)
+            numbers["regulariser"] = term
+            loss = loss + regulariser.weight * term
+        if self.config.masked_features:
+            truth = token_features(jets)[self._hidden(batch, prediction)]
+            term = functional.smooth_l1_loss(self.features(predicted), truth)
+            numbers["masked_features"] = term
+            loss = loss + self.config.masked_features * term
+        if len(numbers) == 1:
+            numbers = {}
+        if not self.training:
+            numbers |= {
+                "prediction_std": predicted.std(dim=0).mean(),
+                "target_std": target.std(dim=0).mean(),
+                "effective_rank": effective_rank(self.embed(jets)),
+            }
+        return {"loss": loss, **numbers}
+
+    def after_step(self, progress: float) -> None:
+        """Let the teacher follow by one step."""
+        first, last = self.config.teacher.decay
+        self.network.update_teacher(first + (last - first) * progress)
+
+    def after_validation(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Stop a training that collapsed.
+
+        Raises
+        ------
+        UserError
+            When one of the numbers was too small in as many successive validations as configured.
+        """
+        config = self.config.collapse
+        recent = history[-config.validations :]
+        if len(recent) < config.validations:
+            return
+        for name, words in WATCHED.items():
+            least = getattr(config, name)
+            if all(row[f"val_{name}"] < least for row in recent):
+                raise UserError(
+                    f"the training has collapsed: the {words} on held-out jets was below "
+                    f"{least:g} in the last {config.validations} validations, after step "
+                    f"{recent[-1]['step']:.0f} {recent[-1][f'val_{name}']:.3g}: slow down the "
+                    "teacher (teacher.decay), keep the predictor or add a regulariser; what was "
+                    "saved is kept"
+                )
+
+    def embed(self, jets: Jets) -> Tensor:
+        """Return the average of the student's tokens of whole jets, (B, width)."""
+        tokens, _ = self.network.encoder(jets)
+        counts = self.network.encoder.tokens.mask(jets).sum(dim=1)
+        return pool(tokens, owners(counts, len(tokens)), counts, "average")
+
+    def predict(self, batch: Batch) -> Batch:
+        """Return the embedding of each jet, (B, width)."""
+        return {"embedding": self.embed(jets_of(batch))}
+
+    def evaluate(self, rows: Mapping[str, np.ndarray], folder: Path) -> Evaluation:
+        """Measure how the embeddings spread, and whether neighbours are of one class."""
+        return evaluate_embeddings(
+            rows["embedding"], rows.get("label"), self.reader.labels or (), folder
+        )
+
+    def illustrate(self, batch: Batch, folder: Path) -> Mapping[str, str]:
+        """Draw what is hidden of the jet with the most constituents of a batch."""
+        return draw_masks(folder / "masks", batch)
+
+    def compile_network(self) -> None:
+        """Compile the blocks."""
+        self.network.compile_parts()
+
+    def _without_groups(self, features: Tensor) -> Tensor:
+        """Take groups of features from some jets; the student is told that they are absent."""
+        for group, share in self.config.group_dropout:
+            if share:
+                kept = torch.rand(len(features), 1, 1, device=features.device) >= share
+                places = [*PLACES[group], PRESENCE[group]]
+                changed = torch.ones(features.shape[2], dtype=torch.bool, device=features.device)
+                changed[places] = False
+                features = features * (kept | changed)
+        return features
+
+    @staticmethod
+    def _hidden(batch: Batch, prediction: Prediction) -> Tensor:
+        """Return the place of each predicted token in the flattened (B, S)."""
+        return prediction.hidden % batch["context"].numel()
+
+
+def jets_of(batch: Batch) -> Jets:
+    """Return the jets of a batch of the reader."""
+    return Jets(batch["features"], batch["vectors"], batch["mask"], patches_of(batch))
+
+
+def token_features(jets: Jets) -> Tensor:
+    """Return the features of constituents by themselves, averaged over each token, (B · S, 10)."""
+    own = jets.features[..., : len(OWN_COLUMNS)]
+    if jets.patches is None:
+        return own.flatten(0, 1)
+    patches = jets.patches.mask.shape[1]
+    rows = jets.mask.flatten().nonzero().squeeze(1)
+    jet = torch.arange(len(own), device=own.device)[:, None]
+    owner = (jet * patches + jets.patches.of).flatten()[rows]
+    counts = torch.zeros(len(own) * patches, dtype=torch.int64, device=own.device)
+    counts = counts.index_add(0, owner, torch.ones_like(owner))
+    return pool(own.flatten(0, 1)[rows], owner, counts, "average")
+
+
+def projector(width: int, widths: tuple[int, ...]) -> nn.Sequential:
+    """Return the network between the pooled token and the regulariser; it looks at no batch."""
+    layers: list[nn.Module] = []
+    for units in widths[:-1]:
+        layers += [nn.Linear(width, units), nn.LayerNorm(units), nn.GELU()]
+        width = units
+    return nn.Sequential(*layers, nn.Linear(width, widths[-1]))
+
+
+TASK = JointEmbeddingTask
