@@ -152,7 +152,7 @@ class Compartment:
         neutral = np.maximum(energy - track_energy, 0.0)
         spread = np.sqrt(track_sigma2 + sigma**2)
         excess = (neutral > self.energy_min) & (neutral > self.significance_min * spread)
-        combined = _combined_scale(energy, sigma, track_energy, track_sigma2)
+        combined = combined_scale(energy, sigma, track_energy, track_sigma2)
         return Sharing(neutral, excess, np.where(excess, 1.0, combined))
 
 
@@ -176,7 +176,7 @@ class Sharing:
     scale: NDArray[np.float64]
 
 
-def _combined_scale(
+def combined_scale(
     energy: NDArray[np.float64],
     sigma: NDArray[np.float64],
     track_energy: NDArray[np.float64],

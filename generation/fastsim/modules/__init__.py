@@ -12,6 +12,7 @@ MODULE_FILES: dict[str, str] = {
     "Cloner": "cloner",
     "ConstituentFilter": "constituent_filter",
     "DenseTrackFilter": "dense_track_filter",
+    "DualReadoutCalorimeter": "dual_readout_calorimeter",
     "Efficiency": "efficiency",
     "EnergyScale": "energy_scale",
     "EnergySmearing": "energy_smearing",
