@@ -284,6 +284,12 @@ class Way(Section):
     )
     frozen: bool | None = Field(None, description="Whether what it begins with stays as it is.")
     set: dict[str, Value] = Field(default_factory=dict, description="Keys to override.")
+    of: Name | None = Field(
+        None,
+        description="Another way, whose networks this one shares: for another number of their "
+        "evaluations, `metric`.",
+    )
+    metric: str | None = Field(None, description="Number to compare; null: the study's.")
 
     @field_validator("config")
     @classmethod
@@ -313,6 +319,9 @@ class Study(Section):
         if self.configs is not None and not sorted((ROOT / self.configs).glob("*.yaml")):
             raise ValueError(f"configs: no *.yaml in {self.configs}")
         ways = self.all_ways()
+        for name, way in ways.items():
+            if way.of is not None:
+                _shares(name, way, ways)
         if self.baseline is not None and self.baseline not in ways:
             raise ValueError(f"baseline {self.baseline} is none of the ways: {', '.join(ways)}")
         for what, values in (("seeds", self.seeds), ("sizes", self.sizes and self.sizes.values)):
@@ -372,6 +381,15 @@ class Config(Section):
                             f"container backend, at most {limit}"
                         )
         return self
+
+
+def _shares(name: str, way: Way, ways: dict[str, Way]) -> None:
+    """Refuse a way that is of another one and has more of its own than a metric."""
+    if way.of not in ways or ways[way.of].of is not None:
+        raise ValueError(f"ways.{name}.of: {way.of} is no way with networks of its own")
+    more = way.model_fields_set - {"of", "metric"}
+    if more or way.metric is None:
+        raise ValueError(f"ways.{name}: with `of` goes `metric`, and nothing else")
 
 
 def _known(key: str, value: str, names: Any) -> None:

@@ -56,21 +56,23 @@ class Fit:
 
 @dataclass(frozen=True)
 class Point:
-    """One point of a study: which fit it is."""
+    """One point of a study: which fit it is, and which number of its evaluation counts."""
 
     way: str
     size: int | None
     seed: int
     fit: str
+    metric: str
 
 
 def study_points(name: str, study: Study) -> list[Point]:
     """Return the points of a study: ways × sizes × seeds."""
     sizes: list[int | None] = [None] if study.sizes is None else [*study.sizes.values]
-    return [
-        Point(way, size, seed, f"{name}/{_folder(way)}_{NO_SIZE if size is None else size}_{seed}")
-        for way, size, seed in product(study.all_ways(), sizes, study.seeds)
-    ]
+    points = []
+    for (way, content), size, seed in product(study.all_ways().items(), sizes, study.seeds):
+        fit = f"{name}/{_folder(content.of or way)}_{NO_SIZE if size is None else size}_{seed}"
+        points.append(Point(way, size, seed, fit, content.metric or study.metric))
+    return points
 
 
 def _folder(way: str) -> str:
@@ -111,6 +113,8 @@ def _add_study(config: Config, name: str, study: Study, fits: dict[str, Fit]) ->
     ways = study.all_ways()
     for point in study_points(name, study):
         way = ways[point.way]
+        if way.of is not None:
+            continue
         start = _start(base, way)
         changes: dict[str, Any] = dict(way.set)
         if study.sizes is not None and study.sizes.key.startswith(OF_START):

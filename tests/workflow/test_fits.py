@@ -1,5 +1,7 @@
 """Trainings and studies become fits: complete configurations, checked before any job."""
 
+import shutil
+
 import pytest
 import yaml
 
@@ -47,6 +49,26 @@ def test_a_study_is_a_grid_of_fits(raw):
     assert fits["few_shot/scratch_100_2"].start is None
 
 
+def test_a_way_can_share_the_networks_of_another_one(raw):
+    ways = {"scratch": {"from": None}, "trees": {"of": "scratch", "metric": "auc_of_trees"}}
+    config = few_shot(raw, ways=ways)
+    fits = resolve_fits(config)
+    points = study_points("few_shot", config.studies["few_shot"])
+    shared = {(point.size, point.seed): point for point in points if point.way == "trees"}
+    for point in points:
+        assert point.fit == shared[point.size, point.seed].fit
+        assert point.metric == ("auc_of_trees" if point.way == "trees" else "accuracy")
+    assert len(fits) == 2 + len(shared)
+    for wrong, why in (
+        ({"of": "nothing", "metric": "auc"}, "nothing is no way with networks"),
+        ({"of": "trees", "metric": "auc"}, "trees is no way with networks"),
+        ({"of": "scratch"}, "with `of` goes `metric`"),
+        ({"of": "scratch", "metric": "auc", "frozen": True}, "with `of` goes `metric`"),
+    ):
+        with pytest.raises(UserError, match=why):
+            few_shot(raw, ways={**ways, "wrong": wrong})
+
+
 def test_ways_compare_one_network_with_equal_steps(raw):
     fits = resolve_fits(few_shot(raw))
     of_ways = [fits[f"few_shot/{way}_1000_1"].config for way in ("scratch", "tuned", "frozen")]
@@ -64,10 +86,12 @@ def test_sizes_of_what_it_begins_with(raw):
     assert fits["few_shot/scratch_500_3"].start is None
 
 
-def test_configurations_of_a_folder_are_ways(raw):
+def test_configurations_of_a_folder_are_ways(raw, tmp_path):
+    for name in ("sophon", "sophon-small"):
+        shutil.copy(ROOT / "training" / "configs" / f"{name}.yaml", tmp_path)
     raw["studies"] = {
         "sizes": {
-            "training": "sophon", "configs": "training/configs", "seeds": [1], "metric": "accuracy",
+            "training": "sophon", "configs": str(tmp_path), "seeds": [1], "metric": "accuracy",
         }
     }  # fmt: skip
     fits = resolve_fits(load_config(raw))

@@ -50,10 +50,9 @@ def gather_study(job: str, evaluations: Path, output: Path) -> None:
         When an evaluation is missing or did not measure the metric.
     """
     description = json.loads(job)
-    metric = description["metric"]
     for point in description["points"]:
         file = evaluations / point["fit"] / "metrics.json"
-        summary = read_json(file).get("summary", {})
+        summary, metric = read_json(file).get("summary", {}), point["metric"]
         if not isinstance(summary.get(metric), int | float):
             known = ", ".join(summary) or "nothing"
             raise UserError(f"{file}: measured no {metric}; its summary has {known}")
