@@ -1,6 +1,8 @@
 """Figures of an evaluation of jet energy corrections, from what `evaluate_response` returns."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -131,12 +133,16 @@ def _grouped(
     axes.axhline(0, color="0.6", lw=1, zorder=0)
 
 
+def _of_flavour(own: Mapping[str, Mapping], name: str, wide: str) -> Any:
+    return own[name][wide]
+
+
 def _improvement(result: Mapping, improvement: Mapping[str, Mapping]) -> Figure:
     canvas = Figure(figsize=(_SIZE[0] * len(improvement), _SIZE[1]), layout="constrained")
     panels = canvas.subplots(1, len(improvement), sharey=True, squeeze=False)[0]
     names = [name for name in result["corrections"] if name != result["baseline"]]
     for axes, (flavour, own) in zip(panels, improvement.items(), strict=True):
-        _grouped(axes, result, names, lambda name, wide, own=own: own[name][wide])
+        _grouped(axes, result, names, partial(_of_flavour, own))
         axes.set(title=flavour)
     panels[0].set(ylabel="Better resolution (%)")
     if names:

@@ -101,13 +101,15 @@ def _compile(node: ast.AST, n_variables: int, n_parameters: int) -> Callable:
         case ast.Name(id=name) if name in VARIABLES[:n_variables]:
             place = VARIABLES.index(name)
             return lambda variables, parameters: variables[place]
-        case ast.Subscript(value=ast.Name(id="parameter"), slice=ast.Constant(value=number)):
+        case ast.Subscript(
+            value=ast.Name(id="parameter"), slice=ast.Constant(value=int() as number)
+        ):
             if number >= n_parameters:
                 raise ValueError(f"parameter [{number}] of {n_parameters}")
             return lambda variables, parameters: parameters[number]
         case ast.UnaryOp(op=ast.USub(), operand=operand):
-            value = inner(operand)
-            return lambda variables, parameters: -value(variables, parameters)
+            negated = inner(operand)
+            return lambda variables, parameters: -negated(variables, parameters)
         case ast.UnaryOp(op=ast.UAdd(), operand=operand):
             return inner(operand)
         case ast.BinOp(left=left, op=operator, right=right) if type(operator) in _OPERATORS:
@@ -118,8 +120,8 @@ def _compile(node: ast.AST, n_variables: int, n_parameters: int) -> Callable:
             return _apply(_OPERATORS[type(operator)], inner(left), inner(right))
         case ast.BoolOp(op=operator, values=values):
             result = inner(values[0])
-            for value in values[1:]:
-                result = _apply(_OPERATORS[type(operator)], result, inner(value))
+            for operand in values[1:]:
+                result = _apply(_OPERATORS[type(operator)], result, inner(operand))
             return result
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _FUNCTIONS:
             n_arguments, function = _FUNCTIONS[name]
@@ -132,6 +134,6 @@ def _compile(node: ast.AST, n_variables: int, n_parameters: int) -> Callable:
 def _apply(function: Callable, *arguments: Callable) -> Callable:
     def evaluate(variables: Sequence[np.ndarray], parameters: Sequence[np.ndarray]) -> np.ndarray:
         values = [np.float64(argument(variables, parameters)) for argument in arguments]
-        return np.float64(function(*values))
+        return np.asarray(function(*values), np.float64)
 
     return evaluate

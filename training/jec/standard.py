@@ -251,5 +251,5 @@ def _invert(spline: _Spline, response: np.ndarray) -> tuple[np.ndarray, np.ndarr
     log_median = np.maximum.accumulate(log_gen + np.log(median))
     log_median, first = np.unique(log_median, return_index=True)
     bounds = np.array([log_median[0], log_median[-1]])
-    points = np.linspace(*bounds, GRID)
+    points = np.linspace(log_median[0], log_median[-1], GRID)
     return bounds, np.interp(points, log_median, log_gen[first]) - points

@@ -72,7 +72,7 @@ class TextCorrection:
             for place, name in enumerate(self.variables)
         ]
         inside = (eta >= self.edges[0]) & (eta <= self.edges[-1])
-        return np.where(inside, self.formula(values, self.parameters[row].T), 1.0)
+        return np.where(inside, self.formula(values, list(self.parameters[row].T)), 1.0)
 
 
 def read_text(path: str | Path) -> TextCorrection:

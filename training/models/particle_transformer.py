@@ -345,10 +345,10 @@ class ParticleBlock(Block):
     def forward(self, x: Tensor, groups: list[Layout], biases: list[Tensor]) -> Tensor:
         """Map (T, C) to (T, C); a bias per group of jets, (B, heads, N, N)."""
         projected = self.in_projection(self.attention_norm(x))
-        attended = [
-            group.pack(self.attend(*group.pad(rows).chunk(3, dim=2), bias))
-            for group, rows, bias in zip(groups, split(projected, groups), biases, strict=True)
-        ]
+        attended = []
+        for group, rows, bias in zip(groups, split(projected, groups), biases, strict=True):
+            query, key, value = group.pad(rows).chunk(3, dim=2)
+            attended.append(group.pack(self.attend(query, key, value, bias)))
         return self.finish(x, torch.cat(attended))
 
     def ragged(self, x: Tensor, table: Tensor, bias: Tensor, seeds: Tensor) -> Tensor:
@@ -491,8 +491,9 @@ class ParticleTransformer(nn.Module):
             nn.init.uniform_(block.in_projection.weight, -bound, bound)
         for depth, block in enumerate(self.blocks, start=1):
             with torch.no_grad():
-                block.out_projection.weight /= (2 * depth) ** 0.5
-                block.contract.weight /= (2 * depth) ** 0.5
+                for branch in (block.out_projection, block.contract):
+                    assert isinstance(branch, nn.Linear)
+                    branch.weight /= (2 * depth) ** 0.5
 
     def encode(
         self, features: Tensor, vectors: Tensor, mask: Tensor, sizes: Sizes | None = None
