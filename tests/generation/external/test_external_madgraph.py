@@ -226,9 +226,9 @@ def test_a_relative_scratch_folder_will_do(tmp_path, stand_ins, monkeypatch):
     monkeypatch.chdir(tmp_path)
     info = {"SET/SET.info": "SetIndex: 7\n"}
     archive = archive_of(tmp_path / "set.tar.gz", info)
-    folder = lhapdf_environment(archive, Path("."))["LHAPDF_DATA_PATH"]
+    folder = lhapdf_environment(archive, Path())["LHAPDF_DATA_PATH"]
     assert Path(folder).is_absolute()
-    make_process_directory("res34p", {}, archive, Path("."), Path("process.tar.gz"))
+    make_process_directory("res34p", {}, archive, Path(), Path("process.tar.gz"))
     assert Path("process.tar.gz").is_file()
 
 
