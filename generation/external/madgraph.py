@@ -81,7 +81,7 @@ def make_process_directory(
     """
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=scratch, prefix=f"{name}-") as work:
-        folder = Path(work)
+        folder = Path(work).resolve()
         unpacked = {model: _unpack_model(path, model, folder) for model, path in models.items()}
         commands = (FOLDER / name / PROCESS_CARD).read_text(encoding="utf-8")
         commands = SETTINGS + _with_models(commands, unpacked) + f"output {DIRECTORY}\n"
@@ -351,7 +351,7 @@ def make_hard_process(
     sets: dict[str, dict[str, str]] = {}
     starts = 0
     with tempfile.TemporaryDirectory(dir=scratch, prefix=f"{process.name}-") as work:
-        folder = Path(work)
+        folder = Path(work).resolve()
         with (
             atomic_output(output) as temporary,
             zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,

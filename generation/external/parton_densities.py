@@ -29,7 +29,7 @@ def lhapdf_environment(archive: Path | None, folder: Path) -> dict[str, str]:
     """
     if archive is None:
         return dict(os.environ)
-    target = folder / "parton_densities"
+    target = folder.resolve() / "parton_densities"
     with tarfile.open(archive) as tar:
         tar.extractall(target, filter="data")
     found = [path for path in target.glob("*/*.info") if path.stem == path.parent.name]

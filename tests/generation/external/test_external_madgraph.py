@@ -222,6 +222,16 @@ def test_parton_densities_are_found_by_their_number(tmp_path):
         lhapdf_environment(archive_of(tmp_path / "no.tar.gz", {"a/b.txt": ""}), tmp_path / "no")
 
 
+def test_a_relative_scratch_folder_will_do(tmp_path, stand_ins, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    info = {"SET/SET.info": "SetIndex: 7\n"}
+    archive = archive_of(tmp_path / "set.tar.gz", info)
+    folder = lhapdf_environment(archive, Path())["LHAPDF_DATA_PATH"]
+    assert Path(folder).is_absolute()
+    make_process_directory("res34p", {}, archive, Path(), Path("process.tar.gz"))
+    assert Path("process.tar.gz").is_file()
+
+
 def test_madgraph_gets_the_parton_densities(tmp_path, program):
     program("mg5_aMC", '#!/bin/sh\necho "$LHAPDF_DATA_PATH" > seen; exit 0\n')
     info = {"SET/SET.info": "SetIndex: 7\n"}
