@@ -201,6 +201,10 @@ class PatchTokens(nn.Module):
 class PairBias(nn.Module):
     """Pair features of tokens to an additive attention bias per head, without batch statistics."""
 
+    centre: Tensor
+    scale: Tensor
+    powers: Tensor
+
     def __init__(self, widths: tuple[int, ...], heads: int):
         super().__init__()
         self.register_buffer("centre", torch.tensor(PAIR_CENTRE), persistent=False)
@@ -352,8 +356,9 @@ def shrink_with_depth(blocks: nn.ModuleList) -> None:
                 nn.init.xavier_uniform_(layer.weight)
                 nn.init.zeros_(layer.bias)
         with torch.no_grad():
-            block.out_projection.weight /= (2 * depth) ** 0.5
-            block.contract.weight /= (2 * depth) ** 0.5
+            for layer in (block.out_projection, block.contract):
+                assert isinstance(layer, nn.Linear)
+                layer.weight /= (2 * depth) ** 0.5
 
 
 class Predictor(nn.Module):
@@ -436,7 +441,7 @@ class JointEmbedding(nn.Module):
     def __init__(self, config: JointEmbeddingConfig, features: int):
         super().__init__()
         self.encoder = JetEncoder(config.encoder, features)
-        self.predictor = None
+        self.predictor: Predictor | None = None
         if config.predictor is not None:
             self.predictor = Predictor(
                 config.predictor, config.encoder.width, config.encoder.length_groups
@@ -505,8 +510,9 @@ class JointEmbedding(nn.Module):
         """Compile blocks in place, for all sizes of batches; `torch.compile`'s options."""
         encoders = (self.encoder, self.teacher)
         parts = [part for own in encoders for part in (own.pair_bias, *own.blocks)]
-        predictor = [] if self.predictor is None else self.predictor.blocks
-        compile_for_all_sizes((*parts, *predictor), **options)
+        if self.predictor is not None:
+            parts += self.predictor.blocks
+        compile_for_all_sizes(parts, **options)
 
 
 class TokenClassifier(nn.Module):
