@@ -8,6 +8,7 @@ measures them on the jets that a probe of the same configuration, size and seed 
 import argparse
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,7 @@ def jet_table(
         labels.append(reader.classes[columns[name][chosen]])
     pt, energy, eta, sdmass, constituents, *taus = np.concatenate(tables).T
     mass = np.sqrt(np.maximum(energy**2 - (pt * np.cosh(eta)) ** 2, 0))
-    ratios = [high / np.maximum(low, 1e-6) for low, high in zip(taus, taus[1:], strict=False)]
+    ratios = [high / np.maximum(low, 1e-6) for low, high in pairwise(taus)]
     features = np.stack((pt, mass, sdmass, constituents, taus[0], *ratios), axis=1)
     return features, np.concatenate(labels)
 
