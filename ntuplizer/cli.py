@@ -1,4 +1,4 @@
-"""Command line: `python -m ntuplizer <product>|nanoaod|pfnano|import|shard|manifest|verify`."""
+"""Command line: `python -m ntuplizer <product>|nanoaod|pfnano|import|shard|manifest|verify|…`."""
 
 import argparse
 import json
@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _add_shard(commands)
     _add_manifest(commands)
     _add_verify(commands)
+    _add_disjoint(commands)
     options = parser.parse_args(arguments)
     options.run(options)
 
@@ -216,3 +217,20 @@ def _run_verify(options: argparse.Namespace) -> None:
     if problems:
         raise UserError(f"{options.dataset}: {len(problems)} problems were found")
     print(f"{options.dataset}: all files are as the manifest says")
+
+
+def _add_disjoint(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("disjoint", help="check that datasets share no events")
+    parser.add_argument("datasets", type=Path, nargs="+", help="manifests or their folders")
+    parser.set_defaults(run=_run_disjoint)
+
+
+def _run_disjoint(options: argparse.Namespace) -> None:
+    from ntuplizer.disjoint import shared_batches
+
+    problems = shared_batches(options.datasets)
+    for problem in problems:
+        print(problem)
+    if problems:
+        raise UserError("datasets share events: give them seeds of their own")
+    print("no batch of events is in two datasets or splits")

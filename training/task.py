@@ -60,7 +60,7 @@ class Task(nn.Module, ABC, Generic[Config_co]):
 
     reader: AnyReader
     network: nn.Module
-    measured: ClassVar[tuple[str, ...]]
+    measured: tuple[str, ...]
     # What `python -m ntuplizer <product>` is told when a file of events is to be predicted.
     event_options: ClassVar[tuple[str, ...]] = ()
 

@@ -110,7 +110,7 @@ def schema_of(source: Source) -> pa.Schema:
 
 
 def columns_of(jets: ImportedJets, radius: float) -> dict[str, object]:
-    """Return columns by name, constituents by falling pT; jets without constituents are left out."""
+    """Return columns by name, constituents by falling pT; jets without any are left out."""
     filled = jets.counts > 0
     counts = jets.counts[filled]
     offsets = np.concatenate(([0], np.cumsum(counts)))

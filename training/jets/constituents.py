@@ -110,11 +110,10 @@ class ConstituentReader(Reader[Constituents]):
     ):
         self.config, self.patches, self.masks = config, patches, masks
         self.seed, self.shuffled = seed, shuffled
-        self.inputs = dict.fromkeys(MOMENTA, "list") | dict.fromkeys(
-            ("jet_pt", "jet_sdmass"), "number"
-        )
+        lists: dict[str, Kind] = dict.fromkeys(MOMENTA, "list")
+        numbers: dict[str, Kind] = dict.fromkeys(("jet_pt", "jet_sdmass"), "number")
         optional: dict[str, Kind] = dict.fromkeys(OWN_COLUMNS, "list")
-        self.optional = optional
+        self.inputs, self.optional = lists | numbers, optional
         self.truth = {}
         self.scalars = ("jet_pt", "jet_sdmass")
         names = config.labels or LABELS
@@ -138,8 +137,9 @@ class ConstituentReader(Reader[Constituents]):
         for name in ("jet_pt", "jet_sdmass"):
             low, high = getattr(self.config.selection, name)
             chosen &= (scalars[name] > low) & (scalars[name] < high)
-        if self.config.label in scalars:
-            chosen &= self.classes[scalars[self.config.label]] >= 0
+        label = scalars.get(self.config.label or "")
+        if label is not None:
+            chosen &= self.classes[label] >= 0
         return chosen
 
     def check(self, group: RowGroup, scalars: Scalars) -> None:

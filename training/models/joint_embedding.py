@@ -441,7 +441,7 @@ class JointEmbedding(nn.Module):
     def __init__(self, config: JointEmbeddingConfig, features: int):
         super().__init__()
         self.encoder = JetEncoder(config.encoder, features)
-        self.predictor = None
+        self.predictor: Predictor | None = None
         if config.predictor is not None:
             self.predictor = Predictor(
                 config.predictor, config.encoder.width, config.encoder.length_groups

@@ -164,13 +164,13 @@ def _draw_map(
         places = embedding[:, :2]
     else:
         places = TSNE(perplexity=perplexity, random_state=0, init="pca").fit_transform(embedding)
-    colors = plt.get_cmap("tab20").colors
+    colors = plt.get_cmap("tab20")
     with figures.figure(path, (11, 8)) as axes:
         for index, name in enumerate(names):
             own = group == index
             if own.any():
-                color = colors[index % len(colors)]
-                axes.scatter(*places[own].T, s=8, color=color, label=name)
+                x, y = places[own].T
+                axes.scatter(x, y, s=8, color=colors(index % colors.N), label=name)
         axes.set(xticks=[], yticks=[])
         if accuracy is not None:
             axes.set_title(
