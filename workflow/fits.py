@@ -51,7 +51,8 @@ class Fit:
         A new key with its default leaves the text, and so the trained network, alone.
         """
         changed = self.config.model_dump(mode="json", exclude_defaults=True)
-        return json.dumps({"task": self.config.task, **changed}, sort_keys=True)
+        # In order: of classes the first one has index 0.
+        return json.dumps({"task": self.config.task, **changed})
 
 
 @dataclass(frozen=True)

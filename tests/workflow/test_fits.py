@@ -1,5 +1,6 @@
 """Trainings and studies become fits: complete configurations, checked before any job."""
 
+import json
 import shutil
 
 import pytest
@@ -96,6 +97,21 @@ def test_configurations_of_a_folder_are_ways(raw, tmp_path):
     }  # fmt: skip
     fits = resolve_fits(load_config(raw))
     assert fits["sizes/sophon-small_-_1"].config.model != fits["sizes/sophon_-_1"].config.model
+
+
+def test_classes_keep_their_order(raw):
+    raw["datasets"]["events"] = raw["datasets"]["jets"] | {
+        "product": "events",
+        "card": "delphes_cards/jetclass2_event.tcl",
+        "parts": {"Events": {"processes": {"ttbar": 1, "2hdm": 1}, "shards": 6}},
+    }
+    raw["training"]["events"] = {
+        "config": "training/configs/event-classification.yaml",
+        "dataset": "events",
+        "set": {"classes.top": ["ttbar"], "classes.higgs": ["2hdm"]},
+    }
+    text = resolve_fits(load_config(raw))["events"].text
+    assert list(json.loads(text)["classes"]) == ["top", "higgs"]
 
 
 def test_defaults_do_not_stand_in_the_text(raw):
