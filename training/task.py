@@ -56,11 +56,15 @@ class Task(nn.Module, ABC, Generic[Config_co]):
         What is trained.
     measured
         What `evaluate` needs of every row: names of what `predict` returns, or of a batch.
+    compared
+        The same of the rows that were trained on, where a network is measured against something
+        that is fitted to them: `compare_with` gets it before `evaluate`.
     """
 
     reader: AnyReader
     network: nn.Module
-    measured: ClassVar[tuple[str, ...]]
+    measured: tuple[str, ...]
+    compared: ClassVar[tuple[str, ...]] = ()
     # What `python -m ntuplizer <product>` is told when a file of events is to be predicted.
     event_options: ClassVar[tuple[str, ...]] = ()
 
@@ -88,6 +92,10 @@ class Task(nn.Module, ABC, Generic[Config_co]):
         folder
             For the figures.
         """
+
+    def compare_with(self, rows: Mapping[str, np.ndarray]) -> None:
+        """Take `compared` over the selected rows of the training split."""
+        return
 
     def after_step(self, progress: float) -> None:
         """Do what follows each step of the optimiser; `progress` runs from 0 to 1."""

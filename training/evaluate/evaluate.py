@@ -12,7 +12,7 @@ from provenance.files import sha256, write_json
 from provenance.ledger import versions
 from training.checkpoint import load_task, read_checkpoint
 from training.data.loaders import evaluation_loader, plain_errors
-from training.data.reader import Batch
+from training.data.reader import Batch, RowGroup
 from training.data.shards import interleave, list_row_groups, open_dataset
 from training.data.stream import Drawn
 from training.devices import best_device, limit_threads
@@ -57,16 +57,15 @@ def evaluate(
     reader = task.reader
     dataset = open_dataset(manifest, task.config, reader)
     groups = list_row_groups(dataset.shards(split), reader)
-    groups = interleave(groups, np.random.default_rng(0))
-    room = min(max_rows, sum(group.rows for group in groups))
-    with plain_errors():
-        loader = evaluation_loader(groups, reader, task.config.data)
-        rows, number = collect(task, loader, room)
+    rows, number = _collect_groups(task, groups, task.measured, max_rows)
     if not number:
         raise UserError(
             f"{manifest}: no {reader.noun} of the split {split!r} passes the selection "
             f"({reader.selection})"
         )
+    if task.compared:
+        trained_on = list_row_groups(dataset.shards("train"), reader)
+        task.compare_with(_collect_groups(task, trained_on, task.compared, max_rows)[0])
     evaluation = task.evaluate(rows, output)
     figures = dict(evaluation.figures)
     history = content.get("history", [])
@@ -91,18 +90,30 @@ def evaluate(
     )
 
 
-def collect(
-    task: AnyTask, batches: Iterable[Drawn], room: int
+def _collect_groups(
+    task: AnyTask, groups: list[RowGroup], names: tuple[str, ...], max_rows: int
 ) -> tuple[dict[str, np.ndarray], int]:
-    """Return what a task measures of the first `room` rows, (n, …) each, and how many there are.
+    """Collect over row groups, of all parts alike where there are more than `max_rows` rows."""
+    groups = interleave(groups, np.random.default_rng(0))
+    room = min(max_rows, sum(group.rows for group in groups))
+    with plain_errors():
+        loader = evaluation_loader(groups, task.reader, task.config.data)
+        return collect(task, loader, room, names)
+
+
+def collect(
+    task: AnyTask, batches: Iterable[Drawn], room: int, names: tuple[str, ...] | None = None
+) -> tuple[dict[str, np.ndarray], int]:
+    """Return `names`, or what a task measures, of the first `room` rows, (n, …) each, and how many.
 
     Arrays are made once, at full size, and filled: joining batches at the end would hold all twice.
     """
     kept: dict[str, np.ndarray] = {}
     end = 0
+    names = task.measured if names is None else names
     for batch in batches:
         begin, end = end, min(end + batch.rows, room)
-        for name, values in measured(task, batch.batch).items():
+        for name, values in measured(task, batch.batch, names).items():
             if name not in kept:
                 kept[name] = np.empty((room, *values.shape[1:]), values.dtype)
             kept[name][begin:end] = values[: end - begin]
@@ -112,8 +123,8 @@ def collect(
 
 
 @torch.inference_mode()
-def measured(task: AnyTask, batch: Batch) -> dict[str, np.ndarray]:
-    """Return what a task measures of a batch."""
+def measured(task: AnyTask, batch: Batch, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Return `names` of a batch and of what a task predicts."""
     batch = {name: tensor.to(task.device) for name, tensor in batch.items()}
     found = {**batch, **task.predict(batch)}
-    return {name: found[name].cpu().numpy() for name in task.measured}
+    return {name: found[name].cpu().numpy() for name in names}
