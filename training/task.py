@@ -56,6 +56,9 @@ class Task(nn.Module, ABC, Generic[Config_co]):
         What is trained.
     measured
         What `evaluate` needs of every row: names of what `predict` returns, or of a batch.
+    compared
+        The same of the rows that were trained on, where a network is measured against something
+        that is fitted to them: `compare_with` gets it before `evaluate`.
     """
 
     reader: AnyReader
@@ -91,22 +94,16 @@ class Task(nn.Module, ABC, Generic[Config_co]):
 
     @property
     def compared(self) -> tuple[str, ...]:
-        """What `compare` needs of rows, names in a batch; empty: nothing is compared."""
+        """What `compare_with` needs, names in a batch or of a prediction; empty: nothing."""
         return ()
 
-    def compare(
-        self, trained_on: Mapping[str, np.ndarray], rows: Mapping[str, np.ndarray]
-    ) -> Mapping[str, float]:
-        """Return what other methods reach, for the summary.
+    def compare_with(self, rows: Mapping[str, np.ndarray]) -> None:
+        """Take `compared` of the rows that the training saw, before `evaluate`.
 
-        Parameters
-        ----------
-        trained_on
-            `compared`, over all rows that the training saw: those that it validated on included.
-        rows
-            As `evaluate` gets them; `measured` has to name what is compared.
+        What is fitted to them stands beside the network then. The rows that it validated on are
+        among them: their labels count as well.
         """
-        return {}
+        return
 
     def after_step(self, progress: float) -> None:
         """Do what follows each step of the optimiser; `progress` runs from 0 to 1."""

@@ -9,11 +9,12 @@ from typing import Generic, Literal, Protocol, TypeVar
 import numpy as np
 from torch import Tensor
 
-# Tensors by name; the first axis of each is that of the rows.
+# Tensors by name; the first axis of each is that of the rows, or of what many of a row are laid
+# end to end, where the task knows which are whose.
 Batch = dict[str, Tensor]
 # Numbers of rows by column, (n,) each.
 Scalars = Mapping[str, np.ndarray]
-Kind = Literal["integer", "number", "list", "name"]
+Kind = Literal["integer", "number", "list", "text"]
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,10 @@ KINDS: dict[Kind, tuple[str, Callable[[pa.DataType], bool]]] = {
         "a number per row",
         lambda found: pa.types.is_floating(found) or pa.types.is_integer(found),
     ),
+    "text": (
+        "a text per row",
+        lambda found: pa.types.is_string(found) or pa.types.is_large_string(found),
+    ),
     "list": (
         "a list per row",
         lambda found: (
@@ -37,10 +41,6 @@ KINDS: dict[Kind, tuple[str, Callable[[pa.DataType], bool]]] = {
             or pa.types.is_large_list(found)
             or pa.types.is_fixed_size_list(found)
         ),
-    ),
-    "name": (
-        "a text per row",
-        lambda found: pa.types.is_string(found) or pa.types.is_large_string(found),
     ),
 }
 

@@ -12,7 +12,7 @@ from provenance.files import sha256, write_json
 from provenance.ledger import versions
 from training.checkpoint import load_task, read_checkpoint
 from training.data.loaders import evaluation_loader, plain_errors
-from training.data.reader import Batch
+from training.data.reader import Batch, RowGroup
 from training.data.shards import (
     Dataset,
     interleave,
@@ -63,21 +63,19 @@ def evaluate(
     limit_threads(task.config.run)
     reader = task.reader
     dataset = open_dataset(manifest, task.config, reader)
-    groups = list_row_groups(dataset.shards(split), reader)
-    groups = interleave(groups, np.random.default_rng(0))
-    room = min(max_rows, sum(group.rows for group in groups))
-    with plain_errors():
-        loader = evaluation_loader(groups, reader, task.config.data)
-        rows, number, first = collect(task, loader, room)
+    rows, number, first = _collect_groups(
+        task, list_row_groups(dataset.shards(split), reader), task.measured, max_rows
+    )
     if first is None:
         raise UserError(
             f"{manifest}: no {reader.noun} of the split {split!r} passes the selection "
             f"({reader.selection})"
         )
+    if task.compared:
+        seen = _trained_on(task, dataset)
+        task.compare_with(_collect_groups(task, seen, task.compared, max_rows)[0])
     evaluation = task.evaluate(rows, output)
     summary = dict(evaluation.summary)
-    if task.compared:
-        summary |= task.compare(_trained_on(task, dataset), rows)
     figures = {**evaluation.figures, **task.illustrate(first, output)}
     history = content.get("history", [])
     if history:
@@ -101,20 +99,27 @@ def evaluate(
     )
 
 
-def _trained_on(task: AnyTask, dataset: Dataset) -> dict[str, np.ndarray]:
-    """Return what a task compares of all rows that its training saw, (n, …) each."""
+def _trained_on(task: AnyTask, dataset: Dataset) -> list[RowGroup]:
+    """Return the row groups that a training saw."""
     reader, config = task.reader, task.config
-    groups = training_rows(dataset, reader, config) + validation_rows(dataset, reader, config)
-    batches = [drawn.batch for drawn in evaluation_loader(groups, reader, config.data)]
-    return {
-        name: np.concatenate([batch[name].numpy() for batch in batches]) for name in task.compared
-    }
+    return training_rows(dataset, reader, config) + validation_rows(dataset, reader, config)
+
+
+def _collect_groups(
+    task: AnyTask, groups: list[RowGroup], names: tuple[str, ...], max_rows: int
+) -> tuple[dict[str, np.ndarray], int, Batch | None]:
+    """Collect over row groups, of all parts alike where there are more than `max_rows` rows."""
+    groups = interleave(groups, np.random.default_rng(0))
+    room = min(max_rows, sum(group.rows for group in groups))
+    with plain_errors():
+        loader = evaluation_loader(groups, task.reader, task.config.data)
+        return collect(task, loader, room, names)
 
 
 def collect(
-    task: AnyTask, batches: Iterable[Drawn], room: int
+    task: AnyTask, batches: Iterable[Drawn], room: int, names: tuple[str, ...] | None = None
 ) -> tuple[dict[str, np.ndarray], int, Batch | None]:
-    """Return what a task measures of the first `room` rows, (n, …) each, and how many there are.
+    """Return `names`, or what a task measures, of the first `room` rows, (n, …) each, and how many.
 
     The first batch comes with them, on the CPU; None when there is no row. Arrays are made once, at
     full size, and filled: joining batches at the end would hold all twice.
@@ -122,10 +127,11 @@ def collect(
     kept: dict[str, np.ndarray] = {}
     first: Batch | None = None
     end = 0
+    names = task.measured if names is None else names
     for batch in batches:
         first = batch.batch if first is None else first
         begin, end = end, min(end + batch.rows, room)
-        for name, values in measured(task, batch.batch).items():
+        for name, values in measured(task, batch.batch, names).items():
             if name not in kept:
                 kept[name] = np.empty((room, *values.shape[1:]), values.dtype)
             kept[name][begin:end] = values[: end - begin]
@@ -135,8 +141,8 @@ def collect(
 
 
 @torch.inference_mode()
-def measured(task: AnyTask, batch: Batch) -> dict[str, np.ndarray]:
-    """Return what a task measures of a batch."""
+def measured(task: AnyTask, batch: Batch, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Return `names` of a batch and of what a task predicts."""
     batch = {name: tensor.to(task.device) for name, tensor in batch.items()}
     found = {**batch, **task.predict(batch)}
-    return {name: found[name].cpu().numpy() for name in task.measured}
+    return {name: found[name].cpu().numpy() for name in names}

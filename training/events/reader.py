@@ -61,7 +61,7 @@ class EventReader(Reader[Events]):
         self.carried = tuple(column.name for column in EVENT_IDENTITY)
         self.class_of: dict[str, int] = {}
         if classes is not None:
-            self.truth = {PROCESS: "name"}
+            self.truth = {PROCESS: "text"}
             self.scalars = (PROCESS,)
             # So that a subset keeps the processes, and with them the classes, in proportion.
             self.stratum = PROCESS

@@ -1,6 +1,7 @@
 """Classification of events by the objects in their slots."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ class EventClassification(Task[Config]):
         super().__init__(config)
         self.reader = EventReader(config.data.slots, config.classes)
         self.network = ObjectTransformer(config.model, len(FEATURES), len(config.classes))
+        self._seen: Mapping[str, np.ndarray] | None = None
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Return cross-entropy and accuracy."""
@@ -55,21 +57,23 @@ class EventClassification(Task[Config]):
         return {"probabilities": logits.float().softmax(dim=1), "embedding": embedding}
 
     def evaluate(self, rows: Mapping[str, np.ndarray], folder: Path) -> Evaluation:
-        """Measure the classification."""
-        return evaluate_events(
+        """Measure the classification, and beside it boosted trees where they are asked for."""
+        evaluation = evaluate_events(
             rows["probabilities"], rows["label"], tuple(self.config.classes), folder
         )
+        if self._seen is None:
+            return evaluation
+        trees = score_trees(self._seen, rows, self.config.seed)
+        return replace(evaluation, summary={**evaluation.summary, **trees})
 
     @property
     def compared(self) -> tuple[str, ...]:
         """What trees are trained on, where they are asked for."""
         return ("objects", "label") if self.config.trees else ()
 
-    def compare(
-        self, trained_on: Mapping[str, np.ndarray], rows: Mapping[str, np.ndarray]
-    ) -> dict[str, float]:
-        """Return the areas under the ROC curve of boosted trees."""
-        return score_trees(trained_on, rows, self.config.seed)
+    def compare_with(self, rows: Mapping[str, np.ndarray]) -> None:
+        """Take what trees are trained on."""
+        self._seen = rows
 
     def compile_network(self) -> None:
         """Compile the encoder."""

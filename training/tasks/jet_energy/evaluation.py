@@ -1,0 +1,233 @@
+"""What a network of jet energies is worth, beside the standard correction and two controls."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from training.evaluate.figures import figure, save, style
+from training.jec.controls import (
+    PRIOR_INPUTS,
+    fit_prior_network,
+    fit_trees,
+    predict_trees,
+)
+from training.jec.figures import response_figures
+from training.jec.response import (
+    ETA_REGIONS,
+    EventBootstrap,
+    ResponseJets,
+    evaluate_response,
+    wide_name,
+)
+from training.jec.standard import StandardCorrection, fit_standard
+from training.task import Evaluation
+from training.tasks.jet_energy.features import SUMMARY
+
+# Levels of the head of quantiles, and the share of jets between the first and the last.
+QUANTILES = (0.16, 0.5, 0.84)
+# Of the summary: central jets of more than 30 GeV.
+REGION = wide_name(*ETA_REGIONS[0])
+WIDE = wide_name(30, np.inf)
+# Masses of GEN-jets below this, GeV, are not those of decays: left out of the mass resolution.
+GEN_MASS_MIN = 20.0
+BOTTOM = 5
+
+Rows = Mapping[str, np.ndarray]
+
+
+def evaluate_corrections(
+    rows: Rows, training: Rows, folder: Path, *, offset: bool, seed: int
+) -> Evaluation:
+    """Measure a network.
+
+    What the network and the controls predict is calibrated like the jets themselves: by the median
+    response in |η| and pT of the training jets. Uncalibrated, jets of a falling spectrum are drawn
+    to where most jets are, which looks like resolution.
+
+    Parameters
+    ----------
+    rows
+        Jets to measure on: `jet_pt`, `genjet_pt` (GeV), `target`, `factor`, `flavour`, `event`,
+        (n,) each, `summary` (n, `SUMMARY`), and of the other heads `quantiles`,
+        `factor_with_neutrinos` and `target_neutrinos`, `mass_factor` and `target_mass`.
+    training
+        Jets that the network was trained on, without flavour and event, and without other heads.
+    folder
+        For the figures.
+    offset
+        Whether the standard correction begins with L1.
+    seed
+        Of the controls.
+    """
+    standard = fit_standard(*_kinematics(training), *(_pileup(training) if offset else ()))
+    known = dict(zip(SUMMARY, training["summary"].T, strict=True))
+    asked = dict(zip(SUMMARY, rows["summary"].T, strict=True))
+    trees = fit_trees(known, training["target"], seed)
+    prior = fit_prior_network(known, training["target"], seed)
+    pt = rows["jet_pt"].astype(np.float64)
+    factor = {
+        "standard": _standard_factor(standard, rows, offset),
+        "network": _calibrated(rows, rows["factor"], training, training["factor"]),
+        "network uncalibrated": rows["factor"].astype(np.float64),
+        "trees": _calibrated(
+            rows,
+            np.exp(predict_trees(trees, asked)),
+            training,
+            np.exp(predict_trees(trees, known)),
+        ),
+        "only " + ", ".join(PRIOR_INPUTS): _calibrated(
+            rows, np.exp(prior.predict(asked)), training, np.exp(prior.predict(known))
+        ),
+    }
+    jets = ResponseJets(
+        rows["genjet_pt"].astype(np.float64),
+        _column(rows, "eta"),
+        rows["flavour"],
+        rows["event"],
+    )
+    result = evaluate_response(jets, {name: pt * own for name, own in factor.items()})
+    figures = {}
+    with style():
+        for stem, caption, canvas in response_figures(result):
+            save(canvas, folder / stem)
+            figures[stem] = caption
+    details: dict[str, object] = {"response": result, "standard": standard.as_dict()}
+    summary: dict[str, float | None] = {
+        "jets": len(pt),
+        "error": float(np.abs(np.log(rows["factor"]) - rows["target"]).mean()),
+        **_summary(result, tuple(factor)),
+    }
+    bootstrap = EventBootstrap.of(rows["event"])
+    if "quantiles" in rows:
+        details["quantiles"] = _coverage(rows, bootstrap)
+        summary["coverage"] = float(_covered(rows).mean())
+        _draw_coverage(rows, folder / "coverage")
+        figures["coverage"] = (
+            "Share of jets whose factor lies in the predicted interval of 68 %, against pT."
+        )
+    if "factor_with_neutrinos" in rows:
+        bottom = np.flatnonzero(rows["flavour"] == BOTTOM)
+        gain = _compare(
+            rows["factor_with_neutrinos"] * np.exp(-rows["target_neutrinos"]),
+            factor["standard"] * np.exp(-rows["target_neutrinos"]),
+            bottom,
+            bootstrap,
+        )
+        details["with_neutrinos_b"] = gain
+        summary["improvement_b_with_neutrinos"] = gain["improvement"]
+    if "mass_factor" in rows:
+        mass_gen = _column(rows, "mass") * np.exp(rows["target_mass"])
+        heavy = np.flatnonzero((np.abs(rows["target_mass"]) < 1) & (mass_gen > GEN_MASS_MIN))
+        gain = _compare(
+            rows["mass_factor"] * np.exp(-rows["target_mass"]),
+            factor["standard"] * np.exp(-rows["target_mass"]),
+            heavy,
+            bootstrap,
+        )
+        details["mass"] = gain
+        summary["improvement_mass"] = gain["improvement"]
+    return Evaluation(summary=summary, figures=figures, details=details)
+
+
+def _column(rows: Rows, name: str) -> np.ndarray:
+    return rows["summary"][:, SUMMARY.index(name)].astype(np.float64)
+
+
+def _kinematics(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return rows["jet_pt"], _column(rows, "eta"), rows["genjet_pt"]
+
+
+def _pileup(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    return _column(rows, "rho"), _column(rows, "area")
+
+
+def _standard_factor(standard: StandardCorrection, rows: Rows, offset: bool) -> np.ndarray:
+    pileup = _pileup(rows) if offset else ()
+    return standard.factor(rows["jet_pt"], _column(rows, "eta"), *pileup)
+
+
+def _calibrated(
+    rows: Rows, factor: np.ndarray, training: Rows, training_factor: np.ndarray
+) -> np.ndarray:
+    """Return factors times what closes the median response of the training jets."""
+    pt, eta, pt_gen = _kinematics(training)
+    closing = fit_standard(pt.astype(np.float64) * training_factor, eta, pt_gen)
+    corrected = rows["jet_pt"].astype(np.float64) * factor
+    return factor * closing.factor(corrected, _column(rows, "eta"))
+
+
+def _summary(result: Mapping, names: tuple[str, ...]) -> dict[str, float | None]:
+    """Return what studies and the report compare, of central jets."""
+    region = result["regions"][REGION]
+    trees, prior = names[-2:]
+    gain = {
+        "improvement": "network",
+        "improvement_trees": trees,
+        "improvement_knowing_little": prior,
+    }
+    numbers: dict[str, float | None] = {}
+    for key, name in gain.items():
+        numbers[key] = region["improvement"]["all"][name][WIDE]["value"]
+    numbers["improvement_uncertainty"] = region["improvement"]["all"]["network"][WIDE]["error"]
+    for key, name in (("", "network"), ("_standard", "standard")):
+        numbers[f"worst_closure{key}"] = region["closure"][name]["worst"]
+    numbers["flavour_dependence_reduction"] = region["flavour_dependence"]["network"][WIDE][
+        "reduction"
+    ]["value"]
+    return numbers
+
+
+def _compare(
+    response: np.ndarray, baseline: np.ndarray, chosen: np.ndarray, bootstrap: EventBootstrap
+) -> dict[str, float | None]:
+    """Return how much narrower a response is than another over some jets, in per cent."""
+    if len(chosen) < 2:
+        return {"jets": len(chosen), "improvement": None, "uncertainty": None, "median": None}
+    spread, median = [], 0.0
+    for values in (response, baseline):
+        lower, middle, upper = bootstrap.quantiles(
+            values.astype(np.float64), chosen, (0.25, 0.5, 0.75)
+        ).T
+        spread.append((upper - lower) / middle)
+        median = median or float(middle[0])
+    gain = 100 * (1 - spread[0] / spread[1])
+    return {
+        "jets": len(chosen),
+        "improvement": float(gain[0]),
+        "uncertainty": float(np.nanstd(gain[1:], ddof=1)),
+        "median": median,
+    }
+
+
+def _covered(rows: Rows) -> np.ndarray:
+    wanted = np.exp(rows["target"])
+    return (wanted >= rows["quantiles"][:, 0]) & (wanted <= rows["quantiles"][:, -1])
+
+
+def _coverage(rows: Rows, bootstrap: EventBootstrap) -> dict[str, float | list[float]]:
+    covered, width = _covered(rows), np.diff(rows["quantiles"][:, [0, -1]], axis=1)[:, 0] / 2
+    weights = bootstrap.weights[1:, bootstrap.event]
+    replicas = (weights * covered).sum(axis=1) / weights.sum(axis=1)
+    return {
+        "coverage": float(covered.mean()),
+        "uncertainty": float(replicas.std(ddof=1)),
+        "median_resolution": float(np.median(width / rows["quantiles"][:, 1])),
+    }
+
+
+def _draw_coverage(rows: Rows, path: Path) -> None:
+    edges = np.geomspace(20, 3000, 12)
+    place = np.digitize(rows["genjet_pt"], edges) - 1
+    inside = (place >= 0) & (place < len(edges) - 1)
+    jets = np.bincount(place[inside], minlength=len(edges) - 1)
+    covered = np.bincount(place[inside], _covered(rows)[inside], len(edges) - 1)
+    filled = jets > 0
+    share = covered[filled] / jets[filled]
+    error = np.sqrt(share * (1 - share) / jets[filled])
+    centres = np.sqrt(edges[1:] * edges[:-1])[filled]
+    with figure(path) as axes:
+        axes.axhline(QUANTILES[-1] - QUANTILES[0], color="0.6", lw=1)
+        axes.errorbar(centres, share, error, fmt="o")
+        axes.set(xscale="log", ylim=(0, 1), xlabel=r"GEN-jet $p_\mathrm{T}$ (GeV)")
+        axes.set(ylabel="Share of jets in the interval")
