@@ -65,6 +65,7 @@ def tree_scores(config: Config, manifest: Path) -> dict[str, float]:
         `accuracy`, and `auc`, the mean over classes of each against all others.
     """
     reader = Probe(config).reader
+    assert isinstance(reader, ConstituentReader)
     dataset = open_dataset(manifest, config, reader)
     features, label = jet_table(training_rows(dataset, reader, config), reader)
     model = HistGradientBoostingClassifier(random_state=config.seed, early_stopping=False, **TREES)
