@@ -168,7 +168,8 @@ JET_COLUMNS = (
 SUMMARY = (
     "log_pt", "eta", "mass", "rho", "area", "n_vertices", "multiplicity", "ptd", "axis2",
     "n_charged", "n_neutral", "charged_fraction", "photon_fraction", "neutral_hadron_fraction",
-    "muon_fraction", "unweighted_neutral_fraction", "leading_fraction", "n_secondary_vertices", "secondary_vertex_fraction",
+    "muon_fraction", "unweighted_neutral_fraction", "leading_fraction",
+    "n_secondary_vertices", "secondary_vertex_fraction",
     "secondary_vertex_mass",
 )  # fmt: skip
 
