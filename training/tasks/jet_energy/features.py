@@ -168,7 +168,8 @@ JET_COLUMNS = (
 SUMMARY = (
     "log_pt", "eta", "mass", "rho", "area", "n_vertices", "multiplicity", "ptd", "axis2",
     "n_charged", "n_neutral", "charged_fraction", "photon_fraction", "neutral_hadron_fraction",
-    "muon_fraction", "leading_fraction", "n_secondary_vertices", "secondary_vertex_fraction",
+    "muon_fraction", "unweighted_neutral_fraction", "leading_fraction",
+    "n_secondary_vertices", "secondary_vertex_fraction",
     "secondary_vertex_mass",
 )  # fmt: skip
 
@@ -226,6 +227,7 @@ def summarise(jets: Columns, members: Mapping[str, Members]) -> np.ndarray:
         "photon_fraction": share(neutral, neutral["isPhoton"]),
         "neutral_hadron_fraction": share(neutral, neutral["isNeutralHadron"]),
         "muon_fraction": share(charged, charged["isMuon"]),
+        "unweighted_neutral_fraction": share(neutral, 1 / np.maximum(neutral["puppiweight"], 1e-3)),
         "leading_fraction": leading / jets["jet_pt"],
         "n_secondary_vertices": count(vertices),
         "secondary_vertex_fraction": share(vertices, np.ones(len(vertices.owner))),
