@@ -356,9 +356,9 @@ def shrink_with_depth(blocks: nn.ModuleList) -> None:
                 nn.init.xavier_uniform_(layer.weight)
                 nn.init.zeros_(layer.bias)
         with torch.no_grad():
-            for layer in (block.out_projection, block.contract):
-                assert isinstance(layer, nn.Linear)
-                layer.weight /= (2 * depth) ** 0.5
+            for last in (block.out_projection, block.contract):
+                assert isinstance(last, nn.Linear)
+                last.weight /= (2 * depth) ** 0.5
 
 
 class Predictor(nn.Module):
