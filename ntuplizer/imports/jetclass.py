@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ntuplizer.imports import CHUNK, Source, no_label
 from provenance.errors import UserError
 
@@ -19,6 +17,7 @@ JET = ("pt", "eta", "phi", "energy", "sdmass", "tau1", "tau2", "tau3", "tau4")
 
 def _read(path: Path, label: str | None) -> "Iterator[ImportedJets]":
     import awkward as ak
+    import numpy as np
     import uproot
 
     from ntuplizer.imports.jets import GROUPS, ImportedJets

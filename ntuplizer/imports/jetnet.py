@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ntuplizer.imports import CHUNK, Source
 from provenance.errors import UserError
 
@@ -18,6 +16,7 @@ LABELS = ("g", "q", "t", "w", "z")
 
 def _read(path: Path, label: str | None) -> "Iterator[ImportedJets]":
     import h5py
+    import numpy as np
 
     from ntuplizer.imports.jets import ImportedJets, momenta_of
 

@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ntuplizer.imports import CHUNK, Source, no_label
 from provenance.errors import UserError
 
@@ -29,6 +27,8 @@ CHARGED_HADRONS = (211, 321, 2212)
 
 
 def _read(path: Path, label: str | None) -> "Iterator[ImportedJets]":
+    import numpy as np
+
     from ntuplizer.imports.jets import ImportedJets
 
     no_label(path, label)

@@ -5,8 +5,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ntuplizer.imports import CHUNK, Source, no_label
 from provenance.errors import UserError
 
@@ -20,6 +18,7 @@ COLUMNS = 4 * CONSTITUENTS + 4
 
 def _read(path: Path, label: str | None) -> "Iterator[ImportedJets]":
     import h5py
+    import numpy as np
 
     from ntuplizer.imports.jets import ImportedJets
 

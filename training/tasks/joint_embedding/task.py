@@ -44,6 +44,7 @@ class JointEmbeddingTask(Task[Config]):
     """
 
     network: JointEmbedding
+    reader: ConstituentReader
 
     def __init__(self, config: Config):
         super().__init__(config)

@@ -30,6 +30,7 @@ class Probe(Task[Config]):
 
     measured = ("probabilities", "label")
     network: TokenClassifier
+    reader: ConstituentReader
 
     def __init__(self, config: Config):
         super().__init__(config)
