@@ -43,7 +43,7 @@ def _add_product(commands: argparse._SubParsersAction, product: Product) -> None
     """Add the command that makes a product's rows; its options are the product's own."""
     parser = commands.add_parser(
         product.name,
-        help=f"{product.summary}, of a Delphes event file",
+        help=product.summary,
         usage="%(prog)s events --output OUTPUT [options]",
     )
     parser.add_argument("events", type=Path, help="Delphes event file, real or embedded")

@@ -17,7 +17,7 @@ from workflow.config_model import PROCESSES, ROOT, Config
 
 # Raised by hand together with a change of code that changes the events; a test with a digest of
 # real events says when (`tests/generation/test_golden.py`). Products have versions of their own.
-SIMULATION_VERSION = 3
+SIMULATION_VERSION = 4
 MINIMUM_BIAS = "minbias"
 MINIMUM_BIAS_CARD = ROOT / "delphes_cards" / "minimum_bias.tcl"
 

@@ -46,11 +46,12 @@ class Fit:
 
     @property
     def text(self) -> str:
-        """The configuration as one line of JSON, without what is as by default.
+        """The configuration as one line of JSON, without what is left to its default.
 
         A new key with its default leaves the text, and so the trained network, alone.
         """
-        changed = self.config.model_dump(mode="json", exclude_defaults=True)
+        # What was given, not what differs: names that tell the models of a union apart stay.
+        changed = self.config.model_dump(mode="json", exclude_unset=True)
         # In order: of classes the first one has index 0.
         return json.dumps({"task": self.config.task, **changed})
 

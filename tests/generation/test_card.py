@@ -387,7 +387,7 @@ def test_the_files_of_the_projects_cards():
     for path in sorted(CARDS.glob("*.tcl")):
         read = read_card(path)
         assert read.files[0] == path
-        assert set(read.files[1:]) <= set(CARDS.glob("jetclass2/*.tcl"))
+        assert set(read.files[1:]) <= set(CARDS.rglob("*.tcl"))
     assert CARDS / "jetclass2" / "tracks.tcl" in read_card(CARDS / "jetclass2_fatjet.tcl").files
 
 

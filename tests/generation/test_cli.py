@@ -10,6 +10,7 @@ import uproot
 
 from generation.cli import CARDS, main
 from generation.pileup import PileupLibrary
+from generation.process import FOLDER
 from provenance.errors import run
 
 
@@ -101,7 +102,7 @@ def test_card_as_text(capsys):
 def test_cards_compared(tmp_path, capsys):
     body = "set ExecutionPath {J X}\nmodule FastJetFinder J {set JetAlgorithm %d}\n"
     texts = {
-        "valencia": body % 9 + "module Unknown X {}",
+        "valencia": body % 99 + "module Unknown X {}",
         "kt": body % 4 + "module Merger X {add InputArray J/jets}",
         "part": "set EfficiencyFormula {1.0}",
         "incomplete": "set ExecutionPath Absent",
@@ -128,7 +129,8 @@ def test_cards_compared(tmp_path, capsys):
 def test_processes(capsys):
     main(["processes"])
     names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert names == ["2hdm", "minbias", "qcd", "res2p", "res2p_charged", "res34p", "ttbar"]
+    assert names == sorted(folder.parent.name for folder in FOLDER.glob("*/process.yaml"))
+    assert {"2hdm", "minbias", "qcd", "res2p", "res2p_charged", "res34p", "ttbar"} < set(names)
 
 
 @pytest.mark.parametrize(

@@ -191,11 +191,12 @@ def test_collecting_keeps_every_row_once_and_stops_where_it_is_full():
             return {"double": 2 * batch["x"][:, None].expand(-1, 3)}
 
     batches = [Drawn({"x": torch.arange(4.0) + 4 * i}, 4) for i in range(5)]
-    rows, number = collect(Echo(), batches, 1000)
+    rows, number, first = collect(Echo(), batches, 1000)
     assert number == 20
+    assert first is batches[0].batch
     np.testing.assert_array_equal(rows["x"], np.arange(20))
     np.testing.assert_array_equal(rows["double"], 2 * np.arange(20)[:, None] * np.ones(3))
-    rows, number = collect(Echo(), batches, 10)
+    rows, _, _ = collect(Echo(), batches, 10)
     np.testing.assert_array_equal(rows["x"], np.arange(10))
 
 

@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from provenance.errors import UserError
+from training.config import load_config as load_training
 from workflow.config_model import ROOT, load_config
-from workflow.fits import resolve_fits, study_points
+from workflow.fits import Fit, resolve_fits, study_points
 
 
 @pytest.fixture
@@ -112,6 +113,16 @@ def test_classes_keep_their_order(raw):
     }
     text = resolve_fits(load_config(raw))["events"].text
     assert list(json.loads(text)["classes"]) == ["top", "higgs"]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "training" / "configs").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_the_text_of_a_fit_is_its_configuration(path):
+    config = load_training(path)
+    text = Fit("fit", "jets", config, None, False).text
+    assert load_training(text) == config
+    assert Fit("fit", "jets", load_training(text), None, False).text == text
 
 
 def test_defaults_do_not_stand_in_the_text(raw):
