@@ -62,7 +62,7 @@ QCD = ["datasets", "jets", "parts", "QCD"]
         ([*QCD, "processes"], {"qcd": 0}, "processes.qcd = 0"),
         ([*QCD, "processes"], {"res34p": 1}, "both hold res34p"),
         (["datasets", "jets", "card"], "delphes_cards/none.tcl", "no such file"),
-        (["training", "sophon", "dataset"], "events", "training.sophon.dataset is events, which"),
+        (["training", "sophon", "dataset"], "evnts", "training.sophon.dataset is evnts, which"),
         (["training", "sophon", "from"], {"training": "x"}, "training.sophon.from.training is x"),
         (["training", "sophon", "from"], {"training": "sophon"}, "sophon begins with sophon"),
         (["training", "sophon", "from"], {"frozen": True}, "either a training or a checkpoint"),

@@ -33,8 +33,8 @@ def job_counts(result: subprocess.CompletedProcess) -> dict[str, int]:
 
 def test_quickstart_plans_every_stage(tmp_path):
     assert job_counts(dry_run(tmp_path)) == {
-        "pileup_library": 1, "shard": 18, "manifest": 1, "train": 1, "evaluate": 1, "report": 1,
-        "all": 1, "total": 24,
+        "pileup_library": 1, "shard": 36, "manifest": 3, "train": 7, "evaluate": 7, "report": 1,
+        "all": 1, "total": 56,
     }  # fmt: skip
 
 
@@ -70,7 +70,7 @@ def test_a_study_plans_a_job_for_each_point(tmp_path):
     (tmp_path / "studies.yaml").write_text(STUDIES)
     configs = [ROOT / "config" / "quickstart.yaml", tmp_path / "studies.yaml"]
     counts = job_counts(dry_run(tmp_path, "--configfile", *map(str, configs)))
-    assert (counts["train"], counts["evaluate"]) == (2 + 12, 2 + 12)
+    assert (counts["train"], counts["evaluate"]) == (8 + 12, 8 + 12)
     # Weights belong to a training: each of those that draw with them has its own.
     assert counts["sampling_weights"] == 1 + 12
     assert counts["study"] == 1

@@ -124,8 +124,9 @@ def test_growth_and_trainings_leave_shards_alone(raw):
 
 def test_programs_count_for_the_container_backend(raw):
     raw["generation"]["backend"] = "containers"
-    for part in raw["datasets"]["jets"]["parts"].values():
-        part["events_per_shard"] = 400
+    for dataset in raw["datasets"].values():
+        for part in dataset["parts"].values():
+            part["events_per_shard"] = 400
     before = job(raw).fingerprint
     for change in ({"image": "other.sif"}, {"madgraph": "3.6.0"}):
         raw["generation"]["containers"] = change

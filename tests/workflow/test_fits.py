@@ -14,7 +14,9 @@ from workflow.fits import Fit, resolve_fits, study_points
 
 @pytest.fixture
 def raw():
-    return yaml.safe_load((ROOT / "config" / "quickstart.yaml").read_text())
+    """Return the quickstart with one training."""
+    content = yaml.safe_load((ROOT / "config" / "quickstart.yaml").read_text())
+    return content | {"training": {"sophon": content["training"]["sophon"]}}
 
 
 def few_shot(raw, **changes):

@@ -6,7 +6,7 @@ import pytest
 
 from workflow.config_model import ROOT
 
-SECONDS, MEGABYTES = 120, 4000
+SECONDS, MEGABYTES = 60, 1000
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def benchmark():
 
 
 @pytest.mark.parametrize(
-    ("config", "jobs"), [("jetclass2", 2_010), ("jetclass2-containers", 10_050)]
+    ("config", "jobs"), [("jetclass2", 2_010), ("jetclass2-containers", 2_300)]
 )
 def test_published_dataset_plans_in_time(benchmark, config, jobs):
     planned, seconds, memory = benchmark.plan(ROOT / "config" / f"{config}.yaml")
