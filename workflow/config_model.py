@@ -313,6 +313,9 @@ class Study(Section):
     baseline: Name | None = Field(
         None, description="The way that the others are compared with, seed by seed."
     )
+    note: str | None = Field(
+        None, max_length=100, description="What a reader must know, above the study's figure."
+    )
 
     @model_validator(mode="after")
     def _ways_are_there(self) -> "Study":

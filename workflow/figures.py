@@ -212,6 +212,8 @@ def draw_study(stem: Path, results: list[dict[str, Any]], study: Mapping[str, An
                 )  # fmt: skip
         axes.set_ylabel(title)
         axes.grid(alpha=0.3)
+    if study["note"] is not None:
+        all_axes[0].set_title(study["note"], fontsize=13)
     if len(all_axes) > 1:
         all_axes[1].axhline(0, color="0.4", lw=1)
     if study["size_key"] is None:

@@ -24,6 +24,7 @@ def study_job(name: str, study: Study) -> str:
             "size_key": None if study.sizes is None else study.sizes.key,
             "metric": study.metric,
             "baseline": study.baseline,
+            "note": study.note,
             "points": [asdict(point) for point in study_points(name, study)],
         },
         sort_keys=True,
