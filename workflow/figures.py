@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
-from ntuplizer.products import Axis
 
+from ntuplizer.products import Axis
 from provenance.files import atomic_output
 
 
