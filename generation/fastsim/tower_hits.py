@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generation.fastsim.candidates import Candidates
+from generation.fastsim.tower_grid import TowerGrid
 
 # Smallest energy fraction that counts as a deposit.
 FRACTION_MIN = 1e-9
@@ -169,3 +170,35 @@ def _number_towers(
         is_hit[hit] = False
         cells.append(hit)
     return offsets, np.concatenate(cells), towers
+
+
+def fill_depths(
+    grid: TowerGrid,
+    particles: Candidates,
+    fractions: NDArray[np.float64],
+    tracks: Candidates,
+    track_fractions: NDArray[np.float64],
+) -> Hits:
+    """Fill the towers of a calorimeter with several depths.
+
+    Parameters
+    ----------
+    grid
+        Its towers.
+    particles, tracks
+        What leaves energy, and what crosses it, at the calorimeter's surface.
+    fractions, track_fractions
+        (depths, n) fractions of the energy that each leaves in each depth.
+    """
+    leaves_energy = np.any(fractions >= FRACTION_MIN, axis=0)
+    # Tracks that leave nothing pass through a tower too.
+    everywhere = np.full(len(tracks), True)
+    return fill_towers(
+        grid.n_towers,
+        particles,
+        fractions.sum(axis=0),
+        grid.find(particles["x"], particles["y"], particles["z"], leaves_energy),
+        tracks,
+        track_fractions.sum(axis=0),
+        grid.find(tracks["x"], tracks["y"], tracks["z"], everywhere),
+    )

@@ -14,7 +14,7 @@ from generation.fastsim.energy_flow import (
 )
 from generation.fastsim.module import EventStore, Module
 from generation.fastsim.tower_grid import read_grid
-from generation.fastsim.tower_hits import FRACTION_MIN, Hits, fill_towers, sum_by_tower
+from generation.fastsim.tower_hits import FRACTION_MIN, Hits, fill_depths, sum_by_tower
 
 ELECTRON, PHOTON = 11, 22
 
@@ -64,7 +64,7 @@ class Calorimeter(Module):
         particles, tracks = self.array(store, self.particles), self.array(store, self.tracks)
         fractions = self.fractions(particles["pid"])
         track_fractions = self.fractions(tracks["pid"])
-        hits = self._fill(particles, fractions, tracks, track_fractions)
+        hits = fill_depths(self.grid, particles, fractions, tracks, track_fractions)
         deposits = particles["e"][hits.particle] * fractions[:, hits.particle]
         target = _target(track_fractions)[hits.track]
 
@@ -109,26 +109,6 @@ class Calorimeter(Module):
         scale = np.choose(target[order], [scale[order] for scale in scales])
         flow = scaled_tracks(tracks, hits.track[order], scale)
         self.export(store, self.outputs["tracks"], flow)
-
-    def _fill(
-        self,
-        particles: Candidates,
-        fractions: NDArray[np.float64],
-        tracks: Candidates,
-        track_fractions: NDArray[np.float64],
-    ) -> Hits:
-        leaves_energy = np.any(fractions >= FRACTION_MIN, axis=0)
-        # Tracks that leave nothing pass through a tower too.
-        everywhere = np.full(len(tracks), True)
-        return fill_towers(
-            self.grid.n_towers,
-            particles,
-            fractions.sum(axis=0),
-            self.grid.find(particles["x"], particles["y"], particles["z"], leaves_energy),
-            tracks,
-            track_fractions.sum(axis=0),
-            self.grid.find(tracks["x"], tracks["y"], tracks["z"], everywhere),
-        )
 
     def _towers(
         self,

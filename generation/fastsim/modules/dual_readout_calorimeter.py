@@ -17,7 +17,7 @@ from generation.fastsim.formula import Formula
 from generation.fastsim.module import EventStore, Module
 from generation.fastsim.random import log_normal
 from generation.fastsim.tower_grid import read_grid
-from generation.fastsim.tower_hits import FRACTION_MIN, Hits, fill_towers, sum_by_tower
+from generation.fastsim.tower_hits import FRACTION_MIN, Hits, fill_depths, sum_by_tower
 
 ELECTRON, PHOTON, K_LONG, PION = 11, 22, 130, 211
 # What Delphes takes hadronic towers and neutral hadrons for, GeV.
@@ -62,7 +62,7 @@ class DualReadoutCalorimeter(Module):
         particles, tracks = self.array(store, self.particles), self.array(store, self.tracks)
         fractions = self.fractions(particles["pid"])
         track_fractions = self.fractions(tracks["pid"])
-        hits = self._fill(particles, fractions, tracks, track_fractions)
+        hits = fill_depths(self.grid, particles, fractions, tracks, track_fractions)
         n_towers = len(hits.cell)
         deposits = particles["e"][hits.particle] * fractions[:, hits.particle]
         em, had = (sum_by_tower(hits.particle_tower, depth, n_towers) for depth in deposits)
@@ -96,26 +96,6 @@ class DualReadoutCalorimeter(Module):
         scale = np.where(excess, 1.0, combined)[hits.track_tower]
         scale = np.where(hits.track_showers, scale, 1.0)
         self.export(store, self.outputs["tracks"], scaled_tracks(tracks, hits.track, scale))
-
-    def _fill(
-        self,
-        particles: Candidates,
-        fractions: NDArray[np.float64],
-        tracks: Candidates,
-        track_fractions: NDArray[np.float64],
-    ) -> Hits:
-        leaves_energy = np.any(fractions >= FRACTION_MIN, axis=0)
-        # Tracks that leave nothing pass through a tower too.
-        everywhere = np.full(len(tracks), True)
-        return fill_towers(
-            self.grid.n_towers,
-            particles,
-            fractions.sum(axis=0),
-            self.grid.find(particles["x"], particles["y"], particles["z"], leaves_energy),
-            tracks,
-            track_fractions.sum(axis=0),
-            self.grid.find(tracks["x"], tracks["y"], tracks["z"], everywhere),
-        )
 
     def _sigma(
         self, cell: NDArray[np.int64], energy: NDArray[np.float64], is_em: NDArray[np.bool_]
