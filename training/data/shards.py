@@ -223,6 +223,22 @@ def finite(group: RowGroup, name: str, values: np.ndarray) -> np.ndarray:
     return values
 
 
+def check_index(group: RowGroup, name: str, values: np.ndarray, count: int, noun: str) -> None:
+    """Refuse a column, (n,), that does not hold indices of so many things.
+
+    Raises
+    ------
+    UserError
+        Naming file, column and the first wrong value.
+    """
+    wrong = values[(values < 0) | (values >= count)]
+    if len(wrong):
+        raise UserError(
+            f"{group.path}: column {name} holds {wrong[0]}, where an index of the "
+            f"{count} {noun} is expected"
+        )
+
+
 def interleave(groups: list[RowGroup], rng: np.random.Generator) -> list[RowGroup]:
     """Shuffle row groups so that each part is spread evenly over the sequence."""
     parts = np.array([group.part for group in groups])

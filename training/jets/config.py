@@ -1,11 +1,16 @@
 """Which jets are read, and what of them; imports no heavy package."""
 
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, model_validator
 
 from training.config import DataConfig
 from training.models.sizes import Section
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from training.data.reader import Scalars
 
 Range = tuple[float, float]
 
@@ -22,6 +27,12 @@ class Selection(Section):
             if low >= high:
                 raise ValueError(f"an interval begins at {low:g} and ends at {high:g}")
         return self
+
+    def passes(self, scalars: "Scalars") -> "np.ndarray":
+        """Return which jets lie in the intervals, (n,) bool, of their numbers by column."""
+        intervals = (("jet_pt", self.jet_pt), ("jet_sdmass", self.jet_sdmass))
+        inside = [(low < scalars[name]) & (scalars[name] < high) for name, (low, high) in intervals]
+        return inside[0] & inside[1]
 
     def __str__(self) -> str:
         return "{:g} < jet_pt < {:g} and {:g} < jet_sdmass < {:g}".format(

@@ -18,7 +18,7 @@ from numba import njit
 from ntuplizer.labels import LABELS
 from provenance.errors import UserError
 from training.data.reader import Batch, Kind, Reader, RowGroup, Scalars
-from training.data.shards import finite, open_shard, read_table
+from training.data.shards import check_index, finite, open_shard, read_table
 from training.jets.config import ConstituentDataConfig
 from training.models.masks import token_masks
 from training.models.patch_tokens import Patches, partition
@@ -133,10 +133,7 @@ class ConstituentReader(Reader[Constituents]):
 
     def select(self, scalars: Scalars) -> np.ndarray:
         """Return which jets lie in the intervals and are of a class, (n,) bool."""
-        chosen = np.ones(len(scalars["jet_pt"]), np.bool_)
-        for name in ("jet_pt", "jet_sdmass"):
-            low, high = getattr(self.config.selection, name)
-            chosen &= (scalars[name] > low) & (scalars[name] < high)
+        chosen = self.config.selection.passes(scalars)
         label = scalars.get(self.config.label or "")
         if label is not None:
             chosen &= self.classes[label] >= 0
@@ -144,15 +141,9 @@ class ConstituentReader(Reader[Constituents]):
 
     def check(self, group: RowGroup, scalars: Scalars) -> None:
         """Refuse a label that is no index of a label."""
-        if self.config.label is None or self.config.label not in scalars:
-            return
-        label = scalars[self.config.label]
-        wrong = label[(label < 0) | (label >= len(self.classes))]
-        if len(wrong):
-            raise UserError(
-                f"{group.path}: column {self.config.label} holds {wrong[0]}, where an index of the "
-                f"{len(self.classes)} labels is expected"
-            )
+        name = self.config.label
+        if name is not None and name in scalars:
+            check_index(group, name, scalars[name], len(self.classes), "labels")
 
     def read(self, groups: Sequence[RowGroup], truth: bool = True) -> Constituents:
         """Read row groups into one set of arrays.

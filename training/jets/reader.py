@@ -10,7 +10,7 @@ import torch
 from ntuplizer.labels import LABELS
 from provenance.errors import UserError
 from training.data.reader import Batch, Kind, Reader, RowGroup, SamplingScheme, Scalars
-from training.data.shards import finite, read_table
+from training.data.shards import check_index, finite, read_table
 from training.jets.config import JetDataConfig
 from training.jets.features import (
     FEATURES,
@@ -87,21 +87,12 @@ class JetReader(Reader[Jets]):
 
     def select(self, scalars: Scalars) -> np.ndarray:
         """Return which jets lie in the intervals, (n,) bool."""
-        chosen = np.ones(len(scalars["jet_pt"]), np.bool_)
-        for name in ("jet_pt", "jet_sdmass"):
-            low, high = getattr(self.config.selection, name)
-            chosen &= (scalars[name] > low) & (scalars[name] < high)
-        return chosen
+        return self.config.selection.passes(scalars)
 
     def check(self, group: RowGroup, scalars: Scalars) -> None:
         """Refuse a label that is no index of a class."""
-        label = scalars[self.config.label]
-        wrong = label[(label < 0) | (label >= len(self.labels))]
-        if len(wrong):
-            raise UserError(
-                f"{group.path}: column {self.config.label} holds {wrong[0]}, where an index of the "
-                f"{len(self.labels)} classes is expected"
-            )
+        name = self.config.label
+        check_index(group, name, scalars[name], len(self.labels), "classes")
 
     def read(self, groups: Sequence[RowGroup], truth: bool = True) -> Jets:
         """Read row groups into one set of arrays.
