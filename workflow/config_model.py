@@ -18,11 +18,11 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from generation.process import process_names
 from ntuplizer.products import ProductOptions, get_product, product_names
 from provenance.errors import UserError
 
 ROOT = Path(__file__).parents[1]
-PROCESSES = ROOT / "generation" / "processes"
 
 SPLIT_RATIO = {"train": 4, "val": 1, "test": 1}
 # A shard owns this many batch numbers, so that adding shards never moves an existing one.
@@ -30,6 +30,8 @@ BATCHES_PER_SHARD = 1_500
 # Shards of a part: what is left of the numbers that `generation.seeds.external_seed` can take.
 MAX_SHARDS = 1_500
 LARGEST_SEED = 2**64 - 1
+# What pile-up is made of: no process of a dataset.
+MINIMUM_BIAS = "minbias"
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
 Value = bool | int | float | str | None | list[int] | list[float] | list[str]
@@ -137,8 +139,7 @@ class Part(Section):
     @field_validator("processes")
     @classmethod
     def _known(cls, processes: dict[str, int]) -> dict[str, int]:
-        known = sorted(folder.parent.name for folder in PROCESSES.glob("*/process.yaml"))
-        known.remove("minbias")  # which pile-up is made of
+        known = [name for name in process_names() if name != MINIMUM_BIAS]
         for process in processes:
             if process not in known:
                 raise ValueError(f"unknown process {process!r}; there are {', '.join(known)}")

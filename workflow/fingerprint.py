@@ -8,17 +8,16 @@ never does.
 import hashlib
 import json
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from generation.fastsim.card import read_card
+from generation.process import process_files
 from ntuplizer.products import get_product
-from workflow.config_model import PROCESSES, ROOT, Config
+from workflow.config_model import MINIMUM_BIAS, ROOT, Config
 
 # Raised by hand together with a change of code that changes the events; a test with a digest of
 # real events says when (`tests/generation/test_golden.py`). Products have versions of their own.
 SIMULATION_VERSION = 4
-MINIMUM_BIAS = "minbias"
 MINIMUM_BIAS_CARD = ROOT / "delphes_cards" / "minimum_bias.tcl"
 
 
@@ -44,9 +43,7 @@ def process_digest(process: str, cards: bool = False) -> str:
     cards
         Whether MadGraph's cards count.
     """
-    files = [PROCESSES / "common.yaml", PROCESSES / process / "process.yaml"]
-    if cards:
-        files += sorted((PROCESSES / process).glob("madgraph_*"))
+    files = [file for file in process_files(process) if cards or file.suffix == ".yaml"]
     return digest([[file.name, file.read_text(encoding="utf-8")] for file in files])
 
 
@@ -77,8 +74,17 @@ def event_inputs(config: Config, dataset: str, part: str) -> dict[str, Any]:
         "product": get_product(content.product).version,
     }
     if containers:
-        inputs["programs"] = programs(config)
+        inputs |= {"programs": programs(config), "places": process_places(config, dataset)}
     return inputs
+
+
+def process_places(config: Config, dataset: str) -> dict[str, int]:
+    """Return the place of each process among those of a dataset, which programs' seeds come from.
+
+    It is its place in the configuration: new parts and processes belong at the end.
+    """
+    parts = config.datasets[dataset].parts.values()
+    return {name: place for place, name in enumerate(n for part in parts for n in part.processes)}
 
 
 def hard_process_inputs(config: Config, process: str) -> dict[str, Any]:
@@ -99,9 +105,3 @@ def programs(config: Config) -> dict[str, Any]:
         "models": {name: model.sha256 for name, model in containers.models.items()},
         "parton_densities": containers.parton_densities and containers.parton_densities.sha256,
     }
-
-
-def relative(path: str | Path) -> str:
-    """Return a path below the project's root as relative to it, so that the project can move."""
-    path = Path(path)
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

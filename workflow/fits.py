@@ -103,15 +103,13 @@ def _add_training(config: Config, name: str, fits: dict[str, Fit]) -> None:
     if name in fits:
         return
     training = config.training[name]
-    products = {dataset: content.product for dataset, content in config.datasets.items()}
     if training.start is not None and training.start.training is not None:
         _add_training(config, training.start.training, fits)
-    fits[name] = _make(name, training, training.start, {}, f"training.{name}", products)
+    fits[name] = _make(config, name, training, training.start, {}, f"training.{name}")
 
 
 def _add_study(config: Config, name: str, study: Study, fits: dict[str, Fit]) -> None:
     base = config.training[study.training]
-    products = {dataset: content.product for dataset, content in config.datasets.items()}
     ways = study.all_ways()
     for point in study_points(name, study):
         way = ways[point.way]
@@ -126,7 +124,7 @@ def _add_study(config: Config, name: str, study: Study, fits: dict[str, Fit]) ->
             changes[study.sizes.key] = point.size
         changed = base.model_copy(update={"seed": point.seed, "config": way.config or base.config})
         where = f"studies.{name} ({point.way})"
-        fits[point.fit] = _make(point.fit, changed, start, changes, where, products)
+        fits[point.fit] = _make(config, point.fit, changed, start, changes, where)
 
 
 def _start(base: Training, way: Way) -> Start | None:
@@ -143,22 +141,21 @@ def _resized_start(
     if start.training is None or study.sizes is None:
         raise UserError(f"studies.{name}: {study.sizes and study.sizes.key} needs `from: training`")
     before = config.training[start.training]
-    products = {dataset: content.product for dataset, content in config.datasets.items()}
     own = f"{name}/from_{start.training}_{point.size}"
     if own not in fits:
         key = study.sizes.key.removeprefix(OF_START)
         where = f"studies.{name} (from {start.training})"
-        fits[own] = _make(own, before, before.start, {key: point.size}, where, products)
+        fits[own] = _make(config, own, before, before.start, {key: point.size}, where)
     return start.model_copy(update={"training": own})
 
 
 def _make(
+    config: Config,
     name: str,
     training: Training,
     start: Start | None,
     changes: Mapping[str, Any],
     where: str,
-    products: Mapping[str, str],
 ) -> Fit:
     overrides = dict(training.set) | dict(changes)
     if training.seed is not None:
@@ -169,14 +166,14 @@ def _make(
             overrides["start.checkpoint"] = str(ROOT / start.checkpoint)
     try:
         settings = [f"{key}={json.dumps(value)}" for key, value in overrides.items()]
-        config = load_config(ROOT / training.config, settings)
+        fit_config = load_config(ROOT / training.config, settings)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    product = products[training.dataset]
-    if product not in config.products:
+    product = config.datasets[training.dataset].product
+    if product not in fit_config.products:
         raise UserError(
-            f"{where}: the task {config.task} reads {' or '.join(config.products)}, and the "
-            f"dataset {training.dataset} holds {product}"
+            f"{where}: the task {fit_config.task} reads {' or '.join(fit_config.products)}, and "
+            f"the dataset {training.dataset} holds {product}"
         )
     before = None if start is None else start.training
-    return Fit(name, training.dataset, config, before, training.flat_sampling)
+    return Fit(name, training.dataset, fit_config, before, training.flat_sampling)

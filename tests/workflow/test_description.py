@@ -8,9 +8,10 @@ import pytest
 import yaml
 from pydantic import Field, create_model
 
+from generation import process
 from ntuplizer.products import jets
 from provenance.errors import UserError
-from workflow import config_model, fingerprint
+from workflow import fingerprint
 from workflow.config_model import ROOT, load_config
 from workflow.jobs.description import ShardJob, ShardJobs, dataset_seed
 
@@ -28,9 +29,8 @@ def job(raw, part="QCD", index=0) -> ShardJob:
 def processes(tmp_path, monkeypatch):
     """Copy the processes, so that a test can edit one."""
     folder = tmp_path / "processes"
-    shutil.copytree(config_model.PROCESSES, folder)
-    monkeypatch.setattr(config_model, "PROCESSES", folder)
-    monkeypatch.setattr(fingerprint, "PROCESSES", folder)
+    shutil.copytree(process.FOLDER, folder)
+    monkeypatch.setattr(process, "FOLDER", folder)
     fingerprint.process_digest.cache_clear()
     yield folder
     fingerprint.process_digest.cache_clear()

@@ -75,7 +75,6 @@ def evaluate(
         seen = _trained_on(task, dataset)
         task.compare_with(_collect_groups(task, seen, task.compared, max_rows)[0])
     evaluation = task.evaluate(rows, output)
-    summary = dict(evaluation.summary)
     figures = {**evaluation.figures, **task.illustrate(first, output)}
     history = content.get("history", [])
     if history:
@@ -87,7 +86,7 @@ def evaluate(
             "task": task.config.task,
             "split": split,
             "rows": number,
-            "summary": {k: v for k, v in summary.items() if v is not None},
+            "summary": {k: v for k, v in evaluation.summary.items() if v is not None},
             "figures": figures,
             "checkpoint_sha256": sha256(checkpoint),
             "dataset_sha256": dataset.sha256,

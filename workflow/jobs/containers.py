@@ -18,8 +18,9 @@ from ntuplizer.batch import EventBatch
 from ntuplizer.products import get_product
 from ntuplizer.sources import delphes
 from workflow.config_model import ROOT, Config
+from workflow.fingerprint import process_places
 from workflow.jobs.batches import shard_batches
-from workflow.jobs.description import ShardJob, dataset_seed, process_places
+from workflow.jobs.description import ShardJob, dataset_seed
 
 # MadGraph runs of a parameter point that a block of shards may have; 50,000 events each.
 RUNS_PER_BLOCK = 16

@@ -123,21 +123,6 @@ def dataset_seed(config: Config, dataset: str) -> int:
     return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")
 
 
-def process_places(config: Config, dataset: str) -> dict[str, int]:
-    """Return the place of each process among those of a dataset, which programs' seeds come from.
-
-    It is its place in the configuration: new parts and processes belong at the end.
-    """
-    parts = config.datasets[dataset].parts.values()
-    return {name: place for place, name in enumerate(n for part in parts for n in part.processes)}
-
-
-def _places(config: Config, dataset: str) -> dict[str, Any]:
-    if config.generation.backend == "embedded":
-        return {}
-    return {"places": process_places(config, dataset)}
-
-
 def _first_job(config: Config, dataset: str, part: str) -> ShardJob:
     content = config.datasets[dataset]
     options = content.product_options(part)
@@ -153,5 +138,5 @@ def _first_job(config: Config, dataset: str, part: str) -> ShardJob:
         card=content.card,
         events_per_batch=config.generation.events_per_batch,
         rows=content.rows_per_shard,
-        inputs=event_inputs(config, dataset, part) | _places(config, dataset),
+        inputs=event_inputs(config, dataset, part),
     )
