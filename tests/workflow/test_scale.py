@@ -1,6 +1,8 @@
 """The published dataset plans quickly with either backend, and in little memory."""
 
-import importlib.util
+import re
+import subprocess
+import sys
 
 import pytest
 
@@ -9,20 +11,17 @@ from workflow.config_model import ROOT
 SECONDS, MEGABYTES = 60, 1000
 
 
-@pytest.fixture(scope="module")
-def benchmark():
-    """Return the module `benchmarks/dag.py`, which measures."""
-    spec = importlib.util.spec_from_file_location("dag", ROOT / "benchmarks" / "dag.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize(
     ("config", "jobs"), [("jetclass2", 2_010), ("jetclass2-containers", 2_300)]
 )
-def test_published_dataset_plans_in_time(benchmark, config, jobs):
-    planned, seconds, memory = benchmark.plan(ROOT / "config" / f"{config}.yaml")
+def test_published_dataset_plans_in_time(config, jobs):
+    # As a program: Linux counts the memory of a large parent, such as this run, as its child's.
+    line = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "dag.py", ROOT / "config" / f"{config}.yaml"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    found = re.search(r": (\d+) jobs, (\S+) s, (\d+) MB", line)
+    planned, seconds, memory = map(float, found.groups())
     assert planned > jobs
     assert seconds < SECONDS
     assert memory < MEGABYTES
