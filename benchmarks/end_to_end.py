@@ -29,6 +29,7 @@ from ntuplizer.labels import LABELS
 from provenance.files import write_json
 from training.config import load_config
 from training.data.loaders import TrainingData
+from training.data.reader import to_device
 from training.data.shards import open_dataset
 from training.devices import best_device, compiles, limit_threads
 from training.fit import make_fabric
@@ -47,7 +48,8 @@ def loader_rate(data: TrainingData, warm_up: int, steps: int, device: torch.devi
         jets = 0
         for drawn in islice(batches, number):
             for tensor in drawn.batch.values():
-                tensor.to(device, non_blocking=True)
+                if isinstance(tensor, torch.Tensor):
+                    tensor.to(device, non_blocking=True)
             jets += drawn.rows
         clock(device)
         return jets
@@ -66,7 +68,7 @@ def step_rate(
 ) -> float:
     """Return jets per second of training steps on a batch that stays on the device."""
     drawn = next(iter(data.training_loader(device).stream))
-    batch = {name: x.to(device) for name, x in drawn.batch.items()}
+    batch = to_device(drawn.batch, device)
     precision = "bf16" if config.run.precision == "bf16-mixed" else "fp32"
     step = step_timer(task.network, precision, device)
     for _ in range(warm_up):

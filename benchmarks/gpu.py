@@ -36,11 +36,18 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from benchmarks.part import cpu_name, own_network, synthetic_batch, weaver_network
+from benchmarks.networks import (
+    NETWORKS,
+    WEAVER,
+    Network,
+    autocast,
+    prediction_step,
+    to_device,
+    training_step,
+)
+from benchmarks.part import cpu_name, synthetic_batch
 from training.jets.features import JET_FLOATS, PARTICLE_CODES, PARTICLE_FLOATS
-from training.models.particle_transformer import ragged_sizes
 
-Batch = dict[str, Any]
 Row = dict[str, Any]
 
 # What a GPU's outputs may differ by from a CPU's, over the largest, and its gradients, over their
@@ -56,49 +63,6 @@ SLOW_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Network:
-    """A network to measure."""
-
-    make: Callable[[], nn.Module]
-    batch: Callable[[int, np.random.Generator], Batch]  # so many jets or events, on the CPU
-    call: Callable[[nn.Module, Batch], Tensor]  # outputs
-    loss: Callable[[Tensor, Batch], Tensor]  # of outputs and batch
-    compile: Callable[[nn.Module], None] | None = None  # in place; None: it is not
-    equal: bool = True  # whether a CPU gives the same
-
-
-def jet_batch(jets: int, rng: np.random.Generator) -> Batch:
-    """Return synthetic jets with their sizes, as a loader that counts gives them."""
-    batch: Batch = dict(synthetic_batch(jets, rng))
-    batch["sizes"] = ragged_sizes(batch["mask"])
-    return batch
-
-
-def cross_entropy(outputs: Tensor, batch: Batch) -> Tensor:
-    """Return the loss of a classification."""
-    return nn.functional.cross_entropy(outputs, batch["label"])
-
-
-# One entry per network; the rows follow.
-NETWORKS: dict[str, Network] = {
-    "Sophon": Network(
-        own_network,
-        jet_batch,
-        lambda network, b: network(b["features"], b["vectors"], b["mask"], b["sizes"]),
-        cross_entropy,
-        lambda network: network.compile_parts(),
-    ),
-}
-WEAVER = Network(
-    weaver_network,
-    jet_batch,
-    lambda network, b: network(b["features"], b["vectors"], b["mask"]),
-    cross_entropy,
-    equal=False,
-)
-
-
-@dataclass(frozen=True)
 class Settings:
     """Where and how long to measure."""
 
@@ -107,10 +71,9 @@ class Settings:
     output: Path
     seconds: float  # for all rows
 
-    @property
-    def batch_sizes(self) -> tuple[int, ...]:
-        """Return the batch sizes."""
-        return (8, 16) if self.quick else (512, 2048)
+    def batch_sizes(self, network: Network) -> tuple[int, int]:
+        """Return the sizes of a network's batches."""
+        return (8, 16) if self.quick else network.sizes
 
     @property
     def steps(self) -> tuple[int, int]:
@@ -155,20 +118,11 @@ def cost(network: Network, precision: str, training: bool, jets: int = 64) -> Co
         torch.set_grad_enabled(training),
         autocast("cpu", precision),
     ):
-        outputs = network.call(module, batch)
         if training:
-            network.loss(outputs, batch).backward()
+            network.loss(module, batch).backward()
+        else:
+            network.predict(module, batch)
     return Cost(products.flops / jets, products.bytes / jets)
-
-
-def autocast(device: str, precision: str) -> torch.autocast:
-    """Return the context of a precision."""
-    return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
-
-
-def move(batch: Batch, device: torch.device) -> Batch:
-    """Return a batch on a device; what is no tensor stays."""
-    return {k: x.to(device) if isinstance(x, Tensor) else x for k, x in batch.items()}
 
 
 def wait(device: torch.device) -> None:
@@ -177,43 +131,16 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def training_step(network: Network, module: nn.Module, precision: str) -> Callable[[Batch], Any]:
-    """Return a function that trains on a batch as `fit` does."""
-    module.train()
-    device = next(module.parameters()).device.type
-    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-4, fused=True)
-
-    def step(batch: Batch) -> None:
-        optimizer.zero_grad()
-        with autocast(device, precision):
-            loss = network.loss(network.call(module, batch), batch)
-        loss.backward()
-        nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-        optimizer.step()
-
-    return step
-
-
-def inference(network: Network, module: nn.Module, precision: str) -> Callable[[Batch], Any]:
-    """Return a function that gives the outputs of a batch."""
-    module.eval()
-    device = next(module.parameters()).device.type
-
-    def step(batch: Batch) -> Tensor:
-        with torch.no_grad(), autocast(device, precision):
-            return network.call(module, batch)
-
-    return step
-
-
 def step_row(
     settings: Settings, network: Network, training: bool, compiled: bool, precision: str,
-    step: Callable[[Batch], Any], jets: int,
+    step: Callable[[Any], Any], jets: int,
 ) -> Row:  # fmt: skip
     """Measure one kind of step at one batch size."""
     device = settings.device
     rng = np.random.default_rng(jets)
-    batches = [move(network.batch(jets, rng), device) for _ in range(2 if settings.quick else 8)]
+    batches = [
+        to_device(network.batch(jets, rng), device) for _ in range(2 if settings.quick else 8)
+    ]
     warm_up, measured = settings.steps
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -236,14 +163,14 @@ def step_row(
     wait(device)
     seconds = (time.perf_counter() - started) / measured
     row: Row = {
-        "jets_per_second": jets / seconds,
+        "rows_per_second": jets / seconds,
         "milliseconds": 1e3 * seconds,
         "milliseconds_to_launch": 1e3 * launched / measured,
         "seconds_of_the_first_step": first,
     }
     if device.type == "cuda":
         row["peak_gib"] = torch.cuda.max_memory_allocated(device) / 2**30
-    if network.equal:
+    if network is not WEAVER:
         own = cost(network, precision, training)
         row["tflops"] = own.flops * jets / seconds / 1e12
         row["tb_per_second"] = own.bytes * jets / seconds / 1e12
@@ -275,7 +202,7 @@ def peaks(settings: Settings) -> Row:
 
 
 def agreement(settings: Settings, network: Network, precision: str) -> Row:
-    """Compare outputs in training and evaluation, and gradients, with a CPU's in 32 bits."""
+    """Compare a loss in training, outputs and gradients with a CPU's in 32 bits."""
     torch.manual_seed(1)
     module = network.make()
     for part in module.modules():
@@ -288,15 +215,14 @@ def agreement(settings: Settings, network: Network, precision: str) -> Row:
     def results(device: torch.device, precision: str) -> tuple[Tensor, Tensor, Tensor]:
         module.load_state_dict(state)
         module.to(device).zero_grad()
-        own = move(batch, device)
+        own = to_device(batch, device)
         with autocast(device.type, precision):
-            trained = network.call(module.train(), own).float()
-            network.loss(trained, own).backward()
-            trained = trained.detach().cpu()
+            loss = network.loss(module.train(), own)
+            loss.backward()
             with torch.no_grad():
-                evaluated = network.call(module.eval(), own).float().cpu()
+                evaluated = network.predict(module.eval(), own).float().cpu()
         gradients = [p.grad.flatten().cpu() for p in module.parameters() if p.grad is not None]
-        return trained, evaluated, torch.cat(gradients)
+        return loss.detach().float().cpu(), evaluated, torch.cat(gradients)
 
     wanted = results(torch.device("cpu"), "fp32")
     found = results(settings.device, precision)
@@ -387,7 +313,7 @@ class Parquet:
 
         warm_up, measured = (1, 2) if self.settings.quick else (40, 20 * max(workers, 4))
         _, data = self._data(batch_size, workers, warm_up + measured)
-        return {"jets_per_second": loader_rate(data, warm_up, measured, self.settings.device)}
+        return {"rows_per_second": loader_rate(data, warm_up, measured, self.settings.device)}
 
     def training(self, batch_size: int, workers: int) -> Row:
         """Measure a training as `fit` runs it, after an epoch in which kernels are compiled."""
@@ -397,19 +323,21 @@ class Parquet:
         device = self.settings.device
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        row: Row = {"jets_per_second": end_to_end_rate(config, data, self.folder)}
-        row["milliseconds"] = 1e3 * batch_size / row["jets_per_second"]
+        row: Row = {"rows_per_second": end_to_end_rate(config, data, self.folder)}
+        row["milliseconds"] = 1e3 * batch_size / row["rows_per_second"]
         if device.type == "cuda":
             row["peak_gib"] = torch.cuda.max_memory_allocated(device) / 2**30
         return row
 
 
-def profile(settings: Settings, network: Network, step: Callable[[Batch], Any], name: str) -> Row:
+def profile(settings: Settings, network: Network, step: Callable[[Any], Any], name: str) -> Row:
     """Write PyTorch's table of where a training step's time goes."""
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as record
 
-    batch = move(network.batch(settings.batch_sizes[0], np.random.default_rng(5)), settings.device)
+    batch = to_device(
+        network.batch(settings.batch_sizes(network)[0], np.random.default_rng(5)), settings.device
+    )
     activities = [ProfilerActivity.CPU]
     sort = "self_cpu_time_total"
     if settings.device.type == "cuda":
@@ -487,7 +415,7 @@ def measure(settings: Settings, wanted: Sequence[str] = ("",)) -> dict[str, Any]
     # What matters most comes first.
     for training, precision in ((True, "bf16"), (False, "bf16"), (True, "fp32"), (False, "fp32")):
         for name, network in NETWORKS.items():
-            if training:
+            if training and precision in network.equal:
                 report.add(
                     lambda network=network, precision=precision: agreement(
                         settings, network, precision
@@ -516,24 +444,27 @@ def _step_rows(
         "compiled": compiled,
     }
 
-    def step() -> Callable[[Batch], Any]:
+    def step() -> Callable[[Any], Any]:
         # Made in the first row, whose budget it is part of.
         if not made:
             module = network.make().to(settings.device)
             if compiled and network.compile is not None:
                 network.compile(module)
-            kind = training_step if training else inference
-            made.append(kind(network, module, precision))
+            made.append(
+                training_step(network, module, precision, compiled)
+                if training
+                else prediction_step(network, module, precision)
+            )
         return made[0]
 
-    for jets in settings.batch_sizes:
+    for jets in settings.batch_sizes(network):
         report.add(
             lambda jets=jets: step_row(
                 settings, network, training, compiled, precision, step(), jets
             ),
             60, **names, batch=jets,
         )  # fmt: skip
-    if training and precision == "bf16" and network.equal:
+    if training and precision == "bf16" and network is NETWORKS.get("sophon"):
         kind = "compiled" if compiled else "eager"
         report.add(
             lambda: profile(settings, network, step(), f"{name}-{kind}"),
@@ -551,7 +482,7 @@ def _parquet_rows(report: Report) -> None:
                 made.append(Parquet(settings, Path(folder)))
             return made[0]
 
-        small, large = settings.batch_sizes
+        small, large = settings.batch_sizes(NETWORKS["sophon"])
         for workers in (0,) if settings.quick else (1, 8):
             report.add(
                 lambda workers=workers: parquet().loader(small, workers),
@@ -561,7 +492,7 @@ def _parquet_rows(report: Report) -> None:
             workers = 0 if settings.quick else 8
             report.add(
                 lambda batch=batch, workers=workers: parquet().training(batch, workers),
-                60, network="Sophon", what="training from Parquet", precision="bf16", batch=batch,
+                60, network="sophon", what="training from Parquet", precision="bf16", batch=batch,
                 workers=workers,
             )  # fmt: skip
 
@@ -571,24 +502,24 @@ def summary(report: Report) -> dict[str, Any]:
     rows, settings = report.rows, report.settings
     peak: Row = next((row for row in rows if row.get("what") == "peaks"), {})
     weaver = {
-        (row["what"], row["precision"], row["batch"]): row["jets_per_second"]
+        (row["what"], row["precision"], row["batch"]): row["rows_per_second"]
         for row in rows
-        if row.get("network") == "weaver" and "jets_per_second" in row
+        if row.get("network") == "weaver" and "rows_per_second" in row
     }
     loader: Row = next(
-        (row for row in rows if row.get("what") == "loader" and "jets_per_second" in row), {}
+        (row for row in rows if row.get("what") == "loader" and "rows_per_second" in row), {}
     )
     for row in rows:
-        if "jets_per_second" not in row or row["what"] == "loader":
+        if "rows_per_second" not in row or row["what"] == "loader":
             continue
         for quantity in ("tflops", "tb_per_second"):
             if quantity in row and quantity in peak:
                 row[f"{quantity}_over_peak"] = row[quantity] / peak[quantity]
         beside = weaver.get((row["what"], row.get("precision"), row.get("batch")))
         if beside and row.get("network") != "weaver":
-            row["times_weaver"] = row["jets_per_second"] / beside
-        if "jets_per_second" in loader and row["what"] == "training step":
-            row["loader_processes_needed"] = row["jets_per_second"] / loader["jets_per_second"]
+            row["times_weaver"] = row["rows_per_second"] / beside
+        if "rows_per_second" in loader and row["what"] == "training step":
+            row["loader_processes_needed"] = row["rows_per_second"] / loader["rows_per_second"]
     return {
         "date": datetime.date.today().isoformat(),
         "device": device(settings.device),
@@ -631,7 +562,7 @@ TABLE = {
     "Precision": "precision",
     "Compiled": "compiled",
     "Batch": "batch",
-    "Jets/s": "jets_per_second",
+    "Rows/s": "rows_per_second",
     "ms": "milliseconds",
     "× weaver": "times_weaver",
     "Peak GiB": "peak_gib",
@@ -678,7 +609,7 @@ def main() -> None:
         nargs="+",
         default=[""],
         metavar="WORDS",
-        help="only those whose names hold one of these, such as 'Sophon training' or loader",
+        help="only those whose names hold one of these, such as 'sophon training' or loader",
     )
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)

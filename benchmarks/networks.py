@@ -1,4 +1,4 @@
-"""Speed of every network of `training/models` but the Particle Transformer on synthetic batches.
+"""Speed of every network of `training/models` on synthetic batches.
 
 `NETWORKS` holds an entry per network: how it is made, a batch of realistic shapes, the training
 loss and the prediction. Run as `python -m benchmarks.networks [NAME …] [--device cuda] [--precision
@@ -8,9 +8,9 @@ bf16] [--compile] [--batch-size N]`; a CPU is one core, and its time is that of 
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,13 +18,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils import _pytree as pytree
 
-from benchmarks.part import clock, synthetic_batch
+from benchmarks.part import clock, own_network, synthetic_batch, weaver_network
+from training.captured import CapturedUpdate, Numbers
 from training.models.deep_sets import DeepSets
 from training.models.ensemble import Ensemble
 from training.models.joint_embedding import Jets, JointEmbedding, coordinates
 from training.models.masks import token_masks
 from training.models.object_transformer import ObjectTransformer
 from training.models.particle_net import ParticleNet
+from training.models.particle_transformer import ragged_sizes
 from training.models.patch_tokens import partition
 from training.models.ragged import Collection
 from training.models.sizes import (
@@ -44,6 +46,11 @@ JET_FEATURES = 11
 MULTIPLICITIES = {"charged": 17.0, "neutral": 13.0, "vertices": 0.4}
 
 
+def compile_parts(network: nn.Module) -> None:
+    """Compile a network as `fit` does."""
+    cast(Any, network).compile_parts()
+
+
 @dataclass(frozen=True)
 class Network:
     """What is measured; `batch` gives tensors in dictionaries and tuples, on the CPU."""
@@ -53,6 +60,38 @@ class Network:
     loss: Callable[[nn.Module, Any], Tensor]
     predict: Callable[[nn.Module, Any], Tensor]
     unit: str = "jets"
+    compile: Callable[[nn.Module], None] | None = compile_parts  # in place; None: it is not
+    # Whether training captures whole steps: see `Task.fixed_shapes`.
+    fixed_shapes: bool = False
+    sizes: tuple[int, int] = (512, 2048)  # of batches
+    # In which precisions a GPU must give what a CPU does; None: it may differ.
+    equal: tuple[str, ...] = ("bf16", "fp32")
+
+
+def jet_batch(jets: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Return jets with the multiplicities of JetClass-II, as Sophon's reader gives them."""
+    batch = synthetic_batch(jets, rng)
+    return {**batch, "sizes": ragged_sizes(batch["mask"].sum(1))}
+
+
+def sophon_prediction(network: nn.Module, batch: dict[str, Any]) -> Tensor:
+    """Return the logits, (B, labels)."""
+    return network(batch["features"], batch["vectors"], batch["mask"], batch["sizes"])
+
+
+def weaver_prediction(network: nn.Module, batch: dict[str, Any]) -> Tensor:
+    """Return the logits, (B, labels)."""
+    return network(batch["features"], batch["vectors"], batch["mask"])
+
+
+def sophon_loss(network: nn.Module, batch: dict[str, Any]) -> Tensor:
+    """Return the cross-entropy."""
+    return functional.cross_entropy(sophon_prediction(network, batch), batch["label"])
+
+
+def weaver_loss(network: nn.Module, batch: dict[str, Any]) -> Tensor:
+    """Return the cross-entropy."""
+    return functional.cross_entropy(weaver_prediction(network, batch), batch["label"])
 
 
 def energy_batch(jets: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -85,7 +124,11 @@ def _energy(network: type, config: DeepSetsConfig | ParticleNetConfig) -> Networ
     def make() -> nn.Module:
         return network(config, FEATURES, JET_FEATURES)
 
-    return Network(make, energy_batch, energy_loss, energy_prediction)
+    # Neighbours of neighbours change with the last bit.
+    equal = ("fp32",) if network is DeepSets else ()
+    return Network(
+        make, energy_batch, energy_loss, energy_prediction, sizes=(2048, 8192), equal=equal
+    )
 
 
 OBJECTS, OBJECT_FEATURES = 6, 9
@@ -117,6 +160,19 @@ def object_transformer(masked: bool = False) -> nn.Module:
     """Return the published network, or the one that ignores empty slots."""
     config = ObjectTransformerConfig(masked=masked)
     return ObjectTransformer(config, OBJECT_FEATURES, 2)
+
+
+def _events(make: Callable[[], nn.Module]) -> Network:
+    return Network(
+        make,
+        event_batch,
+        event_loss,
+        event_prediction,
+        "events",
+        fixed_shapes=True,
+        sizes=(1024, 8192),
+        equal=("fp32",),
+    )
 
 
 # Features of a constituent by itself: charge, five identities, displacement in two directions.
@@ -171,31 +227,25 @@ def _pretraining(
         partial(pretraining_batch, config=config, masks=masks),
         pretraining_loss,
         pretraining_prediction,
+        equal=("fp32",),
     )
 
 
 NETWORKS = {
+    "sophon": Network(own_network, jet_batch, sophon_loss, sophon_prediction),
     "deep_sets": _energy(DeepSets, DeepSetsConfig()),
     "deep_sets_lite": _energy(DeepSets, DeepSetsConfig.lite()),
     "particle_net": _energy(ParticleNet, ParticleNetConfig()),
     "particle_net_lite": _energy(ParticleNet, ParticleNetConfig.lite()),
-    "object_transformer": Network(
-        object_transformer, event_batch, event_loss, event_prediction, "events"
-    ),
-    "object_transformer_masked": Network(
-        partial(object_transformer, masked=True),
-        event_batch,
-        event_loss,
-        event_prediction,
-        "events",
-    ),
+    "object_transformer": _events(object_transformer),
+    "object_transformer_masked": _events(partial(object_transformer, masked=True)),
     # Fifty networks with a batch each, of which the size is the total.
-    "object_transformer_ensemble": Network(
-        lambda: Ensemble([object_transformer() for _ in range(MEMBERS)]),
-        partial(event_batch, shape=(MEMBERS,)),
-        event_loss,
-        event_prediction,
-        "events",
+    "object_transformer_ensemble": replace(
+        _events(lambda: Ensemble([object_transformer() for _ in range(MEMBERS)])),
+        batch=partial(event_batch, shape=(MEMBERS,)),
+        compile=None,
+        sizes=(MEMBERS * 64, MEMBERS * 1024),
+        equal=(),
     ),
     "joint_embedding_patches": _pretraining(PatchEncoderConfig(), TokenMasksConfig()),
     # A third of the constituents are hidden, the others seen.
@@ -205,10 +255,51 @@ NETWORKS = {
     ),
 }
 
+WEAVER = Network(weaver_network, jet_batch, weaver_loss, weaver_prediction, compile=None, equal=())
+
 
 def to_device(batch: Any, device: torch.device) -> Any:
     """Move the tensors of a batch."""
     return pytree.tree_map_only(torch.Tensor, lambda x: x.to(device), batch)
+
+
+def training_step(
+    entry: Network, network: nn.Module, precision: str, compiled: bool
+) -> Callable[[Any], Any]:
+    """Return a function that trains on a batch as `fit` does."""
+    network.train()
+    device = next(network.parameters()).device
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
+
+    def update(batch: Any) -> Numbers:
+        optimizer.zero_grad()
+        with autocast(device.type, precision):
+            loss = entry.loss(network, batch)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        return {"loss": loss.detach()}, norm
+
+    if compiled and entry.fixed_shapes and device.type == "cuda":
+        return CapturedUpdate(update, network, optimizer)
+    return update
+
+
+def prediction_step(entry: Network, network: nn.Module, precision: str) -> Callable[[Any], Any]:
+    """Return a function that predicts a batch."""
+    device = next(network.parameters()).device
+
+    def predict(batch: Any) -> Tensor:
+        network.eval()
+        with torch.no_grad(), autocast(device.type, precision):
+            return entry.predict(network, batch)
+
+    return predict
+
+
+def autocast(device: str, precision: str) -> torch.autocast:
+    """Return the context of a precision."""
+    return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
 
 
 def measure(
@@ -223,26 +314,11 @@ def measure(
     torch.manual_seed(1)
     rng = np.random.default_rng(1)
     network = entry.make().to(device)
-    if compiled:
-        network.compile_parts()
+    if compiled and entry.compile is not None:
+        entry.compile(network)
     batches = [to_device(entry.batch(batch_size, rng), device) for _ in range(4)]
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
-
-    def autocast() -> torch.autocast:
-        return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-
-    def train(batch: Any) -> None:
-        optimizer.zero_grad()
-        with autocast():
-            loss = entry.loss(network, batch)
-        loss.backward()
-        optimizer.step()
-
-    @torch.no_grad()
-    def predict(batch: Any) -> None:
-        with autocast():
-            entry.predict(network, batch)
-
+    train = training_step(entry, network, precision, compiled)
+    predict = prediction_step(entry, network, precision)
     rates = {}
     for name, action in (("training", train), ("prediction", predict)):
         network.train(name == "training")

@@ -26,6 +26,8 @@ class MovingAverage:
             self.averaged = AveragedModel(
                 module, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True
             )
+            # On the host, where looking at it waits for no GPU.
+            self.averaged.n_averaged = self.averaged.n_averaged.cpu()
 
     def update(self) -> None:
         """Follow the module by one step; the first one is taken as it is."""

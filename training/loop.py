@@ -19,9 +19,12 @@ from torch.utils.tensorboard import SummaryWriter
 
 from provenance.errors import UserError
 from training.average import MovingAverage
+from training.captured import CapturedUpdate, Numbers, plain_optimizer_state
 from training.checkpoint import Checkpoint
 from training.data.loaders import TrainingData
+from training.data.reader import Batch
 from training.data.stream import Drawn
+from training.devices import compiles
 from training.means import Means
 from training.optimizers import make_optimizer, make_schedule
 from training.task import AnyTask
@@ -33,11 +36,12 @@ NAMED_SOURCES = 3
 
 
 class Taken(NamedTuple):
-    """A step whose numbers may still be under way on the device."""
+    """A step whose numbers may still be under way from the device."""
 
+    step: int
     drawn: Drawn
-    loss: Tensor
-    norm: Tensor
+    numbers: Tensor  # loss and gradient's norm, on the host
+    arrived: torch.cuda.Event | None
 
 
 class Training:
@@ -77,6 +81,9 @@ class Training:
         self._validated: list[Drawn] = []
         self._taken: Taken | None = None
         self._rows, self._clock = 0, 0.0
+        self._update_weights: Callable[[Batch], Numbers] = self._update
+        if task.fixed_shapes and devices == 1 and compiles(config.run) and on_gpu(fabric):
+            self._update_weights = CapturedUpdate(self._update, self.task, self.optimizer)
 
     def run(self, save: Callable[[Checkpoint], None]) -> None:
         """Train to the end.
@@ -106,7 +113,7 @@ class Training:
                 self._train_on(next(batches))
                 bar.update(shown, completed=self.step)
                 if writer is not None and self.step % LOGGED_STEPS == 0:
-                    self._check()
+                    self._check_last()
                     writer.add_scalar("loss", self._last_loss, self.step)
                     writer.add_scalar("learning_rate", self._learning_rate(), self.step)
                 if self.step % self.steps_per_epoch == 0 or self.step == self.total:
@@ -126,11 +133,11 @@ class Training:
         UserError
             When the last step's loss or gradient is no number.
         """
-        self._check()
+        self._check_last()
         return {
             "state_dict": self.task.state_dict(),
             "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": plain_optimizer_state(self.optimizer),
             "schedule": self.schedule.state_dict(),
             "loader": self.loader.state_dict(),
             "means": self.means.state_dict(),
@@ -176,15 +183,7 @@ class Training:
     def _train_on(self, drawn: Drawn) -> None:
         # Dropout is the same after a restart.
         self._seed(self.step, self.fabric.global_rank)
-        batch = self.fabric.to_device(drawn.batch)
-        outcome = self.module.step(batch)
-        # One step late, when a GPU has the numbers without being waited for.
-        self._check()
-        self.optimizer.zero_grad()
-        self.fabric.backward(outcome["loss"])
-        limit = self.config.optimizer.gradient_clip
-        norm = nn.utils.clip_grad_norm_(self.task.parameters(), limit or math.inf)
-        self.optimizer.step()
+        outcome, norm = self._update_weights(self.fabric.to_device(drawn.batch))
         if not isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step()
         self.step += 1
@@ -193,19 +192,45 @@ class Training:
         self.loader.advance(drawn)
         self.means.add(outcome, drawn.rows)
         self._rows += drawn.rows
-        self._taken = Taken(drawn._replace(batch={}), outcome["loss"].detach(), norm)
+        # One step late, when a GPU has sent the numbers and works on the next step.
+        before, self._taken = self._taken, self._sent(drawn, outcome["loss"], norm)
+        self._check(before)
 
-    def _check(self) -> None:
+    def _update(self, batch: Batch) -> Numbers:
+        """Update the weights; return what the task's step returns, and the gradient's norm."""
+        outcome = self.module.step(batch)
+        self.optimizer.zero_grad()
+        self.fabric.backward(outcome["loss"])
+        limit = self.config.optimizer.gradient_clip
+        norm = nn.utils.clip_grad_norm_(self.task.parameters(), limit or math.inf)
+        self.optimizer.step()
+        return {name: x.detach() for name, x in outcome.items()}, norm
+
+    def _sent(self, drawn: Drawn, loss: Tensor, norm: Tensor) -> Taken:
+        """Send the numbers of the step just taken to the host, and wait for nothing."""
+        numbers = torch.stack((loss.float(), norm.float())).to("cpu", non_blocking=True)
+        arrived = None
+        if on_gpu(self.fabric):
+            arrived = torch.cuda.Event()
+            arrived.record()
+        return Taken(self.step, drawn._replace(batch={}), numbers, arrived)
+
+    def _check_last(self) -> None:
+        before, self._taken = self._taken, None
+        self._check(before)
+
+    def _check(self, taken: Taken | None) -> None:
         """Refuse to go on from a step without numbers."""
-        if self._taken is None:
+        if taken is None:
             return
-        drawn, loss, norm = self._taken
-        self._taken = None
-        self._last_loss, self._last_norm = float(loss), float(norm)
-        for name, value in (("loss", self._last_loss), ("gradient", self._last_norm)):
+        if taken.arrived is not None:
+            taken.arrived.synchronize()
+        drawn = taken.drawn
+        self._last_loss, norm = taken.numbers.tolist()
+        for name, value in (("loss", self._last_loss), ("gradient", norm)):
             if not math.isfinite(value):
                 raise UserError(
-                    f"the {name} became {value} in step {self.step}, on batch {drawn.after.batch} "
+                    f"the {name} became {value} in step {taken.step}, on batch {drawn.after.batch} "
                     f"of chunk {drawn.after.chunk} in pass {drawn.after.number} of stream "
                     f"{drawn.stream}, which was drawn from {self._sources(drawn)}: lower "
                     "optimizer.learning_rate or look at these rows; what was saved before is kept"
@@ -219,7 +244,7 @@ class Training:
 
     def _finish_epoch(self, writer: SummaryWriter | None) -> None:
         """Validate and add a row to the history."""
-        self._check()
+        self._check_last()
         elapsed = time.perf_counter() - self._clock
         trained, validated = self.means.compute(), self._validate()
         if isinstance(self.schedule, ReduceLROnPlateau):
@@ -291,3 +316,8 @@ class Training:
 
     def _speaks(self, to_terminal: bool = False) -> bool:
         return self.fabric.is_global_zero and (not to_terminal or sys.stderr.isatty())
+
+
+def on_gpu(fabric: Fabric) -> bool:
+    """Return whether a training runs on a GPU."""
+    return fabric.device.type == "cuda"

@@ -64,6 +64,8 @@ class Task(nn.Module, ABC, Generic[Config_co]):
     reader: AnyReader
     network: nn.Module
     measured: tuple[str, ...]
+    # Whether all batches have the same shapes and a step waits for nothing: it can be captured.
+    fixed_shapes: ClassVar[bool] = False
     # What `python -m ntuplizer <product>` is told when a file of events is to be predicted.
     event_options: ClassVar[tuple[str, ...]] = ()
 

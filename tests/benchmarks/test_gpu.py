@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -28,13 +29,10 @@ def broken() -> ParticleTransformer:
 @pytest.fixture
 def networks(monkeypatch):
     """Two networks, an entry each: one that works and one that does not."""
-    sophon = gpu.NETWORKS["Sophon"]
-    entries = {
-        "small": gpu.Network(small, sophon.batch, sophon.call, sophon.loss),
-        "broken": gpu.Network(broken, sophon.batch, sophon.call, sophon.loss),
-    }
+    sophon = gpu.NETWORKS["sophon"]
+    entries = {"sophon": replace(sophon, make=small), "broken": replace(sophon, make=broken)}
     monkeypatch.setattr(gpu, "NETWORKS", entries)
-    monkeypatch.setattr(gpu, "WEAVER", entries["small"])
+    monkeypatch.setattr(gpu, "WEAVER", replace(sophon, make=small))
 
 
 def test_a_trial_on_a_cpu_gives_every_row(networks, monkeypatch, tmp_path, capsys):
@@ -53,27 +51,27 @@ def test_a_trial_on_a_cpu_gives_every_row(networks, monkeypatch, tmp_path, capsy
         if "network" in row
     }
     for precision in ("fp32", "bf16"):
-        assert measured["small", "agreement", precision, None]["outputs"] <= 10 * 2**-9
+        assert measured["sophon", "agreement", precision, None]["outputs"] <= 10 * 2**-9
         for what in ("training step", "inference"):
             for batch in (8, 16):
-                row = measured["small", what, precision, batch]
-                assert row["jets_per_second"] == pytest.approx(1e3 * batch / row["milliseconds"])
+                row = measured["sophon", what, precision, batch]
+                assert row["rows_per_second"] == pytest.approx(1e3 * batch / row["milliseconds"])
                 assert row["tflops"] > 0
                 assert row["tb_per_second_over_peak"] > 0
                 failed = measured["broken", what, precision, batch]
                 assert failed["error"] == "ValueError: no such network"
     for what in ("loader", "training from Parquet"):
-        assert [row["jets_per_second"] > 0 for row in rows if row["what"] == what] == [True]
-    assert measured["small", "training step", "bf16", 8]["loader_processes_needed"] > 0
-    assert "profile" in (tmp_path / "profile-small-eager.txt").name
+        assert [row["rows_per_second"] > 0 for row in rows if row["what"] == what] == [True]
+    assert measured["sophon", "training step", "bf16", 8]["loader_processes_needed"] > 0
+    assert "profile" in (tmp_path / "profile-sophon-eager.txt").name
     table = capsys.readouterr().out.split("\n\n")[-1].strip().splitlines()
     assert len(table) == 2 + len(rows)
     assert all(line.count("|") == len(gpu.TABLE) + 1 for line in table)
 
 
 def test_the_cost_counts_the_products_of_a_step():
-    forwards = gpu.cost(gpu.NETWORKS["Sophon"], "fp32", training=False, jets=4)
-    both = gpu.cost(gpu.NETWORKS["Sophon"], "fp32", training=True, jets=4)
+    forwards = gpu.cost(gpu.NETWORKS["sophon"], "fp32", training=False, jets=4)
+    both = gpu.cost(gpu.NETWORKS["sophon"], "fp32", training=True, jets=4)
     # Two more products for each: one for either factor.
     assert both.flops == 3 * forwards.flops
     # Published: 340 million multiplications and additions for jets of 50 constituents.
@@ -84,11 +82,11 @@ def test_a_row_that_takes_too_long_or_comes_too_late_says_so(tmp_path):
     settings = gpu.Settings(torch.device("cpu"), True, tmp_path, seconds=2.2)
     report = gpu.Report(settings)
     report.add(lambda: time.sleep(10) or {}, 1.1, what="slow")
-    report.add(lambda: {"jets_per_second": 1.0}, 1.1, what="quick")
+    report.add(lambda: {"rows_per_second": 1.0}, 1.1, what="quick")
     time.sleep(1.2)
-    report.add(lambda: {"jets_per_second": 1.0}, 1.1, what="late")
+    report.add(lambda: {"rows_per_second": 1.0}, 1.1, what="late")
     slow, quick, late = report.rows
     assert slow["error"] == "TimeoutError: took longer than 1 s"
     assert slow["seconds"] < 2
-    assert "jets_per_second" in quick or "error" in quick
+    assert "rows_per_second" in quick or "error" in quick
     assert "used up" in late["error"]

@@ -8,6 +8,7 @@ from training.data.shards import list_row_groups
 from training.jets.config import JetDataConfig, Selection
 from training.jets.features import FEATURES, PARTICLE_CODES, VECTORS
 from training.jets.reader import JetReader
+from training.models.particle_transformer import ragged_sizes
 
 READER = JetReader(JetDataConfig())
 
@@ -49,6 +50,7 @@ def test_features_and_vectors(read, reference):
             batch["vectors"][row, :length], np.stack(momenta, axis=1), rtol=1e-5
         )
         assert not batch["features"][row, length:].any()
+    assert batch["sizes"] == ragged_sizes(batch["mask"].sum(1))
     assert batch["features"].shape[2:] == (len(FEATURES),) == (17,)
     assert batch["vectors"].shape[2:] == (len(VECTORS),)
 
@@ -57,6 +59,7 @@ def test_long_jets_keep_their_hardest_constituents(read):
     batch = JetReader(JetDataConfig(max_constituents=10)).collate(read, np.arange(20))
     full = READER.collate(read, np.arange(20))
     assert batch["mask"].shape == (20, 10)
+    assert batch["sizes"] == ragged_sizes(batch["mask"].sum(1))
     assert (batch["features"] == full["features"][:, :10]).all()
 
 

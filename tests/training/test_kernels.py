@@ -54,7 +54,7 @@ def mask() -> Tensor:
 
 
 def ragged() -> Ragged:
-    rows, scores, pairs = ragged_sizes(mask())
+    rows, scores, pairs = ragged_sizes(mask().sum(1))
     return Ragged.of(mask(), (rows + 3, scores + 8, pairs + 5))
 
 

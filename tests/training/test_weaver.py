@@ -67,7 +67,7 @@ def test_full_size_weaver_network_through_a_checkpoint(tmp_path):
     task = load_task(tmp_path / "checkpoint.ckpt")
     with torch.inference_mode():
         expected = network.eval()(batch["features"].mT, **inputs)
-        logits = task(batch["features"], batch["vectors"], batch["mask"])
+        logits = task(batch)
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4)
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from training.data.reader import Batch, Reader, RowGroup, Rows, Scalars
+from training.data.reader import Batch, Reader, RowGroup, Rows, Scalars, to_device
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,8 @@ class DeviceReader(Reader[RowsOnDevice]):
         """Read row groups and move them, padded to the longest row."""
         rows: Rows = self.reader.read(groups, truth)
         batch = self.reader.collate(rows, np.arange(len(rows)))
-        return RowsOnDevice(
-            rows.scalars, {name: tensor.to(self.device) for name, tensor in batch.items()}
-        )
+        tensors = {name: x for name, x in batch.items() if isinstance(x, Tensor)}
+        return RowsOnDevice(rows.scalars, to_device(tensors, self.device))
 
     def select(self, scalars: Scalars) -> np.ndarray | None:
         """Return which rows the other reader selects."""

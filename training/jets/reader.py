@@ -22,6 +22,7 @@ from training.jets.features import (
     fill_batch,
     prepare,
 )
+from training.models.particle_transformer import ragged_sizes
 
 
 @dataclass(frozen=True)
@@ -149,11 +150,12 @@ class JetReader(Reader[Jets]):
         -------
         dict
             features (B, N, 17), vectors (B, N, 4), mask (B, N); jet_pt, jet_sdmass, and label where
-            it was read, (B,).
+            it was read, (B,); sizes, for the host.
         """
         counts = rows.offsets[chosen + 1] - rows.offsets[chosen]
         longest = int(counts.max(initial=1))
-        shape = (len(chosen), min(longest, self.config.max_constituents))
+        width = min(longest, self.config.max_constituents)
+        shape = (len(chosen), width)
         features = np.zeros((*shape, len(FEATURES)), np.float32)
         vectors = np.zeros((*shape, len(VECTORS)), np.float32)
         mask = np.zeros(shape, np.bool_)
@@ -168,7 +170,8 @@ class JetReader(Reader[Jets]):
         }
         if rows.label is not None:
             arrays["label"] = rows.label[chosen]
-        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return {**tensors, "sizes": ragged_sizes(torch.from_numpy(counts.clip(max=width)))}
 
     def describe(self) -> dict[str, list[str]]:
         """Return features and vectors."""

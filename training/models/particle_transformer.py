@@ -12,7 +12,7 @@ and a single wait for a GPU. No size in the rest depends on a tensor's content: 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -108,24 +108,28 @@ def _pairs(mask: Tensor, begin: int, count: int) -> Pairs:
     return Pairs(row[first], row[second], first * length + j, second * length + i)
 
 
-Sizes = tuple[int, int, int]
+class Sizes(NamedTuple):
+    """How much the jets of a batch have in all."""
+
+    constituents: int
+    scores: int  # of attention: the square of a jet's constituents, its rows aligned
+    pairs: int  # unordered, with itself
+
+
 # Room for constituents, scores and pairs comes in such steps, so that batches share a few sizes:
 # what is captured for one serves the others.
-STEPS: Sizes = (1024, 2**20, 2**18)
+STEPS = Sizes(1024, 2**20, 2**18)
 # So do jets, and their longest.
 PADDED_STEP = 64
 
 
-def ragged_sizes(mask: Tensor) -> Sizes:
-    """Return how many constituents, scores and pairs the jets of a mask (B, N) have.
+def ragged_sizes(n: Tensor) -> Sizes:
+    """Return the sizes of jets with n, (B,), constituents.
 
-    Ask while the mask is still on the host: a GPU has to catch up first.
+    Ask while they are still on the host: a GPU has to catch up first.
     """
-    n = mask.sum(1)
-    constituents, scores, pairs = torch.stack(
-        (n, n * ((n + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT), n * (n + 1) // 2)
-    ).sum(1).tolist()  # fmt: skip
-    return constituents, scores, pairs
+    parts = (n, n * ((n + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT), n * (n + 1) // 2)
+    return Sizes(*torch.stack(parts).sum(1).tolist())
 
 
 @dataclass(frozen=True)
@@ -509,7 +513,7 @@ class ParticleTransformer(nn.Module):
         mask
             (B, N) bool, true for real constituents.
         sizes
-            `ragged_sizes(mask)`, where it is known; None: a GPU has to tell.
+            `ragged_sizes` of the jets, where they are known; None: a GPU has to tell.
 
         Returns
         -------
@@ -542,13 +546,13 @@ class ParticleTransformer(nn.Module):
     ) -> Tensor:
         rows, scores, pairs = (
             max(-(-size // step), 1) * step
-            for size, step in zip(sizes or ragged_sizes(mask), STEPS, strict=True)
+            for size, step in zip(sizes or ragged_sizes(mask.sum(1)), STEPS, strict=True)
         )
         jets, width = mask.shape
         more = (0, -width % PADDED_STEP, 0, -jets % PADDED_STEP)
         mask = functional.pad(mask, more)
         features, vectors = (functional.pad(x, (0, 0, *more)) for x in (features, vectors))
-        sizes = (rows, scores, pairs)
+        sizes = Sizes(rows, scores, pairs)
         if self.capture is None:
             return function(features, vectors, mask, *sizes)[:jets]
         return self.capture(self, function, (features, vectors, mask), sizes)[:jets]
@@ -565,7 +569,7 @@ class ParticleTransformer(nn.Module):
         scores: int,
         pairs: int,
     ) -> Tensor:
-        jets = Ragged.of(mask, (rows, scores, pairs))
+        jets = Ragged.of(mask, Sizes(rows, scores, pairs))
         features, vectors = (
             padded.flatten(0, 1).index_select(0, jets.rows) for padded in (features, vectors)
         )

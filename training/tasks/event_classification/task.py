@@ -28,6 +28,7 @@ class EventClassification(Task[Config]):
     """
 
     measured = ("probabilities", "label", "objects")
+    fixed_shapes = True
     network: ObjectTransformer
 
     def __init__(self, config: Config):

@@ -32,6 +32,7 @@ class EventPretraining(Task[Config]):
     """
 
     measured = ("objects", "hidden", "guess")
+    fixed_shapes = True
     network: ObjectTransformer
 
     def __init__(self, config: Config):

@@ -13,7 +13,7 @@ from provenance.errors import UserError
 from training.data.reader import Batch
 from training.jets.features import FEATURES
 from training.jets.reader import JetReader
-from training.models.particle_transformer import ParticleTransformer
+from training.models.particle_transformer import ParticleTransformer, Sizes
 from training.models.weaver import convert_weaver
 from training.task import Evaluation, Exported, Task
 from training.tasks.sophon.config import Config
@@ -44,13 +44,13 @@ class Sophon(Task[Config]):
         self.labels = self.reader.labels
         self.network = ParticleTransformer(config.model, len(FEATURES), len(self.labels))
 
-    def forward(self, features: Tensor, vectors: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """Return the logits, (B, labels)."""
-        return self.network(features, vectors, mask)
+        return self.network(*inputs_of(batch))
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Return cross-entropy and accuracy."""
-        logits = self(batch["features"], batch["vectors"], batch["mask"])
+        logits = self(batch)
         label = batch["label"]
         return {
             "loss": functional.cross_entropy(logits, label),
@@ -59,7 +59,7 @@ class Sophon(Task[Config]):
 
     def predict(self, batch: Batch) -> Batch:
         """Return the probabilities, (B, labels), and the embedding, (B, width)."""
-        embedding = self.network.encode(batch["features"], batch["vectors"], batch["mask"])
+        embedding = self.network.encode(*inputs_of(batch))
         probabilities = self.network.head(embedding).softmax(dim=1)
         return {"probabilities": probabilities, "embedding": embedding}
 
@@ -97,6 +97,11 @@ class Sophon(Task[Config]):
             reason = str(error).splitlines()[0]
             raise UserError(f"{weights}: not weaver's weights of a Sophon ({reason})") from None
         return task
+
+
+def inputs_of(batch: Batch) -> tuple[Tensor, Tensor, Tensor, Sizes | None]:
+    """Return what the network takes of a batch."""
+    return batch["features"], batch["vectors"], batch["mask"], batch.get("sizes")
 
 
 TASK = Sophon
