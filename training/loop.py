@@ -198,7 +198,9 @@ class Training:
 
     def _update(self, batch: Batch) -> Numbers:
         """Update the weights; return what the task's step returns, and the gradient's norm."""
-        outcome = self.module.step(batch)
+        # On a single device Fabric calls the task as it is, without the precision.
+        with self.fabric.autocast():
+            outcome = self.module.step(batch)
         self.optimizer.zero_grad()
         self.fabric.backward(outcome["loss"])
         limit = self.config.optimizer.gradient_clip

@@ -136,9 +136,20 @@ def test_pair_features_stay_in_32_bits_and_logits_near(monkeypatch):
     assert 0 < (rounded - exact).abs().max() < 10 * 2**-9 * exact.abs().max()
 
 
-def test_trains_in_16_bits(manifest, tmp_path):
+def test_trains_in_16_bits(manifest, tmp_path, monkeypatch):
+    seen = set()
+    forward = ParticleTransformer.forward
+
+    def watched(network, *inputs):
+        logits = forward(network, *inputs)
+        seen.add((network.training, logits.dtype))
+        return logits
+
+    monkeypatch.setattr(ParticleTransformer, "forward", watched)
     settings = [*TINY, "run.precision=bf16-mixed", "data.rows_per_epoch=256"]
     fit(load_config(SMALL, settings), manifest, tmp_path)
+    # In steps of training as in those of validation.
+    assert seen == {(True, torch.bfloat16), (False, torch.bfloat16)}
     rows = read_checkpoint(tmp_path / "checkpoint.ckpt")["history"]
     assert rows[1]["train_loss"] < rows[0]["train_loss"] < 6
     assert all(
