@@ -7,6 +7,9 @@ VENV := .venv
 # Written last: an interrupted installation is not taken for a finished one.
 INSTALLED := $(VENV)/.installed
 
+# A file of tests in one process, a thread each: as many files at once as there are cores.
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses $(CORES) --dist loadfile
+
 .PHONY: run test test-all lint plan clean
 
 run: $(INSTALLED)  ## build the dataset, train, evaluate, report
@@ -16,10 +19,10 @@ plan: $(INSTALLED)  ## what `make run` would do
 	$(VENV)/bin/snakemake --dry-run --quiet rules --configfile $(CONFIG)
 
 test: $(INSTALLED)  ## everything that runs in under 10 minutes
-	$(VENV)/bin/python -m pytest
+	$(PYTEST)
 
 test-all: $(INSTALLED)  ## the slow tests too
-	$(VENV)/bin/python -m pytest -m ""
+	$(PYTEST) -m ""
 
 lint: $(INSTALLED)  ## style and types
 	$(VENV)/bin/ruff check .
