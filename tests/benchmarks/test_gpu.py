@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks import gpu
+from benchmarks.gpu import __main__, costs, report
+from benchmarks.gpu.settings import Settings
+from benchmarks.networks import NETWORKS
 from benchmarks.part import CLASSES, FEATURES
 from training.models.particle_transformer import ParticleTransformer
 from training.models.sizes import ParticleTransformerConfig
@@ -29,22 +31,22 @@ def broken() -> ParticleTransformer:
 @pytest.fixture
 def networks(monkeypatch):
     """Two networks, an entry each: one that works and one that does not."""
-    sophon = gpu.NETWORKS["sophon"]
+    sophon = NETWORKS["sophon"]
     entries = {"sophon": replace(sophon, make=small), "broken": replace(sophon, make=broken)}
-    monkeypatch.setattr(gpu, "NETWORKS", entries)
-    monkeypatch.setattr(gpu, "WEAVER", replace(sophon, make=small))
+    monkeypatch.setattr(report, "NETWORKS", entries)
+    monkeypatch.setattr(report, "WEAVER", replace(sophon, make=small))
 
 
 def test_a_trial_on_a_cpu_gives_every_row(networks, monkeypatch, tmp_path, capsys):
     arguments = ["gpu", "--device", "cpu", "--quick", "--output", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", arguments)
-    gpu.main()
-    report = json.loads((tmp_path / "gpu.json").read_text())
-    assert report["date"]
-    assert report["device"]
-    assert report["driver"] is None
-    assert {"python", "torch", "numpy", "pyarrow", "numba"} <= report["versions"].keys()
-    rows = report["rows"]
+    __main__.main()
+    written = json.loads((tmp_path / "gpu.json").read_text())
+    assert written["date"]
+    assert written["device"]
+    assert written["driver"] is None
+    assert {"python", "torch", "numpy", "pyarrow", "numba"} <= written["versions"].keys()
+    rows = written["rows"]
     measured = {
         (row["network"], row["what"], row["precision"], row.get("batch")): row
         for row in rows
@@ -66,12 +68,12 @@ def test_a_trial_on_a_cpu_gives_every_row(networks, monkeypatch, tmp_path, capsy
     assert "profile" in (tmp_path / "profile-sophon-eager.txt").name
     table = capsys.readouterr().out.split("\n\n")[-1].strip().splitlines()
     assert len(table) == 2 + len(rows)
-    assert all(line.count("|") == len(gpu.TABLE) + 1 for line in table)
+    assert all(line.count("|") == len(report.TABLE) + 1 for line in table)
 
 
 def test_the_cost_counts_the_products_of_a_step():
-    forwards = gpu.cost(gpu.NETWORKS["sophon"], "fp32", training=False, jets=4)
-    both = gpu.cost(gpu.NETWORKS["sophon"], "fp32", training=True, jets=4)
+    forwards = costs.cost(NETWORKS["sophon"], "fp32", training=False, jets=4)
+    both = costs.cost(NETWORKS["sophon"], "fp32", training=True, jets=4)
     # Two more products for each: one for either factor.
     assert both.flops == 3 * forwards.flops
     # Published: 340 million multiplications and additions for jets of 50 constituents.
@@ -79,13 +81,13 @@ def test_the_cost_counts_the_products_of_a_step():
 
 
 def test_a_row_that_takes_too_long_or_comes_too_late_says_so(tmp_path):
-    settings = gpu.Settings(torch.device("cpu"), True, tmp_path, seconds=2.2)
-    report = gpu.Report(settings)
-    report.add(lambda: time.sleep(10) or {}, 1.1, what="slow")
-    report.add(lambda: {"rows_per_second": 1.0}, 1.1, what="quick")
+    settings = Settings(torch.device("cpu"), True, tmp_path, seconds=2.2)
+    rows = report.Report(settings)
+    rows.add(lambda: time.sleep(10) or {}, 1.1, what="slow")
+    rows.add(lambda: {"rows_per_second": 1.0}, 1.1, what="quick")
     time.sleep(1.2)
-    report.add(lambda: {"rows_per_second": 1.0}, 1.1, what="late")
-    slow, quick, late = report.rows
+    rows.add(lambda: {"rows_per_second": 1.0}, 1.1, what="late")
+    slow, quick, late = rows.rows
     assert slow["error"] == "TimeoutError: took longer than 1 s"
     assert slow["seconds"] < 2
     assert "rows_per_second" in quick or "error" in quick
