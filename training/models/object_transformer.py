@@ -117,5 +117,6 @@ class ObjectTransformer(nn.Module):
         return self.head(tokens if self.of == "object" else self.average(tokens, mask))
 
     def compile_parts(self, **options: Any) -> None:
-        """Compile the encoder in place, for all sizes of batches; `torch.compile`'s options."""
-        compile_for_all_sizes(self.encoder, **options)
+        """Compile in place, for all sizes of batches; `torch.compile`'s options."""
+        # What predicts embeddings too goes past `forward`: layer by layer.
+        compile_for_all_sizes((self, *self.encoder), **options)
