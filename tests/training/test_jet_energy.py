@@ -23,6 +23,7 @@ from training.tasks.jet_energy.reader import event_number, flavour_group
 LITE = {
     "deep_sets": CONFIGS / "jet-energy-pfn-lite.yaml",
     "particle_net": CONFIGS / "jet-energy-particle-net-lite.yaml",
+    "particle_transformer": CONFIGS / "jet-energy-particle-transformer-lite.yaml",
 }
 PRODUCT = get_product("energy")
 RNG_SEED = 5
@@ -213,10 +214,17 @@ def test_published_sizes():
         assert sum(p.numel() for p in network.parameters()) == pytest.approx(published, rel=0.01)
 
 
-@pytest.mark.parametrize("model", LITE)
+@pytest.mark.parametrize(
+    "model",
+    [
+        "deep_sets",
+        "particle_net",
+        pytest.param("particle_transformer", marks=pytest.mark.slow),
+    ],
+)
 def test_a_network_learns_what_the_standard_correction_cannot(model, manifest, tmp_path):
     output = tmp_path / "fit"
-    epochs = {"deep_sets": 6, "particle_net": 15}[model]
+    epochs = {"deep_sets": 6, "particle_net": 15, "particle_transformer": 8}[model]
     overrides = ["--set", f"epochs={epochs}", "--set", "heads.mass=true"]
     main(["fit", "--config", str(LITE[model]), *overrides, "--manifest", str(manifest),
           "--output", str(output)])  # fmt: skip

@@ -5,7 +5,12 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from training.config import DataConfig, FitConfig
-from training.models.sizes import DeepSetsConfig, ParticleNetConfig, Section
+from training.models.sizes import (
+    DeepSetsConfig,
+    JetTransformerConfig,
+    ParticleNetConfig,
+    Section,
+)
 
 # All features, in the order in which networks see them.
 CHARGED_FEATURES = (
@@ -45,6 +50,12 @@ class ParticleNetModel(ParticleNetConfig):
     """ParticleNet."""
 
     name: Literal["particle_net"]
+
+
+class ParticleTransformerModel(JetTransformerConfig):
+    """Particle Transformer."""
+
+    name: Literal["particle_transformer"]
 
 
 class Selection(Section):
@@ -111,9 +122,9 @@ class Config(FitConfig):
     parts: ClassVar[tuple[str, ...]] = ("encoder", "output")
 
     task: Literal["jet_energy"] = "jet_energy"
-    model: Annotated[DeepSetsModel | ParticleNetModel, Field(discriminator="name")] = (
-        DeepSetsModel()
-    )
+    model: Annotated[
+        DeepSetsModel | ParticleNetModel | ParticleTransformerModel, Field(discriminator="name")
+    ] = DeepSetsModel()
     heads: HeadsConfig = HeadsConfig()
     offset: bool = Field(
         False,

@@ -1,6 +1,6 @@
 """Regression of log(pT_gen / pT), with heads for resolution, neutrinos and mass."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +10,29 @@ from torch import Tensor
 from training.data.reader import Batch
 from training.jec.controls import LARGEST_TARGET
 from training.models.deep_sets import DeepSets
+from training.models.jet_regressor import JetRegressor
+from training.models.jet_transformer import JetTransformer
 from training.models.particle_net import ParticleNet
 from training.models.ragged import Collection
 from training.task import Evaluation, Task
-from training.tasks.jet_energy.config import Config, DeepSetsModel
+from training.tasks.jet_energy.config import (
+    Config,
+    DeepSetsModel,
+    ParticleNetModel,
+    ParticleTransformerModel,
+)
 from training.tasks.jet_energy.evaluation import QUANTILES, evaluate_corrections
 from training.tasks.jet_energy.reader import EnergyReader
 
 # Head → number of outputs, after that of the correction.
 WIDTHS = {"quantiles": len(QUANTILES), "neutrinos": 1, "mass": 1}
+
+# By the type of `model`.
+NETWORKS: dict[type, type[JetRegressor]] = {
+    DeepSetsModel: DeepSets,
+    ParticleNetModel: ParticleNet,
+    ParticleTransformerModel: JetTransformer,
+}
 
 
 class JetEnergy(Task[Config]):
@@ -31,7 +45,7 @@ class JetEnergy(Task[Config]):
     """
 
     reader: EnergyReader
-    network: DeepSets | ParticleNet
+    network: JetRegressor
 
     def __init__(self, config: Config):
         super().__init__(config)
@@ -40,10 +54,8 @@ class JetEnergy(Task[Config]):
         outputs = 1 + sum(WIDTHS[name] for name in self.heads)
         widths = {name: len(names) for name, names in self.reader.names.items()}
         jet_width = len(config.data.jet)
-        if isinstance(config.model, DeepSetsModel):
-            self.network = DeepSets(config.model, widths, jet_width, outputs)
-        else:
-            self.network = ParticleNet(config.model, widths, jet_width, outputs)
+        make: Callable[..., JetRegressor] = NETWORKS[type(config.model)]
+        self.network = make(config.model, widths, jet_width, outputs)
         more = {
             "quantiles": ("quantiles",),
             "neutrinos": ("factor_with_neutrinos", "target_neutrinos"),
@@ -57,7 +69,12 @@ class JetEnergy(Task[Config]):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return the outputs by head, (B,) or (B, 3): logarithms of factors."""
         collections = {
-            name: Collection(batch[name], batch[f"{name}_offsets"], batch[f"{name}_positions"])
+            name: Collection(
+                batch[name],
+                batch[f"{name}_offsets"],
+                batch[f"{name}_positions"],
+                batch[f"{name}_pt"],
+            )
             for name in self.reader.names
         }
         out = self.network(collections, batch["jets"])
