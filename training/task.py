@@ -105,6 +105,25 @@ class Task(nn.Module, ABC, Generic[Config_co]):
         """
         return
 
+    @property
+    def calibrated(self) -> tuple[str, ...]:
+        """What `calibrate` needs, names in a batch or of a prediction; empty: nothing."""
+        return ()
+
+    def calibrate(self, rows: Mapping[str, np.ndarray]) -> Mapping[str, object] | None:
+        """Return what predictions are adjusted by, in plain values; None: nothing.
+
+        Parameters
+        ----------
+        rows
+            `calibrated` of the rows that a training validated on, with its result.
+        """
+        return None
+
+    def use_calibration(self, content: Mapping[str, object] | None) -> None:
+        """Adjust predictions by what `calibrate` returned, which a checkpoint keeps."""
+        return
+
     def after_step(self, progress: float) -> None:
         """Do what follows each step of the optimiser; `progress` runs from 0 to 1."""
         return

@@ -63,7 +63,7 @@ def evaluate(
     limit_threads(task.config.run)
     reader = task.reader
     dataset = open_dataset(manifest, task.config, reader)
-    rows, number, first = _collect_groups(
+    rows, number, first = collect_groups(
         task, list_row_groups(dataset.shards(split), reader), task.measured, max_rows
     )
     if first is None:
@@ -73,7 +73,7 @@ def evaluate(
         )
     if task.compared:
         seen = _trained_on(task, dataset)
-        task.compare_with(_collect_groups(task, seen, task.compared, max_rows)[0])
+        task.compare_with(collect_groups(task, seen, task.compared, max_rows)[0])
     evaluation = task.evaluate(rows, output)
     figures = {**evaluation.figures, **task.illustrate(first, output)}
     history = content.get("history", [])
@@ -104,7 +104,7 @@ def _trained_on(task: AnyTask, dataset: Dataset) -> list[RowGroup]:
     return training_rows(dataset, reader, config) + validation_rows(dataset, reader, config)
 
 
-def _collect_groups(
+def collect_groups(
     task: AnyTask, groups: list[RowGroup], names: tuple[str, ...], max_rows: int
 ) -> tuple[dict[str, np.ndarray], int, Batch | None]:
     """Collect over row groups, of all parts alike where there are more than `max_rows` rows."""

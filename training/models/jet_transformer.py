@@ -47,8 +47,8 @@ class JetTransformer(JetRegressor):
     ):
         width = sum(features.values()) + len(features)
         trunk = ParticleTransformer(config.trunk(), width, 1)
-        # The trunk's own head would see none of the jet's features.
-        trunk.head = nn.Identity()
+        # The trunk's own head would see none of the features of a jet.
+        trunk.head = nn.Sequential()
         super().__init__(
             nn.ModuleDict({"trunk": trunk}),
             config.embedding[-1],

@@ -94,6 +94,12 @@ class EnergyDataConfig(DataConfig):
         DEFAULT_JET_FEATURES, min_length=1, description="features of the jet"
     )
 
+    shuffled_targets: bool = Field(
+        False,
+        description="a control: train each jet with the targets of another one of its batch, so "
+        "that nothing can be learnt; what is then gained is a mistake of the evaluation",
+    )
+
     @model_validator(mode="after")
     def _lists_have_no_padding(self) -> Self:
         if self.on_device:

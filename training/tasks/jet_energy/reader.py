@@ -234,6 +234,16 @@ class EnergyReader(Reader[EnergyJets]):
             arrays[f"{name}_offsets"] = own.offsets
         return {name: torch.from_numpy(values) for name, values in arrays.items()}
 
+    def draw(self, rows: EnergyJets, chosen: np.ndarray, number: int) -> Batch:
+        """Assemble a batch for training, with its targets shuffled where that is asked for."""
+        batch = self.collate(rows, chosen)
+        if self.config.shuffled_targets:
+            order = np.random.default_rng([number, *chosen]).permutation(len(chosen))
+            for name in batch:
+                if name.startswith("target"):
+                    batch[name] = batch[name][order]
+        return batch
+
     def describe(self) -> dict[str, list[str]]:
         """Return the features of each collection and of the jet."""
         return {

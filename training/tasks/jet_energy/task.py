@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from training.data.reader import Batch
-from training.jec.controls import LARGEST_TARGET
+from training.jec.calibration import LARGEST_TARGET, QUANTILES, Calibration
 from training.models.deep_sets import DeepSets
 from training.models.jet_regressor import JetRegressor
 from training.models.jet_transformer import JetTransformer
@@ -21,12 +21,19 @@ from training.tasks.jet_energy.config import (
     ParticleNetModel,
     ParticleTransformerModel,
 )
-from training.tasks.jet_energy.evaluation import QUANTILES, evaluate_corrections
+from training.tasks.jet_energy.evaluation import evaluate_corrections
+from training.tasks.jet_energy.features import SUMMARY
 from training.tasks.jet_energy.reader import EnergyReader
 
 # Head → number of outputs, after that of the correction.
 WIDTHS = {"quantiles": len(QUANTILES), "neutrinos": 1, "mass": 1}
 
+# Head → what it says, and its target where that is another than the correction's.
+HEADS = {
+    "quantiles": ("quantiles",),
+    "neutrinos": ("factor_with_neutrinos", "target_neutrinos"),
+    "mass": ("mass_factor", "target_mass"),
+}
 # By the type of `model`.
 NETWORKS: dict[type, type[JetRegressor]] = {
     DeepSetsModel: DeepSets,
@@ -56,14 +63,11 @@ class JetEnergy(Task[Config]):
         jet_width = len(config.data.jet)
         make: Callable[..., JetRegressor] = NETWORKS[type(config.model)]
         self.network = make(config.model, widths, jet_width, outputs)
-        more = {
-            "quantiles": ("quantiles",),
-            "neutrinos": ("factor_with_neutrinos", "target_neutrinos"),
-            "mass": ("mass_factor", "target_mass"),
-        }
         self.measured = (
-            *self.compared, "flavour", "event", *(x for name in self.heads for x in more[name]),
+            *self.compared, "factor", "factor_uncalibrated", "flavour", "event",
+            *(x for name in self.heads for x in HEADS[name]),
         )  # fmt: skip
+        self._calibration: Calibration | None = None
         self._training: Mapping[str, np.ndarray] | None = None
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -100,23 +104,45 @@ class JetEnergy(Task[Config]):
         """Return the factors (B,) that pT is multiplied by, and what the other heads say.
 
         `quantiles` (B, 3) are of the factor: the resolution is half of what lies between the
-        first and the last.
+        first and the last. `factor_uncalibrated` is what the network says, the others are adjusted
+        by the jets that it was validated on.
         """
         out = self(batch)
-        predicted = {"factor": out["correction"].exp()}
+        said = {"factor": out["correction"].exp()}
         if "quantiles" in out:
             # Learned apart, they may cross where there is little to learn from.
-            predicted["quantiles"] = out["quantiles"].exp().sort(dim=1).values
+            said["quantiles"] = out["quantiles"].exp().sort(dim=1).values
         if "neutrinos" in out:
-            predicted["factor_with_neutrinos"] = out["neutrinos"].exp()
+            said["factor_with_neutrinos"] = out["neutrinos"].exp()
         if "mass" in out:
-            predicted["mass_factor"] = out["mass"].exp()
-        return predicted
+            said["mass_factor"] = out["mass"].exp()
+        raw = {"factor_uncalibrated": said["factor"]}
+        if self._calibration is not None:
+            plain = {name: values.cpu().numpy() for name, values in said.items()}
+            adjusted = self._calibration.apply(_quantities(_numpy(batch)), plain)
+            said = {name: torch.from_numpy(values) for name, values in adjusted.items()}
+        return {"factor": said.pop("factor"), **raw, **said}
+
+    @property
+    def calibrated(self) -> tuple[str, ...]:
+        """What a calibration is fitted to."""
+        heads = (x for name in self.heads for x in HEADS[name])
+        return ("jet_pt", "summary", "target", "factor", *heads)
+
+    def calibrate(self, rows: Mapping[str, np.ndarray]) -> Mapping[str, object] | None:
+        """Close medians and move quantiles."""
+        calibration = Calibration.fit(_quantities(rows) | dict(rows), rows)
+        return None if calibration is None else calibration.as_dict()
+
+    def use_calibration(self, content: Mapping[str, object] | None) -> None:
+        """Adjust predictions from now on."""
+        self._calibration = None if content is None else Calibration.from_dict(content)
 
     @property
     def compared(self) -> tuple[str, ...]:
         """What the standard correction and the controls are fitted to."""
-        return ("jet_pt", "genjet_pt", "target", "summary", "factor")
+        mass = ("target_mass",) if self.config.heads.mass else ()
+        return ("jet_pt", "genjet_pt", "target", "summary", *mass)
 
     def compare_with(self, rows: Mapping[str, np.ndarray]) -> None:
         """Take the training jets, which the standard correction and the controls are fitted to."""
@@ -127,12 +153,28 @@ class JetEnergy(Task[Config]):
         if self._training is None:
             raise AssertionError("an evaluation gives the training jets first")
         return evaluate_corrections(
-            rows, self._training, folder, offset=self.config.offset, seed=self.config.seed
+            rows,
+            self._training,
+            folder,
+            offset=self.config.offset,
+            seed=self.config.seed,
+            threads=self.config.run.threads,
         )
 
     def compile_network(self) -> None:
         """Compile the layers."""
         self.network.compile_parts()
+
+
+def _numpy(batch: Batch) -> dict[str, np.ndarray]:
+    return {name: batch[name].cpu().numpy() for name in ("jet_pt", "summary")}
+
+
+def _quantities(rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what a calibration looks at: `pt` and `mass` in GeV, `eta`."""
+    columns = dict(zip(SUMMARY, rows["summary"].T.astype(np.float64), strict=True))
+    pt = rows["jet_pt"].astype(np.float64)
+    return {"pt": pt, "mass": columns["mass"], "eta": columns["eta"]}
 
 
 def masked_mean(residual: Tensor, target: Tensor) -> Tensor:
