@@ -24,6 +24,14 @@ def main(arguments: list[str] | None = None) -> None:
     _add_checkpoint(evaluate)
     _add_manifest(evaluate)
     evaluate.add_argument("--split", choices=("train", "val", "test"), default="test")
+    evaluate.add_argument(
+        "--predictions",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="what predict wrote of the split's shards, in place of the network's own",
+    )
     evaluate.add_argument("--output", type=Path, required=True, help="folder for the results")
     evaluate.set_defaults(call=_evaluate)
 
@@ -100,7 +108,13 @@ def _fit(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from training.evaluate.evaluate import evaluate
 
-    evaluate(options.checkpoint, options.manifest, options.split, options.output)
+    evaluate(
+        options.checkpoint,
+        options.manifest,
+        options.split,
+        options.output,
+        predictions=options.predictions,
+    )
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -18,11 +18,9 @@ from provenance.files import atomic_output
 from provenance.ledger import write_ledger
 from training.checkpoint import load_task
 from training.data.reader import RowGroup
-from training.data.shards import list_row_groups, open_shard, read_table
+from training.data.shards import list_row_groups, open_shard, read_scalars, read_table
 from training.devices import best_device, limit_threads
 from training.task import AnyTask
-
-BATCH = 512
 
 
 def predict(checkpoint: Path, source: Path, output: Path) -> None:
@@ -76,19 +74,40 @@ def _ntuplize(events: Path, rows: Path, task: AnyTask) -> None:
 
 @torch.inference_mode()
 def _predictions(task: AnyTask, groups: list[RowGroup], carried: list[str]) -> Iterator[pa.Table]:
-    """Yield the columns carried over and those predicted, batch by batch."""
+    """Yield the columns carried over and those predicted, row group by row group."""
     for group in groups:
         rows = task.reader.read([group], truth=False)
-        columns = read_table(group, carried)
-        for begin in range(0, len(rows), BATCH):
-            chosen = np.arange(begin, min(begin + BATCH, len(rows)))
+        table = read_table(group, carried)
+        order, pieces = _batches(task, group), []
+        for chosen in order:
             batch = task.reader.collate(rows, chosen)
             found = task.predict({name: x.to(task.device) for name, x in batch.items()})
-            table = columns.slice(begin, len(chosen))
-            for name, values in found.items():
-                column = _column(values.cpu().numpy())
-                table = table.append_column(pa.field(name, column.type, nullable=False), column)
-            yield table
+            pieces.append({name: values.cpu().numpy() for name, values in found.items()})
+        place = np.argsort(np.concatenate(order), kind="stable")
+        for name in pieces[0]:
+            column = _column(np.concatenate([piece[name] for piece in pieces])[place])
+            table = table.append_column(pa.field(name, column.type, nullable=False), column)
+        yield table
+
+
+def _batches(task: AnyTask, group: RowGroup) -> list[np.ndarray]:
+    """Return which rows of a row group are predicted together, indices (B,) each.
+
+    Those that an evaluation selects come in its batches, the others after them: what a network says
+    of a row depends on its batch in the last digit.
+    """
+    reader, size = task.reader, task.config.data.batch_size
+    with open_shard(group.path) as file:
+        known = set(file.schema_arrow.names)
+    chosen = np.arange(group.rows)
+    if known.issuperset(reader.scalars):
+        chosen = reader.chosen(read_scalars(group, reader), group.rows)
+    others = np.setdiff1d(np.arange(group.rows), chosen)
+    return [
+        rows[begin : begin + size]
+        for rows in (chosen, others)
+        for begin in range(0, len(rows), size)
+    ]
 
 
 def _column(values: np.ndarray) -> pa.Array:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Generic, Self, TypeVar
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
@@ -97,6 +98,11 @@ class Task(nn.Module, ABC, Generic[Config_co]):
         """What `compare_with` needs, names in a batch or of a prediction; empty: nothing."""
         return ()
 
+    @property
+    def joined_by(self) -> tuple[str, ...]:
+        """What `join` needs of every row: names in a batch."""
+        return ()
+
     def compare_with(self, rows: Mapping[str, np.ndarray]) -> None:
         """Take `compared` of the rows that the training saw, before `evaluate`.
 
@@ -104,6 +110,25 @@ class Task(nn.Module, ABC, Generic[Config_co]):
         among them: their labels count as well.
         """
         return
+
+    def join(
+        self, rows: Mapping[str, np.ndarray], predictions: pa.Table
+    ) -> Mapping[str, np.ndarray]:
+        """Return `measured` of the rows of a split, with what files of predictions say of them.
+
+        Parameters
+        ----------
+        rows
+            `measured`, as far as a batch holds it, and `joined_by`.
+        predictions
+            What `python -m training predict` wrote.
+
+        Raises
+        ------
+        UserError
+            When the task has no such thing, or a row is not among the predictions.
+        """
+        raise UserError(f"the task {self.config.task} cannot be measured by files of predictions")
 
     @property
     def calibrated(self) -> tuple[str, ...]:

@@ -39,7 +39,8 @@ def made_up_jets(n_events: int, seed: int = RNG_SEED) -> pa.Table:
     pt = pt_gen * (1 - lost) * np.exp(rng.normal(0, 0.02, n))
     eta, phi = rng.uniform(-2.4, 2.4, n), rng.uniform(-np.pi, np.pi, n)
     scalars = {
-        "process": np.full(n, "made_up"), "batch": np.zeros(n), "event": event, "jet": event % 2,
+        "process": np.full(n, "made_up"), "batch": np.zeros(n), "event": event,
+        "jet": np.arange(n) % 2,
         "jet_pt": pt, "jet_eta": eta, "jet_phi": phi, "jet_mass": 0.1 * pt,
         "jet_energy": pt * np.cosh(eta), "jet_area": np.full(n, 0.5), "jet_multiplicity": pt // 5,
         "jet_ptd": np.full(n, 0.4), "jet_axis2": np.full(n, 0.05),
@@ -214,6 +215,20 @@ def test_published_sizes():
         assert sum(p.numel() for p in network.parameters()) == pytest.approx(published, rel=0.01)
 
 
+def joined_predictions_give_the_same_numbers(checkpoint, shard, manifest, folder, metrics):
+    """Compare to the last bit."""
+    said, output = folder / "test.parquet", folder / "joined"
+    main(["predict", *checkpoint, "--input", str(shard), "--output", str(said)])
+    joined = ["evaluate", *checkpoint, "--manifest", str(manifest), "--output", str(output)]
+    main([*joined, "--predictions", str(said)])
+    again = json.loads((output / "metrics.json").read_text())
+    assert again.pop("wall_seconds") > 0
+    assert again == {name: value for name, value in metrics.items() if name != "wall_seconds"}
+    pq.write_table(pq.read_table(said).slice(1), said)
+    with pytest.raises(UserError, match="jets are not among the predictions"):
+        main([*joined, "--predictions", str(said)])
+
+
 @pytest.mark.parametrize(
     "model",
     [
@@ -246,6 +261,8 @@ def test_a_network_learns_what_the_standard_correction_cannot(model, manifest, t
         assert drawn_pixels(tmp_path / "test" / f"{name}.png") > 100
 
     shard = manifest.parent / "QCD_0005.parquet"
+    if model == "deep_sets":
+        joined_predictions_give_the_same_numbers(checkpoint, shard, manifest, tmp_path, metrics)
     # Collisions have no truth.
     plain = pq.read_table(shard)
     truth = [name for name in plain.column_names if name.startswith("genjet_")]

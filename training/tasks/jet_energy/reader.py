@@ -112,7 +112,7 @@ class EnergyReader(Reader[EnergyJets]):
         }
         numbers: dict[str, Kind] = dict.fromkeys(JET_COLUMNS, "number")
         targets: dict[str, Kind] = dict.fromkeys(TARGETS, "number")
-        integers: dict[str, Kind] = dict.fromkeys((*FLAVOURS, "batch", "event"), "integer")
+        integers: dict[str, Kind] = dict.fromkeys((*FLAVOURS, "batch", "event", "jet"), "integer")
         self.inputs = numbers | lists
         self.truth = targets | integers | {"process": "text"}
         self.sampling = SamplingScheme(AXES, SHARES, flavour_group)
@@ -296,6 +296,7 @@ def _truth(numbers: dict[str, np.ndarray], table: pa.Table) -> dict[str, np.ndar
         "genjet_pt": numbers["genjet_pt"],
         "flavour": flavour_of(numbers).astype(np.int64),
         "event": event_number(table["process"].to_pylist(), numbers["batch"], numbers["event"]),
+        "jet": numbers["jet"].astype(np.int64),
     }
 
 

@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
+from provenance.errors import UserError
 from training.data.reader import Batch
 from training.jec.calibration import LARGEST_TARGET, QUANTILES, Calibration
 from training.models.deep_sets import DeepSets
@@ -23,7 +25,7 @@ from training.tasks.jet_energy.config import (
 )
 from training.tasks.jet_energy.evaluation import evaluate_corrections
 from training.tasks.jet_energy.features import SUMMARY
-from training.tasks.jet_energy.reader import EnergyReader
+from training.tasks.jet_energy.reader import IDENTITY, EnergyReader, event_number
 
 # Head → number of outputs, after that of the correction.
 WIDTHS = {"quantiles": len(QUANTILES), "neutrinos": 1, "mass": 1}
@@ -143,6 +145,43 @@ class JetEnergy(Task[Config]):
         """What the standard correction and the controls are fitted to."""
         mass = ("target_mass",) if self.config.heads.mass else ()
         return ("jet_pt", "genjet_pt", "target", "summary", *mass)
+
+    @property
+    def joined_by(self) -> tuple[str, ...]:
+        """What a batch holds of `measured`, and the jet's identity."""
+        said = {"factor", "factor_uncalibrated", *(HEADS[name][0] for name in self.heads)}
+        return (*(name for name in self.measured if name not in said), "jet")
+
+    def join(
+        self, rows: Mapping[str, np.ndarray], predictions: pa.Table
+    ) -> Mapping[str, np.ndarray]:
+        """Look jets up by process, batch, event and number."""
+        said = [name for name in self.measured if name not in rows]
+        missing = [name for name in (*IDENTITY, *said) if name not in predictions.column_names]
+        if missing:
+            raise UserError(f"the predictions have no column {missing[0]}: of another checkpoint")
+        process, batch, event, jet = (predictions[name].to_numpy() for name in IDENTITY)
+        asked = np.rec.fromarrays((rows["event"], rows["jet"].astype(np.int64)))
+        known = np.rec.fromarrays((event_number(process, batch, event), jet.astype(np.int64)))
+        order = np.argsort(known, kind="stable")
+        if (known[order][1:] == known[order][:-1]).any():
+            raise UserError("the predictions have a jet twice: give each shard's file once")
+        place = np.minimum(np.searchsorted(known[order], asked), len(known) - 1)
+        found = order[place]
+        wrong = np.flatnonzero(known[found] != asked)
+        if len(wrong):
+            raise UserError(
+                f"{len(wrong)} of {len(asked)} jets are not among the predictions: give those of "
+                "all shards of the split"
+            )
+        columns = {name: predictions[name].combine_chunks() for name in said}
+        values = {
+            name: np.stack(column.to_numpy(zero_copy_only=False))[found]
+            if pa.types.is_fixed_size_list(column.type)
+            else column.to_numpy()[found]
+            for name, column in columns.items()
+        }
+        return {**{name: x for name, x in rows.items() if name != "jet"}, **values}
 
     def compare_with(self, rows: Mapping[str, np.ndarray]) -> None:
         """Take the training jets, which the standard correction and the controls are fitted to."""
