@@ -79,6 +79,8 @@ def _predictions(task: AnyTask, groups: list[RowGroup], carried: list[str]) -> I
         rows = task.reader.read([group], truth=False)
         table = read_table(group, carried)
         order, pieces = _batches(task, group), []
+        if not order:
+            continue
         for chosen in order:
             batch = task.reader.collate(rows, chosen)
             found = task.predict({name: x.to(task.device) for name, x in batch.items()})
