@@ -43,6 +43,13 @@ def main(arguments: list[str] | None = None) -> None:
     predict.add_argument("--output", type=Path, required=True, help="Parquet file")
     predict.set_defaults(call=_predict)
 
+    visualize = commands.add_parser("visualize", help="draw the rows that a training would read")
+    _add_config(visualize)
+    _add_manifest(visualize)
+    visualize.add_argument("--split", choices=("train", "val", "test"), default="train")
+    visualize.add_argument("--output", type=Path, required=True, help="folder for the figures")
+    visualize.set_defaults(call=_visualize)
+
     export = commands.add_parser("export", help="write a trained network in another format")
     _add_checkpoint(export)
     export.add_argument("--format", choices=("onnx",), default="onnx")
@@ -121,6 +128,15 @@ def _predict(options: argparse.Namespace) -> None:
     from training.predict import predict
 
     predict(options.checkpoint, options.input, options.output)
+
+
+def _visualize(options: argparse.Namespace) -> None:
+    from training.config import load_config
+
+    config = load_config(options.config, options.set)
+    from training.visualize import visualize
+
+    visualize(config, options.manifest, options.split, options.output)
 
 
 def _export(options: argparse.Namespace) -> None:

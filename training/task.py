@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -171,6 +171,25 @@ class Task(nn.Module, ABC, Generic[Config_co]):
     def illustrate(self, batch: Batch, folder: Path) -> Mapping[str, str]:
         """Draw what a batch looks like into a folder; return captions by the names of the files."""
         return {}
+
+    def draw_rows(self, rows: Any, chosen: np.ndarray, folder: Path) -> Mapping[str, str]:
+        """Draw the data that the task learns from; return captions by the names of the files.
+
+        Parameters
+        ----------
+        rows
+            What the reader read.
+        chosen
+            (n,) indices of the rows that it selects.
+        folder
+            For the figures, each as PNG and PDF.
+
+        Raises
+        ------
+        UserError
+            When the task has no such figures.
+        """
+        raise UserError(f"the task {self.config.task} has no figures of its data")
 
     def exported(self) -> Exported:
         """Return the network for `python -m training export`.

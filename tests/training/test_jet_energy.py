@@ -279,6 +279,17 @@ def test_a_network_learns_what_the_standard_correction_cannot(model, manifest, t
     assert np.median(np.abs(error)) < 0.08
 
 
+def test_data_are_drawn_before_anything_is_trained(manifest, tmp_path):
+    main(["visualize", "--config", str(LITE["deep_sets"]), "--manifest", str(manifest),
+          "--output", str(tmp_path)])  # fmt: skip
+    views = json.loads((tmp_path / "views.json").read_text())
+    assert views["rows"] == 2000
+    assert len(views["figures"]) == 6
+    for name in views["figures"]:
+        assert (tmp_path / f"{name}.pdf").is_file()
+        assert drawn_pixels(tmp_path / f"{name}.png") > 100
+
+
 def test_targets_that_are_not_finite_are_refused(jets, tmp_path):
     task = task_of("deep_sets")
     place = jets.schema.get_field_index("genjet_pt")

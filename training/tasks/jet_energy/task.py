@@ -25,7 +25,7 @@ from training.tasks.jet_energy.config import (
 )
 from training.tasks.jet_energy.evaluation import evaluate_corrections
 from training.tasks.jet_energy.features import SUMMARY
-from training.tasks.jet_energy.reader import IDENTITY, EnergyReader, event_number
+from training.tasks.jet_energy.reader import IDENTITY, EnergyJets, EnergyReader, event_number
 
 # Head → number of outputs, after that of the correction.
 WIDTHS = {"quantiles": len(QUANTILES), "neutrinos": 1, "mass": 1}
@@ -199,6 +199,13 @@ class JetEnergy(Task[Config]):
             seed=self.config.seed,
             threads=self.config.run.threads,
         )
+
+    def draw_rows(self, rows: EnergyJets, chosen: np.ndarray, folder: Path) -> Mapping[str, str]:
+        """Draw kinematics, targets, flavours, shapes and a jet."""
+        # Drawing takes a second to import.
+        from training.tasks.jet_energy.views import draw_jets
+
+        return draw_jets(rows, chosen, folder)
 
     def compile_network(self) -> None:
         """Compile the layers."""
