@@ -17,7 +17,7 @@ from provenance.errors import UserError
 from provenance.files import atomic_output
 from provenance.ledger import write_ledger
 from training.checkpoint import load_task
-from training.data.reader import RowGroup
+from training.data.reader import RowGroup, to_device
 from training.data.shards import list_row_groups, open_shard, read_scalars, read_table
 from training.devices import best_device, limit_threads
 from training.task import AnyTask
@@ -83,7 +83,7 @@ def _predictions(task: AnyTask, groups: list[RowGroup], carried: list[str]) -> I
             continue
         for chosen in order:
             batch = task.reader.collate(rows, chosen)
-            found = task.predict({name: x.to(task.device) for name, x in batch.items()})
+            found = task.predict(to_device(batch, task.device))
             pieces.append({name: values.cpu().numpy() for name, values in found.items()})
         place = np.argsort(np.concatenate(order), kind="stable")
         for name in pieces[0]:

@@ -4,17 +4,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 # Tensors by name; the first axis of each is that of the rows, or of what many of a row are laid
-# end to end, where the task knows which are whose.
-Batch = dict[str, Tensor]
+# end to end, where the task knows which are whose. What is no tensor is for the host alone.
+Batch = dict[str, Any]
 # Numbers of rows by column, (n,) each.
 Scalars = Mapping[str, np.ndarray]
 Kind = Literal["integer", "number", "list", "text"]
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """Return a batch with its tensors on a device."""
+    return {name: x.to(device) if isinstance(x, Tensor) else x for name, x in batch.items()}
 
 
 @dataclass(frozen=True)

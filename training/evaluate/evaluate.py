@@ -13,7 +13,7 @@ from provenance.files import sha256, write_json
 from provenance.ledger import versions
 from training.checkpoint import load_task, read_checkpoint
 from training.data.loaders import evaluation_loader, plain_errors
-from training.data.reader import Batch, RowGroup
+from training.data.reader import Batch, RowGroup, to_device
 from training.data.shards import (
     Dataset,
     interleave,
@@ -172,6 +172,6 @@ def collect(
 @torch.inference_mode()
 def measured(task: AnyTask, batch: Batch, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Return `names` of a batch and of what a task predicts."""
-    batch = {name: tensor.to(task.device) for name, tensor in batch.items()}
-    found = batch if set(names) <= set(batch) else {**batch, **task.predict(batch)}
+    batch = to_device(batch, task.device)
+    found = {**batch, **task.predict(batch)}
     return {name: found[name].cpu().numpy() for name in names}
