@@ -160,7 +160,10 @@ def collect(
     for batch in batches:
         first = batch.batch if first is None else first
         begin, end = end, min(end + batch.rows, room)
-        for name, values in measured(task, batch.batch, names).items():
+        # A network that nothing is asked of need not run.
+        in_batch = {name: batch.batch[name].numpy() for name in names if name in batch.batch}
+        found = in_batch if len(in_batch) == len(names) else measured(task, batch.batch, names)
+        for name, values in found.items():
             if name not in kept:
                 kept[name] = np.empty((room, *values.shape[1:]), values.dtype)
             kept[name][begin:end] = values[: end - begin]
