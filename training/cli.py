@@ -68,6 +68,19 @@ def main(arguments: list[str] | None = None) -> None:
     weights.add_argument("--output", type=Path, required=True, help="weights.json")
     weights.set_defaults(call=_weights)
 
+    standard = commands.add_parser(
+        "standard-benchmark", help="time CMS' corrections from text files on jets of CMS"
+    )
+    standard.add_argument(
+        "--input", type=Path, nargs="+", required=True, help="NanoAOD or PFNano (ROOT)"
+    )
+    standard.add_argument(
+        "--texts", type=Path, nargs="+", required=True, help="…_L1FastJet_AK4PFchs.txt, …"
+    )
+    standard.add_argument("--jet-type", default="AK4PFchs", help="as the texts name it (AK4PFchs)")
+    standard.add_argument("--output", type=Path, required=True, help="JSON file")
+    standard.set_defaults(call=_standard_benchmark)
+
     summary = commands.add_parser("summary", help="print a network's layers and parameters")
     _add_config(summary)
     summary.set_defaults(call=_summary)
@@ -158,6 +171,13 @@ def _weights(options: argparse.Namespace) -> None:
     from training.data.sampling import write_weights
 
     write_weights(config, options.manifest, options.output)
+
+
+def _standard_benchmark(options: argparse.Namespace) -> None:
+    from training.jec.benchmark import benchmark_texts
+
+    found = benchmark_texts(options.input, options.texts, options.jet_type, options.output)
+    print(f"{options.output}: {found['jets']} jets, {found['jets_per_second']:,.0f} jets/s")
 
 
 def _summary(options: argparse.Namespace) -> None:

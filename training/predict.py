@@ -18,7 +18,7 @@ from provenance.files import atomic_output
 from provenance.ledger import write_ledger
 from training.checkpoint import load_task
 from training.data.reader import RowGroup, to_device
-from training.data.shards import list_row_groups, open_shard, read_scalars, read_table
+from training.data.shards import list_row_groups, open_shard, read_table
 from training.devices import best_device, limit_threads
 from training.task import AnyTask
 
@@ -31,8 +31,8 @@ def predict(checkpoint: Path, source: Path, output: Path) -> None:
     checkpoint
         Written by `fit`.
     source
-        A file of the product that the task reads (Parquet; the truth may be missing), or a Delphes
-        event file (ROOT), of which `python -m ntuplizer` makes one first.
+        A file of the product that the task reads (Parquet; the truth may be missing), or a ROOT
+        file, events of Delphes or PFNano, of which `python -m ntuplizer` makes one first.
     output
         Parquet, a row per row: the columns that the task's reader carries over where the source has
         them, then what the task predicts (`Task.predict`). The file's metadata have the labels'
@@ -63,13 +63,27 @@ def _ntuplize(events: Path, rows: Path, task: AnyTask) -> None:
     if not events.is_file():
         raise UserError(f"{events}: no such event file")
     product = task.config.products[0]
-    command = [sys.executable, "-m", "ntuplizer", product, str(events), *task.event_options]
+    made = [product, str(events), *task.event_options]
+    if _is_cms(events):
+        made = ["pfnano", str(events), "--product", product]
+    command = [sys.executable, "-m", "ntuplizer", *made]
     result = subprocess.run(
         [*command, "--output", str(rows)], capture_output=True, text=True, check=False
     )
     if result.returncode:
         reason = result.stderr.strip().splitlines()[-1:] or ["the ntuplizer failed"]
         raise UserError(reason[0].removeprefix("error: "))
+
+
+def _is_cms(events: Path) -> bool:
+    """Return whether a ROOT file holds NanoAOD's tree; what else it may be the ntuplizer says."""
+    import uproot
+
+    try:
+        with uproot.open(events) as file:
+            return "Events" in file
+    except Exception:  # uproot meets damage with whatever its parser stumbles over
+        return False
 
 
 @torch.inference_mode()
@@ -103,7 +117,9 @@ def _batches(task: AnyTask, group: RowGroup) -> list[np.ndarray]:
         known = set(file.schema_arrow.names)
     chosen = np.arange(group.rows)
     if known.issuperset(reader.scalars):
-        chosen = reader.chosen(read_scalars(group, reader), group.rows)
+        table = read_table(group, reader.scalars)
+        scalars = {name: table[name].to_numpy() for name in table.column_names}
+        chosen = reader.chosen(scalars, group.rows)
     others = np.setdiff1d(np.arange(group.rows), chosen)
     return [
         rows[begin : begin + size]

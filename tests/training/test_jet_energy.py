@@ -13,7 +13,7 @@ from conftest import CONFIGS, drawn_pixels
 from ntuplizer.products import get_product
 from ntuplizer.schema import tabulate
 from provenance.errors import UserError
-from training.checkpoint import make_task
+from training.checkpoint import make_task, write_checkpoint
 from training.cli import main
 from training.config import load_config
 from training.data.shards import list_row_groups
@@ -277,6 +277,20 @@ def test_a_network_learns_what_the_standard_correction_cannot(model, manifest, t
     )
     error = np.log(factors["factor"].to_numpy() * plain["jet_pt"] / plain["genjet_pt"])
     assert np.median(np.abs(error)) < 0.08
+
+
+def test_jets_of_cms_are_corrected(reference, tmp_path):
+    torch.manual_seed(1)
+    task = make_task(load_config(LITE["deep_sets"]))
+    content = {"description": task.describe(), "state_dict": task.state_dict()}
+    write_checkpoint(content, tmp_path / "checkpoint.ckpt")
+    main(["predict", "--checkpoint", str(tmp_path / "checkpoint.ckpt"),
+          "--input", str(reference("cms/pfnano.root")),
+          "--output", str(tmp_path / "factors.parquet")])  # fmt: skip
+    factors = pq.read_table(tmp_path / "factors.parquet")
+    assert factors.num_rows == 60
+    assert np.isfinite(factors["factor"].to_numpy()).all()
+    assert {"process", "batch", "event", "jet", "jet_pt", "genjet_pt"} < set(factors.column_names)
 
 
 def test_data_are_drawn_before_anything_is_trained(manifest, tmp_path):
