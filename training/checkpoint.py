@@ -94,6 +94,7 @@ def load_task(path: str | Path) -> AnyTask:
         task.load_state_dict(checkpoint["state_dict"])
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{path}: made by another version ({str(error).splitlines()[0]})") from None
+    task.use_calibration(checkpoint.get("calibration"))
     return task.eval()
 
 

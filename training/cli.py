@@ -24,6 +24,14 @@ def main(arguments: list[str] | None = None) -> None:
     _add_checkpoint(evaluate)
     _add_manifest(evaluate)
     evaluate.add_argument("--split", choices=("train", "val", "test"), default="test")
+    evaluate.add_argument(
+        "--predictions",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="what predict wrote of the split's shards, in place of the network's own",
+    )
     evaluate.add_argument("--output", type=Path, required=True, help="folder for the results")
     evaluate.set_defaults(call=_evaluate)
 
@@ -34,6 +42,13 @@ def main(arguments: list[str] | None = None) -> None:
     )
     predict.add_argument("--output", type=Path, required=True, help="Parquet file")
     predict.set_defaults(call=_predict)
+
+    visualize = commands.add_parser("visualize", help="draw the rows that a training would read")
+    _add_config(visualize)
+    _add_manifest(visualize)
+    visualize.add_argument("--split", choices=("train", "val", "test"), default="train")
+    visualize.add_argument("--output", type=Path, required=True, help="folder for the figures")
+    visualize.set_defaults(call=_visualize)
 
     export = commands.add_parser("export", help="write a trained network in another format")
     _add_checkpoint(export)
@@ -52,6 +67,19 @@ def main(arguments: list[str] | None = None) -> None:
     _add_manifest(weights)
     weights.add_argument("--output", type=Path, required=True, help="weights.json")
     weights.set_defaults(call=_weights)
+
+    standard = commands.add_parser(
+        "standard-benchmark", help="time CMS' corrections from text files on jets of CMS"
+    )
+    standard.add_argument(
+        "--input", type=Path, nargs="+", required=True, help="NanoAOD or PFNano (ROOT)"
+    )
+    standard.add_argument(
+        "--texts", type=Path, nargs="+", required=True, help="…_L1FastJet_AK4PFchs.txt, …"
+    )
+    standard.add_argument("--jet-type", default="AK4PFchs", help="as the texts name it (AK4PFchs)")
+    standard.add_argument("--output", type=Path, required=True, help="JSON file")
+    standard.set_defaults(call=_standard_benchmark)
 
     summary = commands.add_parser("summary", help="print a network's layers and parameters")
     _add_config(summary)
@@ -100,13 +128,28 @@ def _fit(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from training.evaluate.evaluate import evaluate
 
-    evaluate(options.checkpoint, options.manifest, options.split, options.output)
+    evaluate(
+        options.checkpoint,
+        options.manifest,
+        options.split,
+        options.output,
+        predictions=options.predictions,
+    )
 
 
 def _predict(options: argparse.Namespace) -> None:
     from training.predict import predict
 
     predict(options.checkpoint, options.input, options.output)
+
+
+def _visualize(options: argparse.Namespace) -> None:
+    from training.config import load_config
+
+    config = load_config(options.config, options.set)
+    from training.visualize import visualize
+
+    visualize(config, options.manifest, options.split, options.output)
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -128,6 +171,13 @@ def _weights(options: argparse.Namespace) -> None:
     from training.data.sampling import write_weights
 
     write_weights(config, options.manifest, options.output)
+
+
+def _standard_benchmark(options: argparse.Namespace) -> None:
+    from training.jec.benchmark import benchmark_texts
+
+    found = benchmark_texts(options.input, options.texts, options.jet_type, options.output)
+    print(f"{options.output}: {found['jets']} jets, {found['jets_per_second']:,.0f} jets/s")
 
 
 def _summary(options: argparse.Namespace) -> None:

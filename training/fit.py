@@ -4,7 +4,7 @@ import csv
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +32,8 @@ from training.task import Description
 # Saved for going on, beside the results.
 LAST = "last.ckpt"
 RESULT = "checkpoint.ckpt"
+# Rows that are enough to adjust predictions by.
+MOST_CALIBRATED = 500_000
 
 
 def fit(
@@ -191,12 +193,27 @@ def _write_history(history: list[HistoryRow], path: Path) -> None:
         writer.writerows(history)
 
 
+def _calibration(training: Training) -> Mapping[str, object] | None:
+    """Return what the result's predictions are adjusted by, of the rows validated on."""
+    task = training.task
+    if not task.calibrated:
+        return None
+    from training.evaluate.evaluate import collect_groups
+
+    task.load_state_dict(training.result())
+    task.use_calibration(None)
+    groups = training.data.val
+    rows, _, _ = collect_groups(task.eval(), groups, task.calibrated, MOST_CALIBRATED)
+    return task.calibrate(rows)
+
+
 def _write_results(training: Training, description: Description, output: Path) -> None:
     checkpoint = output / RESULT
     content = {
         "description": description,
         "state_dict": training.result(),
         "history": training.history,
+        "calibration": _calibration(training),
     }
     write_checkpoint(content, checkpoint)
     _write_history(training.history, output / "history.csv")

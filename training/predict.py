@@ -22,8 +22,6 @@ from training.data.shards import list_row_groups, open_shard, read_table
 from training.devices import best_device, limit_threads
 from training.task import AnyTask
 
-BATCH = 512
-
 
 def predict(checkpoint: Path, source: Path, output: Path) -> None:
     """Write what a network says of every row, selected or not, in order.
@@ -33,8 +31,8 @@ def predict(checkpoint: Path, source: Path, output: Path) -> None:
     checkpoint
         Written by `fit`.
     source
-        A file of the product that the task reads (Parquet; the truth may be missing), or a Delphes
-        event file (ROOT), of which `python -m ntuplizer` makes one first.
+        A file of the product that the task reads (Parquet; the truth may be missing), or a ROOT
+        file, events of Delphes or PFNano, of which `python -m ntuplizer` makes one first.
     output
         Parquet, a row per row: the columns that the task's reader carries over where the source has
         them, then what the task predicts (`Task.predict`). The file's metadata have the labels'
@@ -65,7 +63,10 @@ def _ntuplize(events: Path, rows: Path, task: AnyTask) -> None:
     if not events.is_file():
         raise UserError(f"{events}: no such event file")
     product = task.config.products[0]
-    command = [sys.executable, "-m", "ntuplizer", product, str(events), *task.event_options]
+    made = [product, str(events), *task.event_options]
+    if _is_cms(events):
+        made = ["pfnano", str(events), "--product", product]
+    command = [sys.executable, "-m", "ntuplizer", *made]
     result = subprocess.run(
         [*command, "--output", str(rows)], capture_output=True, text=True, check=False
     )
@@ -74,21 +75,57 @@ def _ntuplize(events: Path, rows: Path, task: AnyTask) -> None:
         raise UserError(reason[0].removeprefix("error: "))
 
 
+def _is_cms(events: Path) -> bool:
+    """Return whether a ROOT file holds NanoAOD's tree; what else it may be the ntuplizer says."""
+    import uproot
+
+    try:
+        with uproot.open(events) as file:
+            return "Events" in file
+    except Exception:  # uproot meets damage with whatever its parser stumbles over
+        return False
+
+
 @torch.inference_mode()
 def _predictions(task: AnyTask, groups: list[RowGroup], carried: list[str]) -> Iterator[pa.Table]:
-    """Yield the columns carried over and those predicted, batch by batch."""
+    """Yield the columns carried over and those predicted, row group by row group."""
     for group in groups:
         rows = task.reader.read([group], truth=False)
-        columns = read_table(group, carried)
-        for begin in range(0, len(rows), BATCH):
-            chosen = np.arange(begin, min(begin + BATCH, len(rows)))
+        table = read_table(group, carried)
+        order, pieces = _batches(task, group), []
+        if not order:
+            continue
+        for chosen in order:
             batch = task.reader.collate(rows, chosen)
             found = task.predict(to_device(batch, task.device))
-            table = columns.slice(begin, len(chosen))
-            for name, values in found.items():
-                column = _column(values.cpu().numpy())
-                table = table.append_column(pa.field(name, column.type, nullable=False), column)
-            yield table
+            pieces.append({name: values.cpu().numpy() for name, values in found.items()})
+        place = np.argsort(np.concatenate(order), kind="stable")
+        for name in pieces[0]:
+            column = _column(np.concatenate([piece[name] for piece in pieces])[place])
+            table = table.append_column(pa.field(name, column.type, nullable=False), column)
+        yield table
+
+
+def _batches(task: AnyTask, group: RowGroup) -> list[np.ndarray]:
+    """Return which rows of a row group are predicted together, indices (B,) each.
+
+    Those that an evaluation selects come in its batches, the others after them: what a network says
+    of a row depends on its batch in the last digit.
+    """
+    reader, size = task.reader, task.config.data.batch_size
+    with open_shard(group.path) as file:
+        known = set(file.schema_arrow.names)
+    chosen = np.arange(group.rows)
+    if known.issuperset(reader.scalars):
+        table = read_table(group, reader.scalars)
+        scalars = {name: table[name].to_numpy() for name in table.column_names}
+        chosen = reader.chosen(scalars, group.rows)
+    others = np.setdiff1d(np.arange(group.rows), chosen)
+    return [
+        rows[begin : begin + size]
+        for rows in (chosen, others)
+        for begin in range(0, len(rows), size)
+    ]
 
 
 def _column(values: np.ndarray) -> pa.Array:

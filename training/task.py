@@ -4,9 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
@@ -99,12 +100,55 @@ class Task(nn.Module, ABC, Generic[Config_co]):
         """What `compare_with` needs, names in a batch or of a prediction; empty: nothing."""
         return ()
 
+    @property
+    def joined_by(self) -> tuple[str, ...]:
+        """What `join` needs of every row: names in a batch."""
+        return ()
+
     def compare_with(self, rows: Mapping[str, np.ndarray]) -> None:
         """Take `compared` of the rows that the training saw, before `evaluate`.
 
         What is fitted to them stands beside the network then. The rows that it validated on are
         among them: their labels count as well.
         """
+        return
+
+    def join(
+        self, rows: Mapping[str, np.ndarray], predictions: pa.Table
+    ) -> Mapping[str, np.ndarray]:
+        """Return `measured` of the rows of a split, with what files of predictions say of them.
+
+        Parameters
+        ----------
+        rows
+            `measured`, as far as a batch holds it, and `joined_by`.
+        predictions
+            What `python -m training predict` wrote.
+
+        Raises
+        ------
+        UserError
+            When the task has no such thing, or a row is not among the predictions.
+        """
+        raise UserError(f"the task {self.config.task} cannot be measured by files of predictions")
+
+    @property
+    def calibrated(self) -> tuple[str, ...]:
+        """What `calibrate` needs, names in a batch or of a prediction; empty: nothing."""
+        return ()
+
+    def calibrate(self, rows: Mapping[str, np.ndarray]) -> Mapping[str, object] | None:
+        """Return what predictions are adjusted by, in plain values; None: nothing.
+
+        Parameters
+        ----------
+        rows
+            `calibrated` of the rows that a training validated on, with its result.
+        """
+        return None
+
+    def use_calibration(self, content: Mapping[str, object] | None) -> None:
+        """Adjust predictions by what `calibrate` returned, which a checkpoint keeps."""
         return
 
     def after_step(self, progress: float) -> None:
@@ -129,6 +173,25 @@ class Task(nn.Module, ABC, Generic[Config_co]):
     def illustrate(self, batch: Batch, folder: Path) -> Mapping[str, str]:
         """Draw what a batch looks like into a folder; return captions by the names of the files."""
         return {}
+
+    def draw_rows(self, rows: Any, chosen: np.ndarray, folder: Path) -> Mapping[str, str]:
+        """Draw the data that the task learns from; return captions by the names of the files.
+
+        Parameters
+        ----------
+        rows
+            What the reader read.
+        chosen
+            (n,) indices of the rows that it selects.
+        folder
+            For the figures, each as PNG and PDF.
+
+        Raises
+        ------
+        UserError
+            When the task has no such figures.
+        """
+        raise UserError(f"the task {self.config.task} has no figures of its data")
 
     def exported(self) -> Exported:
         """Return the network for `python -m training export`.

@@ -3,7 +3,7 @@
 import argparse
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from ntuplizer.collisions.certified import CertifiedRuns
     from ntuplizer.collisions.era import Era
     from ntuplizer.collisions.files import RemoteFile
+
+
+# What jets of PFNano can be rows of.
+PFNANO_PRODUCTS = ("jets", "energy")
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -49,6 +53,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "pfnano", help="jets of CMS PFNano", usage="%(prog)s FILE ... --output OUTPUT [options]"
     )
     _add_input(pfnano, era_needed=False)
+    pfnano.add_argument(
+        "--product", choices=PFNANO_PRODUCTS, default="jets", help="what a row is (jets)"
+    )
     _add_options(pfnano, "of the jets: jets, pt_min, eta_max, identified")
     pfnano.set_defaults(run=_run_pfnano)
 
@@ -106,28 +113,33 @@ def _run_pfnano(options: argparse.Namespace) -> None:
     from pydantic import ValidationError
 
     from ntuplizer.collisions.pfnano import PFNanoOptions, iterate_jets
+    from ntuplizer.collisions.pfnano_energy import PFNanoEnergyOptions, iterate_energy_jets
     from ntuplizer.shards import describe
 
+    product = get_product(options.product)
+    wanted: type[PFNanoOptions] = PFNanoOptions
+    iterate: Callable[..., Iterator[pa.Table]] = iterate_jets
+    if product.name == "energy":
+        wanted, iterate = PFNanoEnergyOptions, iterate_energy_jets
     try:
-        chosen = PFNanoOptions.model_validate(_values(options.option))
+        chosen = wanted.model_validate(_values(options.option))
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
         raise UserError(f"option {name} of PFNano's jets: {first['msg']}") from None
     era, certified, counts = _era(options), _certified(options), Counts()
     files = _files(options, era)
-    jets = get_product("jets")
-    clustered = jets.read_options({"jet_radius": chosen.radius})
-    made = describe(jets, clustered)
+    clustered = product.read_options({"jet_radius": chosen.radius})
+    made = describe(product, clustered)
     made |= _origin(options, files) | {"pfnano": chosen.model_dump(mode="json")}
 
     def tables() -> "Iterable[pa.Table]":
         for file in files:
-            for table in iterate_jets(file, chosen, counts.steps, era, certified):
+            for table in iterate(file, chosen, counts.steps, era, certified):
                 counts.rows += table.num_rows
                 yield table
 
-    _write(options.output, tables(), jets.schema(clustered), made, counts)
+    _write(options.output, tables(), product.schema(clustered), made, counts)
 
 
 def _write(

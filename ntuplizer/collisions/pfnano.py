@@ -49,7 +49,7 @@ TIGHT = 2
 
 
 @dataclass(frozen=True)
-class _Branches:
+class Branches:
     """Where the jets of one kind are: jets, links to their constituents, the same of GEN-jets."""
 
     jets: str
@@ -59,9 +59,9 @@ class _Branches:
     radius: float
 
 
-_BRANCHES = {
-    "ak8": _Branches("FatJet", "FatJetPFCands", "GenJetAK8", "GenFatJetCands", 0.8),
-    "ak4": _Branches("Jet", "JetPFCands", "GenJet", "GenJetCands", 0.4),
+BRANCHES = {
+    "ak8": Branches("FatJet", "FatJetPFCands", "GenJetAK8", "GenFatJetCands", 0.8),
+    "ak4": Branches("Jet", "JetPFCands", "GenJet", "GenJetCands", 0.4),
 }
 
 
@@ -78,7 +78,7 @@ class PFNanoOptions(BaseModel):
     @property
     def radius(self) -> float:
         """The jets' R."""
-        return _BRANCHES[self.jets].radius
+        return BRANCHES[self.jets].radius
 
 
 def jets_of(
@@ -125,7 +125,7 @@ def iterate_jets(
     UserError
         When the file cannot be read, or has no constituents of jets.
     """
-    branches = _BRANCHES[options.jets]
+    branches = BRANCHES[options.jets]
     needed = (*IDENTITY, "nPFCands", f"n{branches.jets}", f"{branches.links}_jetIdx")
     with open_tree(file, needed, "PFNano") as tree:
         # The large jets of NanoAOD are made of PUPPI candidates in every version.
@@ -144,14 +144,14 @@ def iterate_jets(
 
 def _jets_of_step(
     reader: Reader,
-    branches: _Branches,
+    branches: Branches,
     puppi: bool,
     options: PFNanoOptions,
     events: np.ndarray,
     steps: Counter[str],
 ) -> pa.Table:
-    candidates = _candidates(reader, puppi)
-    jets, identified = _jets(reader, branches, candidates)
+    candidates = candidates_of(reader, puppi)
+    jets, identified = all_jets(reader, branches, candidates)
     steps["jets_in_file"] += len(jets.event)
     chosen = events[jets.event] & (jets.pt >= options.pt_min)
     chosen &= np.abs(jets.eta) <= options.eta_max
@@ -183,7 +183,7 @@ def _jets_of_step(
     return tabulate(columns, arrow_schema(COLUMNS))
 
 
-def _candidates(reader: Reader, puppi: bool) -> Collection:
+def candidates_of(reader: Reader, puppi: bool) -> Collection:
     """Return the particle-flow candidates with Delphes' names and units."""
     names = ("pt", "eta", "phi", "mass", "d0", "d0Err", "dz", "dzErr", "charge", "pdgId")
     found = reader.lists("PFCands", (*names, "puppiWeight") if puppi else names)
@@ -209,7 +209,7 @@ def _candidates(reader: Reader, puppi: bool) -> Collection:
     return Collection(found.offsets, columns)
 
 
-def _jets(reader: Reader, branches: _Branches, candidates: Collection) -> tuple[Jets, np.ndarray]:
+def all_jets(reader: Reader, branches: Branches, candidates: Collection) -> tuple[Jets, np.ndarray]:
     """Return all jets before energy corrections, and which have tight identification."""
     names = ("pt", "eta", "phi", "mass", "rawFactor", "jetId")
     found = reader.lists(branches.jets, names)
@@ -229,8 +229,8 @@ def _jets(reader: Reader, branches: _Branches, candidates: Collection) -> tuple[
     return jets, (found["jetId"].astype(np.int64) & TIGHT) != 0
 
 
-def _gen_columns(reader: Reader, branches: _Branches, jets: Jets) -> dict:
-    particles, gen_jets = _gen_jets(reader, branches)
+def _gen_columns(reader: Reader, branches: Branches, jets: Jets) -> dict:
+    particles, gen_jets = gen_jets_of(reader, branches)
     match = match_gen_jets(jets, gen_jets, branches.radius)
     matched = match >= 0
     partners = gen_jets.select(match[matched])
@@ -263,7 +263,7 @@ def _gen_columns(reader: Reader, branches: _Branches, jets: Jets) -> dict:
     return columns | {f"genpart_{name}": (offsets, value) for name, value in values.items()}
 
 
-def _gen_jets(reader: Reader, branches: _Branches) -> tuple[Collection, Jets]:
+def gen_jets_of(reader: Reader, branches: Branches) -> tuple[Collection, Jets]:
     """Return generated particles and GEN-jets; none of collisions."""
     kinematics = {"pt": "PT", "eta": "Eta", "phi": "Phi", "mass": "Mass"}
     if not reader.is_simulation:

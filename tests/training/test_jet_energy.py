@@ -13,7 +13,7 @@ from conftest import CONFIGS, drawn_pixels
 from ntuplizer.products import get_product
 from ntuplizer.schema import tabulate
 from provenance.errors import UserError
-from training.checkpoint import make_task
+from training.checkpoint import make_task, write_checkpoint
 from training.cli import main
 from training.config import load_config
 from training.data.shards import list_row_groups
@@ -23,6 +23,7 @@ from training.tasks.jet_energy.reader import event_number, flavour_group
 LITE = {
     "deep_sets": CONFIGS / "jet-energy-pfn-lite.yaml",
     "particle_net": CONFIGS / "jet-energy-particle-net-lite.yaml",
+    "particle_transformer": CONFIGS / "jet-energy-particle-transformer-lite.yaml",
 }
 PRODUCT = get_product("energy")
 RNG_SEED = 5
@@ -38,7 +39,8 @@ def made_up_jets(n_events: int, seed: int = RNG_SEED) -> pa.Table:
     pt = pt_gen * (1 - lost) * np.exp(rng.normal(0, 0.02, n))
     eta, phi = rng.uniform(-2.4, 2.4, n), rng.uniform(-np.pi, np.pi, n)
     scalars = {
-        "process": np.full(n, "made_up"), "batch": np.zeros(n), "event": event, "jet": event % 2,
+        "process": np.full(n, "made_up"), "batch": np.zeros(n), "event": event,
+        "jet": np.arange(n) % 2,
         "jet_pt": pt, "jet_eta": eta, "jet_phi": phi, "jet_mass": 0.1 * pt,
         "jet_energy": pt * np.cosh(eta), "jet_area": np.full(n, 0.5), "jet_multiplicity": pt // 5,
         "jet_ptd": np.full(n, 0.4), "jet_axis2": np.full(n, 0.05),
@@ -213,10 +215,31 @@ def test_published_sizes():
         assert sum(p.numel() for p in network.parameters()) == pytest.approx(published, rel=0.01)
 
 
-@pytest.mark.parametrize("model", LITE)
+def joined_predictions_give_the_same_numbers(checkpoint, shard, manifest, folder, metrics):
+    """Compare to the last bit."""
+    said, output = folder / "test.parquet", folder / "joined"
+    main(["predict", *checkpoint, "--input", str(shard), "--output", str(said)])
+    joined = ["evaluate", *checkpoint, "--manifest", str(manifest), "--output", str(output)]
+    main([*joined, "--predictions", str(said)])
+    again = json.loads((output / "metrics.json").read_text())
+    assert again.pop("wall_seconds") > 0
+    assert again == {name: value for name, value in metrics.items() if name != "wall_seconds"}
+    pq.write_table(pq.read_table(said).slice(1), said)
+    with pytest.raises(UserError, match="jets are not among the predictions"):
+        main([*joined, "--predictions", str(said)])
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "deep_sets",
+        "particle_net",
+        pytest.param("particle_transformer", marks=pytest.mark.slow),
+    ],
+)
 def test_a_network_learns_what_the_standard_correction_cannot(model, manifest, tmp_path):
     output = tmp_path / "fit"
-    epochs = {"deep_sets": 6, "particle_net": 15}[model]
+    epochs = {"deep_sets": 6, "particle_net": 15, "particle_transformer": 8}[model]
     overrides = ["--set", f"epochs={epochs}", "--set", "heads.mass=true"]
     main(["fit", "--config", str(LITE[model]), *overrides, "--manifest", str(manifest),
           "--output", str(output)])  # fmt: skip
@@ -238,6 +261,8 @@ def test_a_network_learns_what_the_standard_correction_cannot(model, manifest, t
         assert drawn_pixels(tmp_path / "test" / f"{name}.png") > 100
 
     shard = manifest.parent / "QCD_0005.parquet"
+    if model == "deep_sets":
+        joined_predictions_give_the_same_numbers(checkpoint, shard, manifest, tmp_path, metrics)
     # Collisions have no truth.
     plain = pq.read_table(shard)
     truth = [name for name in plain.column_names if name.startswith("genjet_")]
@@ -252,6 +277,31 @@ def test_a_network_learns_what_the_standard_correction_cannot(model, manifest, t
     )
     error = np.log(factors["factor"].to_numpy() * plain["jet_pt"] / plain["genjet_pt"])
     assert np.median(np.abs(error)) < 0.08
+
+
+def test_jets_of_cms_are_corrected(reference, tmp_path):
+    torch.manual_seed(1)
+    task = make_task(load_config(LITE["deep_sets"]))
+    content = {"description": task.describe(), "state_dict": task.state_dict()}
+    write_checkpoint(content, tmp_path / "checkpoint.ckpt")
+    main(["predict", "--checkpoint", str(tmp_path / "checkpoint.ckpt"),
+          "--input", str(reference("cms/pfnano.root")),
+          "--output", str(tmp_path / "factors.parquet")])  # fmt: skip
+    factors = pq.read_table(tmp_path / "factors.parquet")
+    assert factors.num_rows == 60
+    assert np.isfinite(factors["factor"].to_numpy()).all()
+    assert {"process", "batch", "event", "jet", "jet_pt", "genjet_pt"} < set(factors.column_names)
+
+
+def test_data_are_drawn_before_anything_is_trained(manifest, tmp_path):
+    main(["visualize", "--config", str(LITE["deep_sets"]), "--manifest", str(manifest),
+          "--output", str(tmp_path)])  # fmt: skip
+    views = json.loads((tmp_path / "views.json").read_text())
+    assert views["rows"] == 2000
+    assert len(views["figures"]) == 6
+    for name in views["figures"]:
+        assert (tmp_path / f"{name}.pdf").is_file()
+        assert drawn_pixels(tmp_path / f"{name}.png") > 100
 
 
 def test_targets_that_are_not_finite_are_refused(jets, tmp_path):

@@ -1,10 +1,11 @@
 """Evaluation of a checkpoint on a split: numbers as JSON, figures as PNG and PDF."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from provenance.errors import UserError
@@ -18,6 +19,7 @@ from training.data.shards import (
     interleave,
     list_row_groups,
     open_dataset,
+    open_shard,
     training_rows,
     validation_rows,
 )
@@ -33,7 +35,12 @@ HISTORY_CAPTION = (
 
 
 def evaluate(
-    checkpoint: Path, manifest: Path, split: str, output: Path, max_rows: int = 2_000_000
+    checkpoint: Path,
+    manifest: Path,
+    split: str,
+    output: Path,
+    max_rows: int = 2_000_000,
+    predictions: Sequence[Path] = (),
 ) -> None:
     """Write `metrics.json` and the figures of a task, with `training`, the history, among them.
 
@@ -52,10 +59,13 @@ def evaluate(
         takes what the task measures of it (`Task.measured`), once, and what the measures need; of
         188 labels 0.9 kB.
 
+    predictions
+        What `predict` wrote of the split's shards, in the place of asking the network again.
+
     Raises
     ------
     UserError
-        When checkpoint or data cannot be used, or no row passes the selection.
+        When checkpoint, data or predictions cannot be used, or no row passes the selection.
     """
     started = time.perf_counter()
     task = load_task(checkpoint).to(best_device())
@@ -63,17 +73,20 @@ def evaluate(
     limit_threads(task.config.run)
     reader = task.reader
     dataset = open_dataset(manifest, task.config, reader)
-    rows, number, first = _collect_groups(
-        task, list_row_groups(dataset.shards(split), reader), task.measured, max_rows
+    names = task.joined_by if predictions else task.measured
+    rows, number, first = collect_groups(
+        task, list_row_groups(dataset.shards(split), reader), names, max_rows
     )
     if first is None:
         raise UserError(
             f"{manifest}: no {reader.noun} of the split {split!r} passes the selection "
             f"({reader.selection})"
         )
+    if predictions:
+        rows = dict(task.join(rows, read_predictions(predictions)))
     if task.compared:
         seen = _trained_on(task, dataset)
-        task.compare_with(_collect_groups(task, seen, task.compared, max_rows)[0])
+        task.compare_with(collect_groups(task, seen, task.compared, max_rows)[0])
     evaluation = task.evaluate(rows, output)
     figures = {**evaluation.figures, **task.illustrate(first, output)}
     history = content.get("history", [])
@@ -98,13 +111,30 @@ def evaluate(
     )
 
 
+def read_predictions(paths: Sequence[Path]) -> pa.Table:
+    """Read files that `python -m training predict` wrote.
+
+    Raises
+    ------
+    UserError
+        When one is missing, damaged, or has other columns than the first.
+    """
+    tables = []
+    for path in paths:
+        with open_shard(path) as file:
+            tables.append(file.read().replace_schema_metadata(None))
+        if tables[-1].schema != tables[0].schema:
+            raise UserError(f"{path}: has other columns than {paths[0]}: of another checkpoint")
+    return pa.concat_tables(tables).combine_chunks()
+
+
 def _trained_on(task: AnyTask, dataset: Dataset) -> list[RowGroup]:
     """Return the row groups that a training saw."""
     reader, config = task.reader, task.config
     return training_rows(dataset, reader, config) + validation_rows(dataset, reader, config)
 
 
-def _collect_groups(
+def collect_groups(
     task: AnyTask, groups: list[RowGroup], names: tuple[str, ...], max_rows: int
 ) -> tuple[dict[str, np.ndarray], int, Batch | None]:
     """Collect over row groups, of all parts alike where there are more than `max_rows` rows."""
@@ -130,7 +160,10 @@ def collect(
     for batch in batches:
         first = batch.batch if first is None else first
         begin, end = end, min(end + batch.rows, room)
-        for name, values in measured(task, batch.batch, names).items():
+        # A network that nothing is asked of need not run.
+        in_batch = {name: batch.batch[name].numpy() for name in names if name in batch.batch}
+        found = in_batch if len(in_batch) == len(names) else measured(task, batch.batch, names)
+        for name, values in found.items():
             if name not in kept:
                 kept[name] = np.empty((room, *values.shape[1:]), values.dtype)
             kept[name][begin:end] = values[: end - begin]

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from sklearn.ensemble import HistGradientBoostingRegressor
+from threadpoolctl import threadpool_limits
+
+from training.jec.calibration import LARGEST_TARGET
 
 # What the network without knowledge is told.
 PRIOR_INPUTS = ("log_pt", "eta", "mass", "rho")
-# Targets beyond this are mismatches, not responses: left out, as jec-gnn does.
-LARGEST_TARGET = 1.0
 
 _WIDTH, _LAYERS = 64, 3
 _BATCH, _LEARNING_RATE = 512, 2e-3
@@ -26,7 +27,7 @@ _EPOCHS, _PATIENCE = 60, 8
 
 
 def fit_trees(
-    inputs: Mapping[str, np.ndarray], target: np.ndarray, seed: int
+    inputs: Mapping[str, np.ndarray], target: np.ndarray, seed: int, threads: int | None = None
 ) -> HistGradientBoostingRegressor:
     """Fit boosted trees.
 
@@ -38,6 +39,8 @@ def fit_trees(
         (n_jets,): log(pT of the GEN-jet / pT).
     seed
         Of the validation jets that stop the fit.
+    threads
+        To fit with; None: as many as there are cores.
     """
     table, target = _usable(inputs, target)
     trees = HistGradientBoostingRegressor(
@@ -49,7 +52,8 @@ def fit_trees(
         early_stopping=True,
         random_state=seed,
     )
-    return trees.fit(table, target)
+    with threadpool_limits(threads, user_api="openmp"):
+        return trees.fit(table, target)
 
 
 def predict_trees(

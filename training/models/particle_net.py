@@ -11,23 +11,17 @@ their values alone decide: equal distances, usual among calorimeter towers, are 
 whatever order they come in.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.models.compilation import compile_for_all_sizes
-from training.models.deep_sets import (
-    ACTIVATIONS,
-    BatchNorm,
-    Layers,
-    PreciseLinear,
-    initialise,
-)
+from training.models.dense import ACTIVATIONS, BatchNorm, PreciseLinear, initialise
+from training.models.jet_regressor import JetRegressor
 from training.models.ragged import Collection, owners, pool
 from training.models.sizes import GraphSizes, ParticleNetConfig
 
@@ -241,8 +235,11 @@ class Graph(nn.Module):
         return pool(x, arranged.owner, arranged.counts, "average")[arranged.restore]
 
 
-class ParticleNet(nn.Module):
+class ParticleNet(JetRegressor):
     """Regression of a jet from graphs of its constituents.
+
+    Of a jet with more constituents than a graph's `points` the first ones count; else their order
+    has no meaning.
 
     Parameters
     ----------
@@ -264,45 +261,27 @@ class ParticleNet(nn.Module):
         jet_features: int,
         outputs: int = 1,
     ):
-        super().__init__()
-        self.collections = nn.ModuleDict(
-            {name: Graph(width, getattr(config, name), config) for name, width in features.items()}
-        )
+        graphs = {
+            name: Graph(width, getattr(config, name), config) for name, width in features.items()
+        }
         pooled = sum(getattr(config, name).channels[-1][-1] for name in features)
-        self.head = Layers(pooled + jet_features, config.head, config.activation)
-        self.output = PreciseLinear(config.head.units[-1], outputs)
+        super().__init__(
+            nn.ModuleDict(graphs), pooled, jet_features, outputs, config.head, config.activation
+        )
         initialise(self, config.initialiser)
 
-    def encode(self, collections: Mapping[str, Collection], jets: Tensor) -> Tensor:
-        """Return what the last layer before the output sees, (B, config.head.units[-1])."""
+    def pool_constituents(self, collections: Mapping[str, Collection]) -> Tensor:
+        """Return the averages over the constituents of each collection after its last block."""
         # The only numbers that a GPU has to tell.
         lengths = torch.stack([collections[name].counts for name in self.collections]).cpu().numpy()
         pooled = [
             graph(collections[name], own)
             for (name, graph), own in zip(self.collections.items(), lengths, strict=True)
         ]
-        return self.head(torch.cat((*pooled, jets.float()), dim=1))
+        return torch.cat(pooled, dim=1)
 
-    def forward(self, collections: Mapping[str, Collection], jets: Tensor) -> Tensor:
-        """Return the outputs.
-
-        Parameters
-        ----------
-        collections
-            The constituents by collection, with positions; any number per jet, none included. Of
-            a jet with more than `points` the first ones count; else their order has no meaning.
-        jets
-            (B, jet_features).
-
-        Returns
-        -------
-        Tensor
-            (B, outputs) float32.
-        """
-        return self.output(self.encode(collections, jets))
-
-    def compile_parts(self, **options: Any) -> None:
-        """Compile the networks in place, for all sizes of batches; `torch.compile`'s options."""
-        graphs = (graph for graph in self.collections.values() if isinstance(graph, Graph))
-        blocks = (block for graph in graphs for block in graph.blocks)
-        compile_for_all_sizes((*blocks, self.head), **options)
+    def compiled_parts(self) -> Iterator[nn.Module]:
+        """Yield the blocks of all graphs."""
+        for graph in self.collections.values():
+            assert isinstance(graph, Graph)
+            yield from cast(Iterable[nn.Module], graph.blocks)

@@ -12,6 +12,7 @@ class Collection(NamedTuple):
     values: Tensor  # (T, features)
     offsets: Tensor  # (B + 1,) int64: jet b has the rows offsets[b] to offsets[b + 1]
     positions: Tensor | None = None  # (T, 2): η and φ, absolute or relative to anything
+    pt: Tensor | None = None  # (T,) GeV
 
     @classmethod
     def from_padded(
@@ -33,6 +34,18 @@ class Collection(NamedTuple):
             values[mask],
             torch.nn.functional.pad(counts.cumsum(0), (1, 0)),
             None if positions is None else positions[mask],
+        )
+
+    def first(self, most: int) -> "Collection":
+        """Return the first constituents of each jet, at most so many."""
+        counts = self.counts
+        jet = owners(counts, len(self.values))
+        kept = torch.arange(len(jet), device=jet.device) - self.offsets[jet] < most
+        return Collection(
+            self.values[kept],
+            torch.nn.functional.pad(counts.clamp(max=most).cumsum(0), (1, 0)),
+            None if self.positions is None else self.positions[kept],
+            None if self.pt is None else self.pt[kept],
         )
 
     @property

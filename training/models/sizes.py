@@ -11,8 +11,8 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class ParticleTransformerConfig(Section):
-    """Sizes of the Particle Transformer; the defaults are Sophon's (arXiv:2405.12972)."""
+class TransformerTrunkConfig(Section):
+    """Sizes of the Particle Transformer below its head; the defaults are Sophon's."""
 
     embedding: tuple[int, ...] = Field((128, 512, 128), description="widths of the input network")
     pair_embedding: tuple[int, ...] = Field((64, 64, 64), description="widths of the pair network")
@@ -20,11 +20,16 @@ class ParticleTransformerConfig(Section):
     blocks: int = Field(8, gt=0, description="particle-attention blocks")
     class_blocks: int = Field(2, gt=0, description="class-attention blocks")
     feedforward_ratio: int = Field(4, gt=0, description="hidden width of a block over its width")
-    head: tuple[int, ...] = Field((512,), description="widths of the classifier before its output")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout in particle blocks and head")
     length_groups: int = Field(
         4, gt=0, description="groups of jets of similar length in a batch: speed, not results"
     )
+
+
+class ParticleTransformerConfig(TransformerTrunkConfig):
+    """Sizes of the Particle Transformer; the defaults are Sophon's (arXiv:2405.12972)."""
+
+    head: tuple[int, ...] = Field((512,), description="widths of the classifier before its output")
 
 
 Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh"]
@@ -123,6 +128,26 @@ class ParticleNetConfig(Section):
             vertices=GraphSizes(neighbours=8, channels=((8,) * 2, (16,) * 2, (24,) * 2), points=16),
             head=LayerSizes(units=(64, 32, 16, 8)),
         )
+
+
+class JetTransformerConfig(TransformerTrunkConfig):
+    """Sizes of the Particle Transformer for jet energies."""
+
+    embedding: tuple[int, ...] = Field((128, 128), description="widths of the input network")
+    blocks: int = Field(4, gt=0, description="particle-attention blocks")
+    class_blocks: int = Field(1, gt=0, description="class-attention blocks")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in particle blocks")
+    activation: Activation = Field("relu", description="activation of the head")
+    initialiser: Initialiser = Field("he_normal", description="how weights of the head begin")
+    points: int = Field(128, gt=0, description="leading constituents kept per jet and collection")
+    head: LayerSizes = Field(
+        LayerSizes(units=(256, 128, 64)), description="layers for the whole jet"
+    )
+
+    def trunk(self) -> ParticleTransformerConfig:
+        """Return the sizes of what is below the head."""
+        names = TransformerTrunkConfig.model_fields
+        return ParticleTransformerConfig(**{name: getattr(self, name) for name in names}, head=())
 
 
 class ObjectTransformerConfig(Section):

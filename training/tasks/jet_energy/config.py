@@ -5,7 +5,12 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from training.config import DataConfig, FitConfig
-from training.models.sizes import DeepSetsConfig, ParticleNetConfig, Section
+from training.models.sizes import (
+    DeepSetsConfig,
+    JetTransformerConfig,
+    ParticleNetConfig,
+    Section,
+)
 
 # All features, in the order in which networks see them.
 CHARGED_FEATURES = (
@@ -47,6 +52,12 @@ class ParticleNetModel(ParticleNetConfig):
     name: Literal["particle_net"]
 
 
+class ParticleTransformerModel(JetTransformerConfig):
+    """Particle Transformer."""
+
+    name: Literal["particle_transformer"]
+
+
 class Selection(Section):
     """Jets that are trained and measured on."""
 
@@ -83,6 +94,12 @@ class EnergyDataConfig(DataConfig):
         DEFAULT_JET_FEATURES, min_length=1, description="features of the jet"
     )
 
+    shuffled_targets: bool = Field(
+        False,
+        description="a control: train each jet with the targets of another one of its batch, so "
+        "that nothing can be learnt; what is then gained is a mistake of the evaluation",
+    )
+
     @model_validator(mode="after")
     def _lists_have_no_padding(self) -> Self:
         if self.on_device:
@@ -111,9 +128,9 @@ class Config(FitConfig):
     parts: ClassVar[tuple[str, ...]] = ("encoder", "output")
 
     task: Literal["jet_energy"] = "jet_energy"
-    model: Annotated[DeepSetsModel | ParticleNetModel, Field(discriminator="name")] = (
-        DeepSetsModel()
-    )
+    model: Annotated[
+        DeepSetsModel | ParticleNetModel | ParticleTransformerModel, Field(discriminator="name")
+    ] = DeepSetsModel()
     heads: HeadsConfig = HeadsConfig()
     offset: bool = Field(
         False,

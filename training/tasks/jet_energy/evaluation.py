@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from training.evaluate.figures import figure, save, style
+from training.jec.calibration import GEN_MASS_MIN, LARGEST_TARGET, QUANTILES
 from training.jec.controls import (
     PRIOR_INPUTS,
     fit_prior_network,
@@ -24,52 +25,50 @@ from training.jec.standard import StandardCorrection, fit_standard
 from training.task import Evaluation
 from training.tasks.jet_energy.features import SUMMARY
 
-# Levels of the head of quantiles, and the share of jets between the first and the last.
-QUANTILES = (0.16, 0.5, 0.84)
 # Of the summary: central jets of more than 30 GeV.
 REGION = wide_name(*ETA_REGIONS[0])
 WIDE = wide_name(30, np.inf)
-# Masses of GEN-jets below this, GeV, are not those of decays: left out of the mass resolution.
-GEN_MASS_MIN = 20.0
 BOTTOM = 5
 
 Rows = Mapping[str, np.ndarray]
 
 
 def evaluate_corrections(
-    rows: Rows, training: Rows, folder: Path, *, offset: bool, seed: int
+    rows: Rows, training: Rows, folder: Path, *, offset: bool, seed: int, threads: int | None
 ) -> Evaluation:
     """Measure a network.
 
-    What the network and the controls predict is calibrated like the jets themselves: by the median
-    response in |η| and pT of the training jets. Uncalibrated, jets of a falling spectrum are drawn
-    to where most jets are, which looks like resolution.
+    What the controls predict is calibrated like the jets themselves, by the median response in |η|
+    and pT of the training jets; the network comes calibrated, by those that it was validated on.
+    Uncalibrated, jets of a falling spectrum are drawn to where most jets are, which looks like
+    resolution.
 
     Parameters
     ----------
     rows
         Jets to measure on: `jet_pt`, `genjet_pt` (GeV), `target`, `factor`, `flavour`, `event`,
-        (n,) each, `summary` (n, `SUMMARY`), and of the other heads `quantiles`,
-        `factor_with_neutrinos` and `target_neutrinos`, `mass_factor` and `target_mass`.
+        `factor_uncalibrated`, (n,) each, `summary` (n, `SUMMARY`), and of the other heads
+        `quantiles`, `factor_with_neutrinos` and `target_neutrinos`, `mass_factor` and
+        `target_mass`.
     training
         Jets that the network was trained on, without flavour and event, and without other heads.
     folder
         For the figures.
     offset
         Whether the standard correction begins with L1.
-    seed
-        Of the controls.
+    seed, threads
+        Of the controls, and to fit them with.
     """
     standard = fit_standard(*_kinematics(training), *(_pileup(training) if offset else ()))
     known = dict(zip(SUMMARY, training["summary"].T, strict=True))
     asked = dict(zip(SUMMARY, rows["summary"].T, strict=True))
-    trees = fit_trees(known, training["target"], seed)
+    trees = fit_trees(known, training["target"], seed, threads)
     prior = fit_prior_network(known, training["target"], seed)
     pt = rows["jet_pt"].astype(np.float64)
     factor = {
         "standard": _standard_factor(standard, rows, offset),
-        "network": _calibrated(rows, rows["factor"], training, training["factor"]),
-        "network uncalibrated": rows["factor"].astype(np.float64),
+        "network": rows["factor"].astype(np.float64),
+        "network uncalibrated": rows["factor_uncalibrated"].astype(np.float64),
         "trees": _calibrated(
             rows,
             np.exp(predict_trees(trees, asked)),
@@ -117,11 +116,15 @@ def evaluate_corrections(
         details["with_neutrinos_b"] = gain
         summary["improvement_b_with_neutrinos"] = gain["improvement"]
     if "mass_factor" in rows:
-        mass_gen = _column(rows, "mass") * np.exp(rows["target_mass"])
-        heavy = np.flatnonzero((np.abs(rows["target_mass"]) < 1) & (mass_gen > GEN_MASS_MIN))
+        mass = _column(rows, "mass")
+        mass_gen = mass * np.exp(rows["target_mass"])
+        heavy = np.flatnonzero(
+            (np.abs(rows["target_mass"]) < LARGEST_TARGET) & (mass_gen > GEN_MASS_MIN)
+        )
         gain = _compare(
             rows["mass_factor"] * np.exp(-rows["target_mass"]),
-            factor["standard"] * np.exp(-rows["target_mass"]),
+            _standard_mass(training).factor(mass, _column(rows, "eta"))
+            * np.exp(-rows["target_mass"]),
             heavy,
             bootstrap,
         )
@@ -145,6 +148,16 @@ def _pileup(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
 def _standard_factor(standard: StandardCorrection, rows: Rows, offset: bool) -> np.ndarray:
     pileup = _pileup(rows) if offset else ()
     return standard.factor(rows["jet_pt"], _column(rows, "eta"), *pileup)
+
+
+def _standard_mass(training: Rows) -> StandardCorrection:
+    """Return what closes the median mass of the training jets, in |η| and mass."""
+    mass = _column(training, "mass")
+    mass_gen = mass * np.exp(training["target_mass"])
+    used = np.abs(training["target_mass"]) < LARGEST_TARGET
+    used &= mass_gen > GEN_MASS_MIN
+    eta = _column(training, "eta")
+    return fit_standard(mass[used], eta[used], mass_gen[used], pt_gen_min=GEN_MASS_MIN)
 
 
 def _calibrated(

@@ -47,13 +47,14 @@ class Constituents:
     offsets: np.ndarray  # (n_jets + 1,) int64
     values: np.ndarray  # (n, features) float32
     positions: np.ndarray  # (n, 2) float32: Δη and Δφ to the jet
+    pt: np.ndarray  # (n,) float32, GeV
 
     def take(self, chosen: np.ndarray) -> "Constituents":
         """Return those of some jets, in their order."""
         counts = np.diff(self.offsets)[chosen]
         offsets = np.concatenate(([0], np.cumsum(counts)))
         rows = np.arange(offsets[-1]) + np.repeat(self.offsets[chosen] - offsets[:-1], counts)
-        return Constituents(offsets, self.values[rows], self.positions[rows])
+        return Constituents(offsets, self.values[rows], self.positions[rows], self.pt[rows])
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class EnergyReader(Reader[EnergyJets]):
         }
         numbers: dict[str, Kind] = dict.fromkeys(JET_COLUMNS, "number")
         targets: dict[str, Kind] = dict.fromkeys(TARGETS, "number")
-        integers: dict[str, Kind] = dict.fromkeys((*FLAVOURS, "batch", "event"), "integer")
+        integers: dict[str, Kind] = dict.fromkeys((*FLAVOURS, "batch", "event", "jet"), "integer")
         self.inputs = numbers | lists
         self.truth = targets | integers | {"process": "text"}
         self.sampling = SamplingScheme(AXES, SHARES, flavour_group)
@@ -159,6 +160,7 @@ class EnergyReader(Reader[EnergyJets]):
                 np.concatenate(([0], np.cumsum(counts))),
                 join([own.values for own in lists]),
                 join([own.positions for own in lists]),
+                join([own.pt for own in lists]),
             )
 
         first = pieces[0]
@@ -191,6 +193,7 @@ class EnergyReader(Reader[EnergyJets]):
                     offsets,
                     stack(features, self.names[name], own),
                     np.stack((relative_eta(own), own["dphi"]), axis=1).astype(np.float32),
+                    own.pt.astype(np.float32),
                 )
         return EnergyJets(
             {name: numbers[name] for name in ("jet_pt", *self.scalars) if name in numbers},
@@ -214,7 +217,8 @@ class EnergyReader(Reader[EnergyJets]):
         -------
         dict
             `jets` (B, features), `summary` (B, n), what was read of the truth (B,); of each
-            collection `<name>` (T, features), `<name>_positions` (T, 2), `<name>_offsets` (B + 1,).
+            collection `<name>` (T, features), `<name>_positions` (T, 2), `<name>_pt` (T,),
+            `<name>_offsets` (B + 1,).
         """
         arrays: dict[str, np.ndarray] = {
             "jets": rows.features[chosen],
@@ -226,8 +230,19 @@ class EnergyReader(Reader[EnergyJets]):
             own = constituents.take(chosen)
             arrays[name] = own.values
             arrays[f"{name}_positions"] = own.positions
+            arrays[f"{name}_pt"] = own.pt
             arrays[f"{name}_offsets"] = own.offsets
         return {name: torch.from_numpy(values) for name, values in arrays.items()}
+
+    def draw(self, rows: EnergyJets, chosen: np.ndarray, number: int) -> Batch:
+        """Assemble a batch for training, with its targets shuffled where that is asked for."""
+        batch = self.collate(rows, chosen)
+        if self.config.shuffled_targets:
+            order = np.random.default_rng([number, *chosen]).permutation(len(chosen))
+            for name in batch:
+                if name.startswith("target"):
+                    batch[name] = batch[name][order]
+        return batch
 
     def describe(self) -> dict[str, list[str]]:
         """Return the features of each collection and of the jet."""
@@ -281,6 +296,7 @@ def _truth(numbers: dict[str, np.ndarray], table: pa.Table) -> dict[str, np.ndar
         "genjet_pt": numbers["genjet_pt"],
         "flavour": flavour_of(numbers).astype(np.int64),
         "event": event_number(table["process"].to_pylist(), numbers["batch"], numbers["event"]),
+        "jet": numbers["jet"].astype(np.int64),
     }
 
 
