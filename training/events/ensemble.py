@@ -236,7 +236,8 @@ class EnsembleTraining:
     def result(self, number: int) -> dict[str, Tensor]:
         """Return the weights of a member that are its result."""
         names = [name for name, _ in self.ensemble.members.named_parameters()]
-        kept = self.best if self.config.keep == "best" else list(self.ensemble.parameters())
+        last: list[Tensor] = [*self.ensemble.parameters()]
+        kept = self.best if self.config.keep == "best" else last
         return {
             name.removeprefix("task."): tensor[number].detach().cpu().clone()
             for name, tensor in zip(names, kept, strict=True)
@@ -308,10 +309,10 @@ class EnsembleTraining:
         with torch.no_grad():
             for parameter, before in zip(self.ensemble.parameters(), parameters, strict=True):
                 parameter.copy_(before)
-            for parameter, state in self.optimizer.state.items():
+            for moved, state in self.optimizer.state.items():
                 for name, value in state.items():
                     if isinstance(value, Tensor):
-                        value.copy_(moments.get(parameter, {}).get(name, torch.zeros_like(value)))
+                        value.copy_(moments.get(moved, {}).get(name, torch.zeros_like(value)))
         return graph, index, outcome
 
     def _finish_epoch(self, step: int, trained: int) -> None:
@@ -411,7 +412,9 @@ def _stacked_optimizer(
         if "capturable" in own:
             own["capturable"] = device.type == "cuda"
         groups.append(own)
-    return type(template)(groups, lr=torch.tensor(1.0, device=device), fused=True)
+    kind: Any = type(template)
+    optimizer: Optimizer = kind(groups, lr=torch.tensor(1.0, device=device), fused=True)
+    return optimizer
 
 
 def _write_results(training: EnsembleTraining, number: int, made: _Made, started: float) -> None:
