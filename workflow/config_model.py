@@ -222,7 +222,11 @@ class Collisions(Section):
     format: Literal["nanoaod", "pfnano"] = Field(
         "nanoaod", description="`nanoaod`: rows of the product events. `pfnano`: rows of jets."
     )
-    era: str = Field(description="Era of data taking, or the YAML file of one.")
+    era: str | None = Field(
+        None,
+        description="Era of data taking, or the YAML file of one; `pfnano` takes all events "
+        "without.",
+    )
     files: list[str] = Field(
         default_factory=list,
         description="Files: absolute paths or relative to the project's root, `https://` or "
@@ -268,6 +272,8 @@ class Collisions(Section):
     def _files_are_named(self) -> "Collisions":
         if bool(self.files) == bool(self.samples):
             raise ValueError("either files or samples of the era are needed")
+        if self.era is None and (self.samples or self.format == "nanoaod"):
+            raise ValueError("an era is needed: its name or YAML file")
         return self
 
 

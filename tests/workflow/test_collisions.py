@@ -116,6 +116,7 @@ def test_what_is_asked_of_a_file(era):
         ({"samples": ["SingleMuon_G"]}, "either files or samples"),
         ({"files": [], "samples": ["Zero"]}, "no data set 'Zero'"),
         ({"era": "1999"}, "1999: neither an era"),
+        ({"era": None}, "an era is needed"),
         ({"certified": "none.json"}, "no such file: none.json"),
         ({"shards": 5}, "collisions.muons.shards"),
         ({"format": "root"}, "collisions.muons.format"),

@@ -4,7 +4,7 @@ import hashlib
 import json
 from importlib.util import find_spec
 
-from ntuplizer.collisions.era import dataset_files, load_era
+from ntuplizer.collisions.era import Era, dataset_files, load_era
 from ntuplizer.collisions.files import RemoteFile
 from ntuplizer.products import get_product
 from provenance.errors import UserError
@@ -34,10 +34,9 @@ class CollisionJobs:
 
     def __init__(self, config: Config, name: str):
         self.name, self.content = name, config.collisions[name]
-        where = ROOT / self.content.era
-        self.source = str(where) if where.is_file() else self.content.era
-        self.era = load_era(self.source)
-        self.files = _files(self.content, self)
+        self.source = _source(self.content.era)
+        self.era = None if self.source is None else load_era(self.source)
+        self.files = _files(self.content, self.era, self.source)
         for file in self.files if self.content.fetch else ():
             plugin = PLUGINS.get(file.scheme)
             if plugin and find_spec(f"snakemake_storage_plugin_{plugin}") is None:
@@ -65,7 +64,7 @@ class CollisionJobs:
     def options(self, index: int) -> list[str]:
         """Return the arguments of the command that reads a file, but for its address."""
         file, content = self.files[index], self.content
-        arguments = [f"--era {self.source}"]
+        arguments = [] if self.source is None else [f"--era {self.source}"]
         if content.certified is not None:
             arguments.append(f"--certified {ROOT / content.certified}")
         if content.all_runs:
@@ -85,7 +84,7 @@ class CollisionJobs:
         certified = self.content.certified
         described = {
             "dataset": self.content.model_dump(mode="json", exclude={"fetch", "certified", "era"}),
-            "era": self.era.model_dump(mode="json", exclude={"datasets"}),
+            "era": self.era and self.era.model_dump(mode="json", exclude={"datasets"}),
             "certified": certified and (ROOT / certified).read_text(encoding="utf-8"),
             "files": [[file.address, file.size, file.adler32] for file in self.files],
             "product": get_product(self.content.product).version,
@@ -93,9 +92,16 @@ class CollisionJobs:
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
-def _files(content: Collisions, jobs: CollisionJobs) -> list[RemoteFile]:
-    if content.samples:
-        found = [dataset_files(jobs.era, jobs.source, name) for name in content.samples]
+def _source(era: str | None) -> str | None:
+    """Return the name of an era, or the path of its file, which is relative to the root."""
+    if era is None or not (ROOT / era).is_file():
+        return era
+    return str(ROOT / era)
+
+
+def _files(content: Collisions, era: Era | None, source: str | None) -> list[RemoteFile]:
+    if era is not None and source is not None and content.samples:
+        found = [dataset_files(era, source, name) for name in content.samples]
         return [file for files in found for file in files]
     addresses = [a if "://" in a else str(ROOT / a) for a in content.files]
     return [RemoteFile(address) for address in addresses]
