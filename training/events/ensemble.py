@@ -250,7 +250,8 @@ class EnsembleTraining:
         if size not in self._graphs:
             self._graphs[size] = self._capture(index.to(self.device))
         graph, place, outcome = self._graphs[size]
-        place.copy_(index, non_blocking=True)
+        # Pinned, so that the next batch is drawn while this step runs.
+        place.copy_(index.pin_memory(), non_blocking=True)
         graph.replay()
         return outcome
 
