@@ -13,8 +13,8 @@ class Config(EventConfig):
     task: Literal["event_contrast"]
     again: bool = Field(
         False,
-        description="rows hold a second simulation of the detector (columns `<slot>_again_…`, see "
-        "`python -m ntuplizer pair`); otherwise both measurements are the row, smeared twice",
+        description="rows hold a second simulation of the detector (the option `again` of the "
+        "product `events`); otherwise both measurements are the row, smeared twice",
     )
     projection: int = Field(32, gt=0, description="width of what is compared")
     temperature: float = Field(0.1, gt=0, description="of the cosines that are compared")
