@@ -39,7 +39,7 @@ shard_jobs = ShardJobs(run_config)
 
 
 wildcard_constraints:
-    dataset="|".join(run_config.datasets),
+    dataset="|".join(run_config.datasets) or "none",
     part=r"[A-Za-z0-9]+",
     index=r"\d{4}",
     fit="|".join(fits) or "none",
@@ -55,6 +55,7 @@ checks = [
 
 include: f"workflow/rules/{run_config.generation.backend}.smk"
 include: "workflow/rules/dataset.smk"
+include: "workflow/rules/collisions.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
@@ -85,7 +86,7 @@ rule all:
 rule datasets:
     """Build the datasets only."""
     input:
-        expand(paths.manifest, dataset=run_config.datasets),
+        expand(paths.manifest, dataset=run_config.products),
 
 
 rule training:

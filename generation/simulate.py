@@ -44,6 +44,10 @@ EVENT_LEAVES = {
 }  # fmt: skip
 
 
+# What the branches of a second simulation of the detector end in.
+AGAIN = "_again"
+
+
 @dataclass(frozen=True)
 class BatchInfo:
     """How a batch was made, for the ledger.
@@ -87,6 +91,9 @@ class Simulator:
     branches
         Branches of the card that are wanted, None for all of them: only the modules that they need
         are run. `Event` and `Weight`, which cost nothing, are always there.
+    again
+        Whether the detector is simulated a second time for each event, with random numbers of its
+        own: `<branch>_again`.
 
     Raises
     ------
@@ -101,6 +108,7 @@ class Simulator:
         seed: int,
         events_per_batch: int = EVENTS_PER_BATCH,
         branches: Collection[str] | None = None,
+        again: bool = False,
     ) -> None:
         if events_per_batch < 1:
             raise UserError(f"{events_per_batch} events per batch asked for; at least 1 is needed")
@@ -113,6 +121,7 @@ class Simulator:
         self.pileup = None if pileup is None else Path(pileup)
         library = None if pileup is None else PileupLibrary.open(pileup)
         self.branches = branches if branches is None else self._of_card(branches)
+        self.again = again
         self.detector = Detector(self.card, library, self.branches)
         self._generators: dict[str, EventGenerator] = {}
 
@@ -146,6 +155,11 @@ class Simulator:
         point = generator.process.draw_point(stream(Stage.PARAMETER_POINT, key))
         generated = generator.batch(point, key, n_events)
         branches = _simulated(self.detector, generated, batch * self.events_per_batch, key)
+        if self.again:
+            # No process has such a name.
+            other = batch_key(self.seed, f"{process}{AGAIN}", batch)
+            second = self.detector.simulate(generated.record, other)
+            branches |= {f"{name}{AGAIN}": branch for name, branch in second.items()}
         return branches, _info(process, batch, key, point, generated)
 
     def inputs(self) -> dict[str, str | list[str] | None]:

@@ -96,12 +96,16 @@ class FilledSlots:
     types: np.ndarray
     steps: dict[str, int]
 
-    def columns(self, options: SlotOptions) -> dict[str, np.ndarray]:
-        """Return the columns `<slot>_pt`, `_eta`, `_phi`, `_mass` and `_type`, (n_kept,) each."""
+    def columns(self, options: SlotOptions, ending: str = "") -> dict[str, np.ndarray]:
+        """Return the columns `<slot>_pt`, `_eta`, `_phi`, `_mass` and `_type`, (n_kept,) each.
+
+        Names of slots have the ending given.
+        """
         columns: dict[str, np.ndarray] = {}
         for i, slot in enumerate(options.slots):
-            columns |= {f"{slot}_{q}": self.values[:, i, k] for k, q in enumerate(KINEMATICS)}
-            columns[f"{slot}_type"] = self.types[:, i]
+            name = f"{slot}{ending}"
+            columns |= {f"{name}_{q}": self.values[:, i, k] for k, q in enumerate(KINEMATICS)}
+            columns[f"{name}_type"] = self.types[:, i]
         return columns
 
 

@@ -182,8 +182,9 @@ def _value_problem(rows: pa.Table, label: Label | None) -> tuple[str, str] | Non
     """Return kind and description of a label or value that cannot be."""
     if label is not None and rows.num_rows:
         labels = rows[label.column].to_numpy()
-        if labels.min() < 0 or labels.max() >= len(label.names):
-            return "label", f"a label outside 0 to {len(label.names) - 1}"
+        # Collisions have none; how many rows have one is compared with the manifest.
+        if labels.min() < -1 or labels.max() >= len(label.names):
+            return "label", f"a label outside -1 to {len(label.names) - 1}"
     infinite = _infinite_column(rows)
     return None if infinite is None else ("value", f"column {infinite} has NaN or infinity")
 

@@ -216,6 +216,67 @@ class Dataset(Section):
         return get_product(self.product).read_options(self.options | self.parts[part].options)
 
 
+class Collisions(Section):
+    """One dataset made of files of CMS, collisions or simulation."""
+
+    format: Literal["nanoaod", "pfnano"] = Field(
+        "nanoaod", description="`nanoaod`: rows of the product events. `pfnano`: rows of jets."
+    )
+    era: str | None = Field(
+        None,
+        description="Era of data taking, or the YAML file of one; `pfnano` takes all events "
+        "without.",
+    )
+    files: list[str] = Field(
+        default_factory=list,
+        description="Files: absolute paths or relative to the project's root, `https://` or "
+        "`root://`. Of copies of an event the one of the first file is kept.",
+    )
+    samples: list[str] = Field(
+        default_factory=list,
+        description="Data sets of the era, in place of files; sizes and checksums are compared.",
+    )
+    certified: str | None = Field(
+        None, description="JSON file of certified runs, relative to the project's root."
+    )
+    all_runs: bool = Field(False, description="Take collisions that are not certified too.")
+    working_point: Literal["loose", "medium", "tight"] = Field(
+        "medium", description="Of b-tagging, for `nanoaod`."
+    )
+    options: dict[str, Value] = Field(
+        default_factory=dict,
+        description="Options of the rows, as those of `python -m ntuplizer nanoaod --option`.",
+    )
+    shards: int = Field(
+        6, ge=6, le=MAX_SHARDS, multiple_of=6, description="Number of shards, split 4:1:1."
+    )
+    fetch: bool = Field(
+        False,
+        description="Let Snakemake's storage plugins copy whole files from elsewhere; otherwise "
+        "only the columns needed are read, where they lie.",
+    )
+    seed: StrictInt | None = Field(
+        None, ge=0, le=LARGEST_SEED, description="Dataset seed; by default one of its own."
+    )
+
+    _certified_exists = field_validator("certified")(
+        lambda path: path if path is None else existing_file(path)
+    )
+
+    @property
+    def product(self) -> str:
+        """What a row is."""
+        return "events" if self.format == "nanoaod" else "jets"
+
+    @model_validator(mode="after")
+    def _files_are_named(self) -> "Collisions":
+        if bool(self.files) == bool(self.samples):
+            raise ValueError("either files or samples of the era are needed")
+        if self.era is None and (self.samples or self.format == "nanoaod"):
+            raise ValueError("an era is needed: its name or YAML file")
+        return self
+
+
 class Start(Section):
     """What a training begins with."""
 
@@ -352,16 +413,35 @@ class Config(Section):
     )
     seed: StrictInt = Field(1, ge=0, le=LARGEST_SEED, description="Seed of the run, 64 bits.")
     generation: Generation
-    datasets: dict[Name, Dataset] = Field(min_length=1, description="Datasets by name.")
+    datasets: dict[Name, Dataset] = Field(
+        default_factory=dict, description="Simulated datasets by name."
+    )
+    collisions: dict[Name, Collisions] = Field(
+        default_factory=dict, description="Datasets of files of CMS, by name."
+    )
     training: dict[Name, Training] = Field(
         default_factory=dict, description="Models to train, by name."
     )
     studies: dict[Name, Study] = Field(default_factory=dict, description="Studies, by name.")
 
+    @property
+    def products(self) -> dict[str, str]:
+        """The product of every dataset by name, simulated ones first."""
+        every: dict[str, Dataset | Collisions] = {**self.datasets, **self.collisions}
+        return {name: dataset.product for name, dataset in every.items()}
+
+    @model_validator(mode="after")
+    def _datasets_have_one_name(self) -> "Config":
+        if not self.products:
+            raise ValueError("no dataset is named under datasets or collisions")
+        for name in self.datasets.keys() & self.collisions.keys():
+            raise ValueError(f"{name} is the name of a simulated dataset and of collisions")
+        return self
+
     @model_validator(mode="after")
     def _names_are_known(self) -> "Config":
         for name, training in self.training.items():
-            _known(f"training.{name}.dataset", training.dataset, self.datasets)
+            _known(f"training.{name}.dataset", training.dataset, self.products)
             _follow(self, name)
         for name, study in self.studies.items():
             _known(f"studies.{name}.training", study.training, self.training)

@@ -169,7 +169,7 @@ def _make(
         fit_config = load_config(ROOT / training.config, settings)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    product = config.datasets[training.dataset].product
+    product = config.products[training.dataset]
     if product not in fit_config.products:
         raise UserError(
             f"{where}: the task {fit_config.task} reads {' or '.join(fit_config.products)}, and "

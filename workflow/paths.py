@@ -26,6 +26,7 @@ class Paths:
         self.library = str(hard / "{growth}" / "library.json")
         self.dataset = str(root / "datasets" / "{dataset}")
         self.shard = str(root / "datasets" / "{dataset}" / "{part}_{index}.parquet")
+        self.collision_rows = str(root / "collisions" / "{dataset}" / "{file}.parquet")
         self.manifest = str(root / "datasets" / "{dataset}" / "manifest.json")
         self.training = str(root / "training" / "{fit}")
         self.weights = str(root / "training" / "{fit}" / "weights.json")

@@ -1,4 +1,4 @@
-"""Command line of collisions: `python -m ntuplizer nanoaod|pfnano`."""
+"""Command line of collisions: `python -m ntuplizer nanoaod|pfnano|divide`."""
 
 import argparse
 import json
@@ -59,6 +59,20 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     _add_options(pfnano, "of the jets: jets, pt_min, eta_max, identified")
     pfnano.set_defaults(run=_run_pfnano)
 
+    divided = commands.add_parser("divide", help="collisions as the shards of a dataset")
+    divided.add_argument(
+        "files", type=Path, nargs="+", help="outputs of nanoaod or pfnano; first copies are kept"
+    )
+    divided.add_argument("--dataset", required=True, help="the dataset's name")
+    divided.add_argument("--part", default="Collisions", help="the dataset's part (Collisions)")
+    divided.add_argument(
+        "--splits", nargs="+", required=True, metavar="SPLIT", help="train, val or test, of a shard"
+    )
+    divided.add_argument("--seed", type=int, required=True, help="the dataset's seed")
+    divided.add_argument("--fingerprint", default="", help="hash of all that shaped the rows")
+    divided.add_argument("--output", type=Path, required=True, help="folder of the shards")
+    divided.set_defaults(run=_run_divide)
+
 
 def _add_input(parser: argparse.ArgumentParser, era_needed: bool) -> None:
     parser.add_argument("files", nargs="*", help="paths, https:// or root:// addresses")
@@ -69,6 +83,8 @@ def _add_input(parser: argparse.ArgumentParser, era_needed: bool) -> None:
         + ("" if era_needed else "; without it, all events are taken"),
     )
     parser.add_argument("--dataset", help="data set of the era, in place of files")
+    parser.add_argument("--size", type=int, help="bytes that a single file must have")
+    parser.add_argument("--adler32", help="checksum that a single file must have")
     parser.add_argument("--certified", type=Path, help="JSON file of certified runs")
     parser.add_argument(
         "--all-runs", action="store_true", help="take collisions that are not certified too"
@@ -142,6 +158,19 @@ def _run_pfnano(options: argparse.Namespace) -> None:
     _write(options.output, tables(), product.schema(clustered), made, counts)
 
 
+def _run_divide(options: argparse.Namespace) -> None:
+    from ntuplizer.collisions.divide import divide
+    from ntuplizer.shards import ShardKey
+
+    keys = [
+        ShardKey(options.dataset, options.part, index, split, options.seed)
+        for index, split in enumerate(options.splits)
+    ]
+    outputs = [options.output / f"{key.part}_{key.index:04d}.parquet" for key in keys]
+    rows = divide(options.files, keys, outputs, options.fingerprint)
+    print(f"{rows} rows in {len(outputs)} shards: {options.output}")
+
+
 def _write(
     output: Path,
     tables: "Iterable[pa.Table]",
@@ -184,8 +213,11 @@ def _files(options: argparse.Namespace, era: "Era | None") -> "list[RemoteFile]"
 
     if (options.dataset is None) != bool(options.files):
         raise UserError("either files or a --dataset of the era is needed")
+    known = (options.size, options.adler32) != (None, None)
+    if known and len(options.files) != 1:
+        raise UserError("--size and --adler32 are of a single file: give one")
     if options.dataset is None:
-        return [RemoteFile(address) for address in options.files]
+        return [RemoteFile(address, options.size, options.adler32) for address in options.files]
     if era is None:
         raise UserError(f"--dataset {options.dataset}: the --era that has it is needed")
     return dataset_files(era, options.era, options.dataset)

@@ -174,10 +174,14 @@ class Product:
 
 
 def count_classes(table: "pa.Table", label: Label) -> dict[str, int]:
-    """Count the rows of each label that occurs, in the order of the label's names."""
+    """Count the rows of each label that occurs, in the order of the label's names.
+
+    Rows of collisions have none, -1, and do not count.
+    """
     import numpy as np
 
-    counts = np.bincount(table[label.column].to_numpy(), minlength=len(label.names))
+    labels = table[label.column].to_numpy()
+    counts = np.bincount(labels[labels >= 0], minlength=len(label.names))
     return {label.names[i]: int(counts[i]) for i in np.flatnonzero(counts)}
 
 

@@ -19,6 +19,11 @@ class EventOptions(SlotOptions, ProductOptions):
 
     jet_branch: str = Field("JetPUPPI", description="branch of the jets")
     met_branch: str = Field("PuppiMissingET", description="branch of missing momentum")
+    again: bool = Field(
+        False,
+        description="a second simulation of the detector beside the first, of branches `…_again`: "
+        "columns `<slot>_again_…`; events are kept that pass both",
+    )
 
 
 WORDS = {
@@ -30,7 +35,16 @@ WORDS = {
 PLACES = ("leading", "second", "third", "fourth")
 
 
+# What names of branches and slots of a second simulation end in.
+AGAIN = "_again"
+
+
 def _columns(options: EventOptions) -> tuple[Column, ...]:
+    endings = ("", AGAIN) if options.again else ("",)
+    return (*EVENT_IDENTITY, *(column for end in endings for column in _slots(options, end)))
+
+
+def _slots(options: EventOptions, ending: str) -> list[Column]:
     slots: list[Column] = []
     seen: Counter[int] = Counter()
     for name, code in options.slots.items():
@@ -38,23 +52,27 @@ def _columns(options: EventOptions) -> tuple[Column, ...]:
         seen[code] += 1
         which = PLACES[place] if place < len(PLACES) else f"{place + 1}th"
         words = WORDS[code] if code == MISSING else f"{which} {WORDS[code]}"
+        words = f"{words}, simulated again" if ending else words
         slots += (
-            Column(f"{name}_pt", "float32", "GeV", f"transverse momentum of the {words}"),
-            Column(f"{name}_eta", "float32", "", f"pseudorapidity of the {words}"),
-            Column(f"{name}_phi", "float32", "rad", f"azimuth of the {words}"),
-            Column(f"{name}_mass", "float32", "GeV", f"mass of the {words}"),
-            Column(f"{name}_type", "int32", "", f"{code} for the {words}, {EMPTY} for none"),
+            Column(f"{name}{ending}_pt", "float32", "GeV", f"transverse momentum of the {words}"),
+            Column(f"{name}{ending}_eta", "float32", "", f"pseudorapidity of the {words}"),
+            Column(f"{name}{ending}_phi", "float32", "rad", f"azimuth of the {words}"),
+            Column(f"{name}{ending}_mass", "float32", "GeV", f"mass of the {words}"),
+            Column(
+                f"{name}{ending}_type", "int32", "", f"{code} for the {words}, {EMPTY} for none"
+            ),
         )
-    return (*EVENT_IDENTITY, *slots)
+    return slots
 
 
 def _branches(options: EventOptions) -> Branches:
-    return {
+    once: dict[str, tuple[str, ...]] = {
         "Electron": ("PT", "Eta", "Phi"),
         "Muon": ("PT", "Eta", "Phi"),
         options.jet_branch: ("PT", "Eta", "Phi", "Mass", "BTag"),
         options.met_branch: ("MET", "Phi"),
     }
+    return once | {f"{name}{AGAIN}": once[name] for name in once if options.again}
 
 
 def _make(batch: "EventBatch", options: EventOptions, counts: Counts) -> dict[str, Any]:

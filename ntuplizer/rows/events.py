@@ -7,7 +7,7 @@ import numpy as np
 from ntuplizer.batch import Collection, EventBatch
 from ntuplizer.counts import Counts
 from ntuplizer.object_slots import Objects, fill_slots, merge
-from ntuplizer.products.events import EventOptions
+from ntuplizer.products.events import AGAIN, EventOptions
 
 # Neither Delphes nor the selection of collisions stores the mass of leptons, GeV.
 LEPTON_MASS = {"Electron": 0.000511, "Muon": 0.10566}
@@ -19,15 +19,30 @@ def make_events(batch: EventBatch, options: EventOptions, counts: Counts) -> dic
     """Return the columns of the events that have the objects asked for."""
     filled = fill_slots(*event_objects(batch, options), options)
     counts.steps.update({f"events_after_{step}": n for step, n in filled.steps.items()})
-    return {**batch.identify(filled.events), **filled.columns(options)}
+    if not options.again:
+        return {**batch.identify(filled.events), **filled.columns(options)}
+    other = fill_slots(*event_objects(batch, options, AGAIN), options)
+    events, here, there = np.intersect1d(filled.events, other.events, return_indices=True)
+    counts.steps["events_after_both"] += len(events)
+    second = other.columns(options, AGAIN)
+    return {
+        **batch.identify(events),
+        **{name: values[here] for name, values in filled.columns(options).items()},
+        **{name: values[there] for name, values in second.items()},
+    }
 
 
 def event_objects(
-    batch: EventBatch, options: EventOptions
+    batch: EventBatch, options: EventOptions, ending: str = ""
 ) -> tuple[Objects, Objects, Objects, np.ndarray]:
-    """Return leptons, missing momentum, jets and the b-tag of each, as `fill_slots` takes them."""
-    electrons, muons = (_objects(batch[name], mass) for name, mass in LEPTON_MASS.items())
-    met, jets = batch[options.met_branch], batch[options.jet_branch]
+    """Return leptons, missing momentum, jets and the b-tag of each, as `fill_slots` takes them.
+
+    Names of the branches have the ending given.
+    """
+    electrons, muons = (
+        _objects(batch[f"{name}{ending}"], mass) for name, mass in LEPTON_MASS.items()
+    )
+    met, jets = batch[f"{options.met_branch}{ending}"], batch[f"{options.jet_branch}{ending}"]
     # A transverse vector, its pseudorapidity and mass without meaning.
     nothing = np.zeros(len(met["MET"]))
     missing = Objects(

@@ -366,3 +366,29 @@ def test_wrong_files_are_named(manifest, tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"unnamed\.parquet: has no column process"):
         fit(task.config, tmp_path / "manifest.json", tmp_path / "out")
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_measurements_of_one_event_find_each_other(manifest, tmp_path, again):
+    """Of smeared copies, and of rows that hold a second simulation."""
+    if again:
+        content = json.loads(manifest.read_text())
+        for file in content["files"]:
+            table = pq.read_table(manifest.parent / file["path"])
+            for name in table.column_names[3:]:
+                slot, _, quantity = name.rpartition("_")
+                values = table[name].to_numpy()
+                if quantity in {"pt", "mass"}:
+                    values = values * np.float32(1.03)
+                table = table.append_column(f"{slot}_again_{quantity}", pa.array(values))
+            pq.write_table(table, tmp_path / file["path"])
+        manifest = tmp_path / "manifest.json"
+        manifest.write_text(json.dumps(content))
+    changes = ["steps=150", f"again={again}", "optimizer.learning_rate=0.01"]
+    fit(load_config(CONFIGS / "event-contrast-small.yaml", [*TINY, *changes]), manifest, tmp_path)
+    evaluate(tmp_path / "checkpoint.ckpt", manifest, "test", tmp_path / "test")
+    summary = json.loads((tmp_path / "test" / "metrics.json").read_text())["summary"]
+    assert summary["accuracy"] > 20 * summary["accuracy_of_chance"]
+    parts = ["start.parts=[embedding,encoder]", "steps=5", "trees=false"]
+    start = tmp_path / "checkpoint.ckpt"
+    fit(load_config(CLASSIFICATION, [*TINY, *parts]), manifest, tmp_path / "tuned", start=start)

@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from itertools import islice
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -75,6 +76,28 @@ def test_shard_has_the_rows_asked_for_and_the_same_bytes_in_another_process(pile
         check=True, capture_output=True,
     )  # fmt: skip
     assert sha256(second) == sha256(first)
+
+
+def test_a_second_simulation_of_the_detector_changes_no_first_one(pileup, tmp_path):
+    """Of the same events, both differ by the resolution, and by no more."""
+    rows = {}
+    for again in (False, True):
+        one = job(
+            product="events", card="delphes_cards/jetclass2_event.tcl", processes={"ttbar": 1},
+            options={"b_jets_min": 0, "light_jets_min": 0, "again": again}, events_per_batch=25,
+        )  # fmt: skip
+        path = tmp_path / f"{again}.parquet"
+        fill_shard(one, EmbeddedEvents(one, pileup), path)
+        table = pq.read_table(path).sort_by([("batch", "ascending"), ("event", "ascending")])
+        rows[again] = table.to_pandas().set_index(["batch", "event"])
+    common = rows[False].index.intersection(rows[True].index)
+    assert len(common) > 10
+    assert rows[False].loc[common].equals(rows[True].loc[common, rows[False].columns])
+    both = rows[True]
+    ratio = both["lepton_again_pt"] / both["lepton_pt"]
+    assert (ratio != 1).all()
+    assert ((ratio - 1).abs() < 0.15).mean() > 0.8
+    assert np.corrcoef(both["met_pt"], both["met_again_pt"])[0, 1] > 0.7
 
 
 def test_a_shard_that_cannot_be_filled_says_so(pileup, tmp_path, monkeypatch):

@@ -116,7 +116,7 @@ class ShardJobs:
 
 def dataset_seed(config: Config, dataset: str) -> int:
     """Return the seed of a dataset: its own, or one of 64 bits from the run's seed and its name."""
-    own = config.datasets[dataset].seed
+    own = (config.datasets.get(dataset) or config.collisions[dataset]).seed
     if own is not None:
         return own
     key = json.dumps([config.seed, dataset]).encode()

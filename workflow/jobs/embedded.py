@@ -6,7 +6,7 @@ from typing import Any
 
 from generation.fastsim.card import read_card
 from generation.fastsim.engine import branch_names
-from generation.simulate import Simulator
+from generation.simulate import AGAIN, Simulator
 from ntuplizer.batch import EventBatch
 from ntuplizer.products import get_product
 from ntuplizer.sources import memory
@@ -39,8 +39,9 @@ class EmbeddedEvents:
         # Only what the product reads is simulated.
         written = branch_names(read_card(ROOT / job.card))
         wanted = {*self.branches, *(name for name in self.optional_branches if name in written)}
+        once = {name.removesuffix(AGAIN) for name in wanted}
         self.simulator = Simulator(
-            ROOT / job.card, pileup, job.seed, job.events_per_batch, branches=wanted
+            ROOT / job.card, pileup, job.seed, job.events_per_batch, once, again=once != wanted
         )
 
     def batch(self, process: str, number: int) -> tuple[list[EventBatch], dict[str, Any]]:

@@ -8,7 +8,7 @@ OUTPUT: report.html
 rule report:
     """Write the report."""
     input:
-        dataset=expand(paths.manifest, dataset=run_config.datasets),
+        dataset=expand(paths.manifest, dataset=run_config.products),
         evaluation=expand(paths.metrics, fit=run_config.training),
         study=expand(paths.study, study=run_config.studies),
     output:

@@ -58,6 +58,16 @@ def test_nanoaod_makes_event_objects_once(reference, era, certified, tmp_path):
     assert ledger["counts"] == metadata["counts"]
 
 
+def test_more_shards_than_rows_are_refused(reference, era, certified, tmp_path):
+    rows, shards = tmp_path / "rows.parquet", tmp_path / "shards"
+    main(["nanoaod", str(reference(COLLISIONS)), "--era", str(era), *LOOSE,
+          "--certified", str(certified), "--output", str(rows)])  # fmt: skip
+    with pytest.raises(UserError, match="rows passed the selection, too few for 60 shards"):
+        main(["divide", str(rows), "--dataset", "muons", "--splits", *["train"] * 60,
+              "--seed", "1", "--output", str(shards)])  # fmt: skip
+    assert not shards.exists()
+
+
 def test_pfnano_makes_rows_of_a_jet_file(reference, tmp_path):
     output = tmp_path / "jets.parquet"
     main(["pfnano", str(reference(PFNANO)), "--output", str(output), "--option", "pt_min=300"])

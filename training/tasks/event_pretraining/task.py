@@ -121,7 +121,7 @@ def shuffle_types(features: Tensor, mask: Tensor, drawn: Tensor) -> Tensor:
     """
     absent = (~mask).float()
     places, order = (absent + 0.5 * drawn).argsort(dim=1), absent.argsort(dim=1, stable=True)
-    source = torch.empty_like(order).scatter_(1, order, places)
+    source = places.gather(1, order.argsort(dim=1))
     index = source[..., None].expand(-1, -1, TYPE_FEATURES.stop - TYPE_FEATURES.start)
     types = features[..., TYPE_FEATURES].gather(1, index)
     return torch.cat((features[..., KINEMATIC_FEATURES], types), dim=2)

@@ -1,0 +1,62 @@
+"""Members of an ensemble are the trainings that `fit` makes of their seeds."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.test_event_tasks import CLASSIFICATION, PRETRAINING, TINY
+from tests.training.test_event_tasks import manifest as manifest  # noqa: PLC0414
+from training.checkpoint import read_checkpoint
+from training.config import load_config
+from training.events.ensemble import Member, fit_ensemble
+from training.fit import fit
+
+CPU = torch.device("cpu")
+# Nothing is drawn at random within a step.
+PLAIN = ["augmentation={}", "model.dropout=0", "data.train_rows=500", "data.validation_share=0.33"]
+
+
+def history_of(folder: Path, name: str) -> list[float]:
+    with (folder / "history.csv").open() as file:
+        return [float(row[name]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["optimizer={name: sgd, learning_rate: 0.1, gradient_clip: null, ema_decay: null}"],
+        ["optimizer.gradient_clip=0.3"],
+    ],
+)
+def test_a_member_is_a_single_training(manifest, tmp_path, changes):
+    start = tmp_path / "pretrained"
+    fit(load_config(PRETRAINING, [*TINY, "steps=20"]), manifest, start)
+    changes = [*TINY, *PLAIN, "steps=40", "keep=best", "start.parts=[embedding,encoder]", *changes]
+    whole = load_config(CLASSIFICATION, changes)
+    pretrained = start / "checkpoint.ckpt"
+    members = [
+        Member(3, tmp_path / "member3", pretrained),
+        Member(4, tmp_path / "member4"),
+        Member(5, tmp_path / "member5", pretrained, learning_rate=0.01),
+    ]
+    fit_ensemble(whole, manifest, members, CPU)
+    for member in members:
+        seed, path = member.seed, member.start
+        own = [*changes, f"seed={seed}"]
+        if path is None:
+            own = [c for c in own if not c.startswith("start")]
+        if member.learning_rate:
+            own.append(f"optimizer.learning_rate={member.learning_rate}")
+        fit(load_config(CLASSIFICATION, own), manifest, tmp_path / "s", start=path)
+        found = read_checkpoint(tmp_path / f"member{seed}" / "checkpoint.ckpt")["state_dict"]
+        expected = read_checkpoint(tmp_path / "s" / "checkpoint.ckpt")["state_dict"]
+        assert found.keys() == expected.keys()
+        for name, tensor in expected.items():
+            torch.testing.assert_close(found[name], tensor, atol=2e-4, rtol=2e-3)
+        for name in ("step", "learning_rate", "train_loss", "val_loss", "val_accuracy"):
+            single = history_of(tmp_path / "s", name)
+            assert history_of(tmp_path / f"member{seed}", name) == pytest.approx(single, abs=1e-3)
+    losses = [history_of(member.output, "val_loss")[-1] for member in members]
+    assert len(set(losses)) == 3

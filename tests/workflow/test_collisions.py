@@ -1,0 +1,141 @@
+"""Collisions as a dataset of the workflow: files of CMS in, shards out, each event once."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from ntuplizer.collisions.era import FOLDER
+from ntuplizer.collisions.files import adler32
+from ntuplizer.verify import verify
+from provenance.errors import UserError
+from tests.ntuplizer.collisions.web_server import serve
+from workflow.config_model import ROOT, load_config
+from workflow.jobs.collisions import CollisionJobs
+
+SNAKEMAKE = Path(sys.executable).parent / "snakemake"
+NANO = "cms/nano_dimuon.root"
+
+
+def configured(**changes) -> dict:
+    collisions = {"era": "2018", "files": ["nano.root"], "all_runs": True, **changes}
+    return {
+        "name": "cms",
+        "generation": {"pileup_events": 100},
+        "collisions": {"muons": collisions},
+    }
+
+
+def make(folder: Path, config: dict, *arguments: str) -> subprocess.CompletedProcess:
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    command = [SNAKEMAKE, "--snakefile", ROOT / "Snakefile", "--directory", folder, "--cores", "1",
+               "--workflow-profile", ROOT / "profiles" / "default",
+               "--configfile", folder / "config.yaml", *arguments, "--", "datasets"]  # fmt: skip
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def era(reference, tmp_path):
+    """Return an era with triggers of the sample and its file as two data sets, behind a server."""
+    content = yaml.safe_load((FOLDER / "2018.yaml").read_text())
+    content["triggers"] = ["L2Mu23NoVtx_2Cha", "Mu17_TrkIsoVVL_Mu8_TrkIsoVVL_DZ_Mass3p8"]
+    (tmp_path / "nano.root").write_bytes(reference(NANO).read_bytes())
+    with serve(tmp_path) as (address, asked):
+        known = {
+            "address": f"{address}/nano.root",
+            "size": (tmp_path / "nano.root").stat().st_size,
+            "adler32": adler32(tmp_path / "nano.root"),
+        }
+        content["datasets"] = {
+            "First": {"files": [known]},
+            "Copies": {"files": [{"address": str(tmp_path / "nano.root")}]},
+            "Other": {"files": [{**known, "adler32": "12345678"}]},
+        }
+        path = tmp_path / "era.yaml"
+        path.write_text(yaml.safe_dump(content))
+        yield path, asked
+
+
+@pytest.mark.slow
+def test_files_become_a_dataset_with_each_event_once(era, tmp_path):
+    path, asked = era
+    loose = {"b_jets_min": 0, "light_jets_min": 0}
+    shared = {"era": str(path), "files": [], "options": loose}
+    result = make(tmp_path, configured(**shared, samples=["First", "Copies"]))
+    assert result.returncode == 0, result.stderr
+    folder = tmp_path / "results" / "cms"
+    rows = [
+        pq.read_table(file) for file in sorted((folder / "collisions" / "muons").glob("*.pa*t"))
+    ]
+    assert len(rows) == 2
+    assert rows[0]["event"].equals(rows[1]["event"])
+    dataset = folder / "datasets" / "muons"
+    assert verify(dataset) == []
+    manifest = json.loads((dataset / "manifest.json").read_text())
+    assert [file["split"] for file in manifest["files"]] == ["train"] * 4 + ["val", "test"]
+    events = [pq.read_table(dataset / file["path"])["event"] for file in manifest["files"]]
+    found = [event for shard in events for event in shard.to_pylist()]
+    assert sorted(found) == sorted(rows[0]["event"].to_pylist())
+    assert asked
+    assert (
+        "Nothing to be done"
+        in make(tmp_path, configured(**shared, samples=["First", "Copies"])).stderr
+    )
+
+    result = make(tmp_path, configured(**shared, samples=["Other"]), "--retries", "0")
+    assert result.returncode != 0
+    assert "its adler32 checksum is" in result.stderr + result.stdout
+    assert "Traceback" not in result.stderr + result.stdout
+
+
+def test_what_is_asked_of_a_file(era):
+    path, _ = era
+    config = load_config(configured(era=str(path), files=[], samples=["First", "Copies"]))
+    jobs = CollisionJobs(config, "muons")
+    assert jobs.splits == ["train"] * 4 + ["val", "test"]
+    assert jobs.local(0) is None
+    assert jobs.local(1) == str(path.parent / "nano.root")
+    assert f"--adler32 {adler32(path.parent / 'nano.root')}" in jobs.options(0)
+    assert "--all-runs" in jobs.options(1)
+    other = CollisionJobs(load_config(configured(era=str(path), working_point="loose")), "muons")
+    assert other.fingerprint != jobs.fingerprint
+    assert other.local(0) == str(ROOT / "nano.root")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"samples": ["SingleMuon_G"]}, "either files or samples"),
+        ({"files": [], "samples": ["Zero"]}, "no data set 'Zero'"),
+        ({"era": "1999"}, "1999: neither an era"),
+        ({"era": None}, "an era is needed"),
+        ({"certified": "none.json"}, "no such file: none.json"),
+        ({"shards": 5}, "collisions.muons.shards"),
+        ({"format": "root"}, "collisions.muons.format"),
+    ],
+)
+def test_mistakes_are_one_sentence(changes, words):
+    with pytest.raises(UserError, match=words):
+        CollisionJobs(load_config(configured(**changes)), "muons")
+
+
+def test_a_name_is_of_one_dataset():
+    config = configured()
+    with pytest.raises(UserError, match="no dataset is named"):
+        load_config(config | {"collisions": {}})
+    simulated = {
+        "product": "events",
+        "card": "delphes_cards/jetclass2_event.tcl",
+        "rows_per_shard": 10,
+        "parts": {"Top": {"processes": {"ttbar": 1}, "shards": 6}},
+    }
+    with pytest.raises(UserError, match="muons is the name of a simulated dataset and"):
+        load_config(config | {"datasets": {"muons": simulated}})

@@ -1,0 +1,1 @@
+"""Pre-training on event objects: which two measurements are of one event."""

@@ -1,0 +1,107 @@
+"""Datasets of collisions: rows of each file, then shards of all, each event once.
+
+INPUT:  files of CMS, here or elsewhere
+OUTPUT: collisions/<dataset>/<file>.parquet; datasets/<dataset>/Collisions_<index>.parquet, their
+        ledgers, datasets/<dataset>/manifest.json
+"""
+
+from workflow.jobs.collisions import PART, CollisionJobs
+
+
+def file_of(jobs):
+    """Return what gives the file that is read as input: here, or fetched by a storage plugin."""
+
+    def found(wildcards):
+        index = int(wildcards.file)
+        address = jobs.fetched(index)
+        return jobs.local(index) or [] if address is None else storage(address)
+
+    return found
+
+
+for collision_name in run_config.collisions:
+    try:
+        collision_jobs = CollisionJobs(run_config, collision_name)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    collision_rows = paths.collision_rows.format(dataset=collision_name, file="{file}")
+    collision_shards = [
+        paths.shard.format(dataset=collision_name, part=PART, index=f"{index:04d}")
+        for index in range(collision_jobs.content.shards)
+    ]
+
+    rule:
+        name:
+            f"read_{collision_name}"
+        input:
+            file_of(collision_jobs),
+        output:
+            rows=collision_rows,
+            ledger=f"{collision_rows}.json",
+        log:
+            paths.log(f"collisions/{collision_name}/{{file}}"),
+        wildcard_constraints:
+            file=r"\d{5}",
+        resources:
+            runtime=240,
+            mem_mb=4000,
+        retries: 2
+        params:
+            command=collision_jobs.content.format,
+            address=lambda wildcards, input, jobs=collision_jobs: (
+                input[0] if input else jobs.files[int(wildcards.file)].address
+            ),
+            options=lambda wildcards, jobs=collision_jobs: jobs.options(
+                int(wildcards.file)
+            ),
+            fingerprint=collision_jobs.fingerprint,
+        shell:
+            "python -m ntuplizer {params.command} {params.address} {params.options}"
+            " --output {output.rows} 2>&1 | tee {log}"
+
+    rule:
+        name:
+            f"divide_{collision_name}"
+        input:
+            [
+                collision_rows.format(file=f"{index:05d}")
+                for index in range(len(collision_jobs.files))
+            ],
+        output:
+            shards=collision_shards,
+            ledgers=[f"{shard}.json" for shard in collision_shards],
+        log:
+            paths.log(f"collisions/{collision_name}/divide"),
+        resources:
+            runtime=60,
+            mem_mb=8000,
+        params:
+            name=collision_name,
+            splits=collision_jobs.splits,
+            seed=dataset_seed(run_config, collision_name),
+            fingerprint=collision_jobs.fingerprint,
+            folder=paths.dataset.format(dataset=collision_name),
+        shell:
+            "python -m ntuplizer divide {input} --dataset {params.name}"
+            " --splits {params.splits} --seed {params.seed}"
+            " --fingerprint {params.fingerprint} --output {params.folder}"
+            " 2>&1 | tee {log}"
+
+    rule:
+        name:
+            f"list_{collision_name}"
+        input:
+            collision_shards,
+        output:
+            paths.manifest.format(dataset=collision_name),
+        log:
+            paths.log(f"manifest/{collision_name}"),
+        localrule: True
+        params:
+            name=collision_name,
+            seed=dataset_seed(run_config, collision_name),
+            fingerprint=collision_jobs.fingerprint,
+        shell:
+            "python -m ntuplizer manifest {input} --name {params.name}"
+            " --seed {params.seed} --fingerprint {params.fingerprint}"
+            " --output {output} 2>&1 | tee {log}"
