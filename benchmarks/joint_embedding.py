@@ -1,11 +1,11 @@
-"""What pre-training by joint embedding is worth, in one go on one device: the tables of docs/jepa.md.
+"""What pre-training by joint embedding is worth, in one go: the tables of docs/jepa.md.
 
     python -m benchmarks.joint_embedding DATA OUTPUT --seconds 170 --processes 6
 
 DATA holds the datasets of `config/jepa-small.yaml` (`unlabelled`, `labelled`, `top`,
 `quark_gluon`). Recipes are pre-trained side by side for the same time; one is chosen by rule, the
 highest AUC of a linear probe with 2,000 labels on the validation split of `labelled`, the mean of
-three draws of labels; then the studies run on the test splits, seed by seed, until the time is over.
+three draws of labels. Then the studies run on the test splits, seed by seed, until the time is up.
 
 What is compared at each size and seed is trained on the same jets. Rates (of the linear probes: the
 strength of their prior) are tuned for each way and size on a fifth of the labels of the first seed.
@@ -32,6 +32,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ntuplizer.disjoint import shared_batches
 from provenance.errors import UserError
+from provenance.files import read_json, write_json
 from training.baselines.jet_trees import TREES, jet_table
 from training.checkpoint import read_checkpoint, start_from
 from training.config import FitConfig, load_config
@@ -55,19 +56,22 @@ PATCHES = {"tokens": "patches", "patches": 16, "blocks": 4, "registers": 4, "len
 CONSTITUENTS = {"tokens": "constituents", "blocks": 4, "registers": 4, "embedding": [128]}
 TOY = {"width": 32, "heads": 4, "blocks": 2, "feedforward_ratio": 2, "pair_bias": [16]}
 TOKENS = "regulariser={kind: vicreg, of: tokens, weight: 0.05, projector: [256, 128]}"
+# The context is nearly all that is not hidden.
+WIDE = "masks={targets: 4, target_ratio: [0.1, 0.15], context_ratio: [0.85, 1.0]}"
+THIRD = "masks={targets: 1, target_ratio: [0.3, 0.4], context_ratio: [1.0, 1.0]}"
 # What differs from training/configs/joint-embedding.yaml. The first is that file's own recipe.
 RECIPES: dict[str, list[str]] = {
     "published": [],
     "features": [TOKENS, "masked_features=1.0"],
-    "shape": [TOKENS, "masked_features=1.0", "jet_shape=1.0"],
-    "layers": [TOKENS, "masked_features=1.0", "jet_shape=1.0", "model.target_layers=2"],
-    "constituents": [TOKENS, "masked_features=1.0", "jet_shape=1.0"],
+    "shape": [TOKENS, "masked_features=1.0", "jet_shape=3.0"],
+    "wide": [TOKENS, "masked_features=1.0", "jet_shape=3.0", WIDE, "model.target_layers=2"],
+    "constituents": [TOKENS, "masked_features=1.0", "jet_shape=3.0", THIRD],
 }
 SUPERVISED = "supervised"
 COMMON = [
     f"data.max_constituents={LENGTH}", "data.workers=1", "data.validation_rows=2048",
     "run.compile=false", "model.predictor.blocks=2", "data.batch_size=256",
-    "optimizer.learning_rate=1.0e-3",
+    "optimizer.learning_rate=1.0e-3", "collapse={effective_rank: 1.1}",
 ]  # fmt: skip
 STUDIES: dict[str, dict[str, Any]] = {
     "groups": {"dataset": "labelled", "settings": []},
@@ -110,16 +114,11 @@ def pretraining(recipe: str, toy: bool, more: Sequence[str] = ()) -> FitConfig:
     """Return the configuration of a pre-training."""
     encoder = f"model.encoder={json.dumps(encoder_settings(recipe, toy))}"
     if recipe == SUPERVISED:
-        own = [x for x in COMMON if not x.startswith("model.predictor")]
+        own = [x for x in COMMON if not x.startswith(("model.predictor", "collapse"))]
         settings = [encoder, *own, "data.classes=null", "model.classifier.class_blocks=1"]
         return load_config(CONFIGS / "probe.yaml", [*settings, "optimizer.ema_decay=null", *more])
     settings = [encoder, *COMMON, *RECIPES[recipe]]
-    if recipe == "constituents":
-        settings += [f"masks={{kind: contiguous, targets: 1, {CONSTITUENT_RATIOS}}}"]
     return load_config(CONFIGS / "joint-embedding.yaml", [*settings, *more])
-
-
-CONSTITUENT_RATIOS = "target_ratio: [0.3, 0.4], context_ratio: [1.0, 1.0]"
 
 
 def pretrain(recipe: str, data: Path, output: Path, end: float, toy: bool) -> None:
@@ -128,7 +127,7 @@ def pretrain(recipe: str, data: Path, output: Path, end: float, toy: bool) -> No
     more = ["run.precision=32-true"] if best_device().type == "cpu" else []
     trial = [*more, "steps=30", "data.rows_per_epoch=3840", "data.validation_rows=256"]
     fit(pretraining(recipe, toy, trial), manifest, output / "trial")
-    summary = json.loads((output / "trial" / "summary.json").read_text())
+    summary = read_json(output / "trial" / "summary.json")
     config = pretraining(recipe, toy)
     rate = summary["result"]["rows_per_second"] / config.data.batch_size
     steps = max(int(0.85 * rate * (end - time.time() - 2)), 20)
@@ -136,6 +135,8 @@ def pretrain(recipe: str, data: Path, output: Path, end: float, toy: bool) -> No
     more += [f"steps={steps}", f"data.rows_per_epoch={every}"]
     fit(pretraining(recipe, toy, more), manifest, output)
     shutil.rmtree(output / "trial")
+    if recipe != SUPERVISED:
+        write_json(output / "validation.json", validated(recipe, data, output.parent, toy))
 
 
 class Study:
@@ -336,38 +337,57 @@ def scores(probabilities: np.ndarray, label: np.ndarray) -> dict[str, float | No
     return {k: None if v is None else float(v) for k, v in found.items()}
 
 
+def validated(recipe: str, data: Path, output: Path, toy: bool) -> dict[str, Any]:
+    """Return what the rule looks at: linear probes on the validation split of `labelled`."""
+    study = Study("groups", data, output, recipe, toy)
+    held = study.batch(list_row_groups(study.dataset.shards("val"), study.reader))
+    label = held["label"].cpu().numpy()
+    areas: dict[str, list[float]] = {"pre-trained": [], "random": []}
+    for seed in CHOICE_SEEDS:
+        batch = study.labelled(CHOICE_LABELS, seed)[0]
+        known = batch["label"].cpu().numpy()
+        for name, start in (("pre-trained", "chosen"), ("random", None)):
+            encoder = study.probe(start, True, 0, seed).network.encoder
+            x, y = study.embed(encoder, batch), study.embed(encoder, held)
+            found = linear(x, known, tuned_strength(x, known))(y)
+            areas[name].append(scores(found, label)["auc"] or 0.0)
+    return {
+        **{name: float(np.mean(values)) for name, values in areas.items()},
+        "areas": areas,
+        "jets": len(label),
+        "history": read_checkpoint(output / recipe / "checkpoint.ckpt")["history"],
+        "finished": (output / recipe / "summary.json").exists(),
+        "parameters": sum(p.numel() for p in encoder.parameters()),
+    }
+
+
 def choose(data: Path, output: Path, toy: bool) -> dict[str, Any]:
-    """Choose a recipe by the rule; writes `choice.json`."""
+    """Choose a recipe by the rule; writes `choice.json`.
+
+    Recipes that did not come to their end count only when none did.
+    """
     found: dict[str, Any] = {}
     for recipe in RECIPES:
-        if not (output / recipe / "checkpoint.ckpt").exists():
-            continue
-        study = Study("groups", data, output, recipe, toy)
-        held, table = study.split("val")
-        label = held["label"].cpu().numpy()
-        areas: dict[str, list[float]] = {"pre-trained": [], "random": []}
-        for seed in CHOICE_SEEDS:
-            batch = study.labelled(CHOICE_LABELS, seed)[0]
-            known = batch["label"].cpu().numpy()
-            for name, start in (("pre-trained", "chosen"), ("random", None)):
-                task = study.probe(start, True, 0, seed)
-                x = study.embed(task.network.encoder, batch)
-                fitted = linear(x, known, tuned_strength(x, known))
-                found_now = fitted(study.embed(task.network.encoder, held))
-                areas[name].append(scores(found_now, label)["auc"] or 0.0)
-        summary = json.loads((output / recipe / "summary.json").read_text())
-        found[recipe] = {
-            **{name: float(np.mean(values)) for name, values in areas.items()},
-            "areas": areas, "steps": summary["steps"], "seconds": summary["wall_seconds"],
-            "parameters": summary["parameters"], "last": summary["result"],
-        }  # fmt: skip
+        path = output / recipe / "validation.json"
+        if path.exists():
+            found[recipe] = read_json(path)
     if not found:
-        raise UserError(f"{output}: no recipe was pre-trained to its end")
+        begun = [recipe for recipe in RECIPES if saved(output / recipe)]
+        found = {recipe: validated(recipe, data, output, toy) for recipe in begun}
+    if not found:
+        raise UserError(f"{output}: no recipe was pre-trained")
     chosen = max(found, key=lambda recipe: found[recipe]["pre-trained"])
     choice = {"chosen": chosen, "validation": found, "device": device_name()}
-    (output / "choice.tmp").write_text(json.dumps(choice, indent=1))
-    (output / "choice.tmp").rename(output / "choice.json")
+    write_json(output / "choice.json", choice)
     return choice
+
+
+def saved(folder: Path) -> bool:
+    """Say whether a pre-training left a checkpoint; one that was stopped left its last."""
+    checkpoint, last = folder / "checkpoint.ckpt", folder / "last.ckpt"
+    if not checkpoint.exists() and last.exists():
+        shutil.copy(last, checkpoint)
+    return checkpoint.exists()
 
 
 def device_name() -> str:
@@ -385,7 +405,7 @@ def work(number: int, data: Path, output: Path, end: float, toy: bool) -> None:
         if time.time() > end:
             return
         time.sleep(POLL)
-    recipe = json.loads((output / "choice.json").read_text())["chosen"]
+    recipe = read_json(output / "choice.json")["chosen"]
     studies: dict[str, Study] = {}
     with (results / f"{number}.jsonl").open("w") as stream:
         for seed in SEEDS:
@@ -424,7 +444,7 @@ def point(study: Study, size: int, seed: int, end: float) -> Iterator[dict[str, 
         if time.time() > end:
             return
         time.sleep(POLL)
-    tuned = {} if first else json.loads(tuned_file.read_text())
+    tuned = {} if first else read_json(tuned_file)
 
     def row(way: str, found: np.ndarray, began: float) -> dict[str, Any]:
         if seed == SEEDS[0]:
@@ -474,18 +494,23 @@ def point(study: Study, size: int, seed: int, end: float) -> Iterator[dict[str, 
             continue
         yield row(way, study.network(way, size, seed, tuned[way]), began)
     if first:
-        temporary = tuned_file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(tuned))
-        temporary.rename(tuned_file)
+        write_json(tuned_file, tuned)
 
 
 def slim(checkpoint: Path, output: Path) -> None:
-    """Copy a checkpoint without what only going on needs."""
+    """Copy of a checkpoint what serves to evaluate it."""
     content = read_checkpoint(checkpoint)
-    torch.save(content, output)
+    torch.save({key: content[key] for key in ("description", "state_dict", "history")}, output)
 
 
-def drive(data: Path, output: Path, seconds: float, processes: int, toy: bool) -> None:
+def drive(
+    data: Path,
+    output: Path,
+    seconds: float,
+    processes: int,
+    recipes: Sequence[str],
+    toy: bool,
+) -> None:
     """Run everything within a time."""
     begin = time.time()
     output.mkdir(parents=True, exist_ok=True)
@@ -503,7 +528,7 @@ def drive(data: Path, output: Path, seconds: float, processes: int, toy: bool) -
     )))  # fmt: skip
     running = {
         recipe: begun("--pretrain", recipe, "--end", str(pretrained), log=recipe)
-        for recipe in (*RECIPES, SUPERVISED)
+        for recipe in (*recipes, SUPERVISED)
     }
     workers = [
         begun("--work", str(i), "--end", str(end - 4), log=f"work-{i}") for i in range(processes)
@@ -513,6 +538,7 @@ def drive(data: Path, output: Path, seconds: float, processes: int, toy: bool) -
             process.wait(max(begin + 0.55 * seconds - time.time(), 1))
         except subprocess.TimeoutExpired:
             process.kill()
+    saved(output / SUPERVISED)
     choice = choose(data, output, toy)
     said = f"chosen {choice['chosen']} after {time.time() - begin:.0f} s\n"
     sys.stdout.write(said)
@@ -532,6 +558,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--seconds", type=float, default=170)
     parser.add_argument("--processes", type=int, default=6)
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=[*RECIPES])
     parser.add_argument("--toy", action="store_true", help="small networks, for a trial on a CPU")
     parser.add_argument("--pretrain", help="one recipe, of the driver's own calls")
     parser.add_argument("--work", type=int)
@@ -543,7 +570,8 @@ def main() -> None:
     elif options.work is not None:
         work(options.work, options.data, options.output, options.end, options.toy)
     else:
-        drive(options.data, options.output, options.seconds, options.processes, options.toy)
+        given = options.seconds, options.processes, options.recipes, options.toy
+        drive(options.data, options.output, *given)
 
 
 if __name__ == "__main__":
