@@ -318,9 +318,13 @@ class JetEncoder(nn.Module):
         return Tokens(tokens, registers)
 
     def encode(
-        self, jets: Jets, visible: Tensor | None = None
+        self, jets: Jets, visible: Tensor | None = None, layers: int = 1
     ) -> tuple[Tensor, Tensor, PackedTokens]:
-        """Return also how the tokens were arranged."""
+        """Return also how the tokens were arranged.
+
+        With more than one of `layers` the tokens are the mean of what the last blocks make, each
+        normalised (arXiv:2202.03555).
+        """
         visible = self.tokens.mask(jets) if visible is None else visible
         inputs = self.tokens(jets, visible)
         packed = PackedTokens.of(visible, self.length_groups)
@@ -338,9 +342,15 @@ class JetEncoder(nn.Module):
             for group, own in zip(groups, split(inputs.values[packed.rows], groups), strict=True)
         ]
         x = torch.cat(parts)
+        made = []
         for block in self.blocks:
             x = block(x, layouts, biases)
-        x = self.norm(x)
+            made.append(x)
+        if layers == 1:
+            x = self.norm(x)
+        else:
+            last = [functional.layer_norm(own.float(), x.shape[1:]) for own in made[-layers:]]
+            x = torch.stack(last).mean(dim=0)
         sizes = [size for group in groups for size in (len(group.mask) * number, len(group.rows))]
         parts = x.split(sizes)
         registers = torch.cat(parts[::2]).unflatten(0, (len(visible), number))
@@ -424,6 +434,7 @@ class Prediction(NamedTuple):
     target: Tensor  # (M, width) normalised token by token, without gradient
     hidden: Tensor  # (M,) where each is in the flattened (K, B, S)
     jet: Tensor  # (M,) the jet of each
+    tokens: Tensor  # (T, width) of the student, jet by jet
     context: Tensor  # (B, width) average of the student's tokens of each jet
 
 
@@ -446,6 +457,7 @@ class JointEmbedding(nn.Module):
             self.predictor = Predictor(
                 config.predictor, config.encoder.width, config.encoder.length_groups
             )
+        self.target_layers = config.target_layers
         self.teacher = copy.deepcopy(self.encoder).requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> "JointEmbedding":
@@ -500,11 +512,11 @@ class JointEmbedding(nn.Module):
             predicted = self.predictor(tokens, context, targets, positions)
         with torch.no_grad():
             everything = self.encoder.tokens.mask(jets)
-            answers, _ = self.teacher(jets)
+            answers, _, _ = self.teacher.encode(jets, layers=self.target_layers)
             row = (everything.flatten().cumsum(0) - 1).expand(len(targets), -1)
             target = answers[row.flatten()[hidden]].float()
             target = functional.layer_norm(target, target.shape[1:])
-        return Prediction(predicted, target, hidden, jet, average)
+        return Prediction(predicted, target, hidden, jet, tokens, average)
 
     def compile_parts(self, **options: Any) -> None:
         """Compile blocks in place, for all sizes of batches; `torch.compile`'s options."""
@@ -535,7 +547,9 @@ class TokenClassifier(nn.Module):
         if config.class_blocks:
             self.class_token = nn.Parameter(0.02 * torch.randn(1, 1, width))
         self.class_blocks = nn.ModuleList(ClassBlock(*sizes) for _ in range(config.class_blocks))
-        self.norm = nn.LayerNorm(width)
+        self.norm: nn.Module = nn.LayerNorm(width)
+        if config.standardise:
+            self.norm = nn.BatchNorm1d(width, affine=False)
         layers: list[nn.Module] = []
         for units in config.head:
             layers += [nn.Linear(width, units), nn.ReLU(), nn.Dropout(config.dropout)]

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 
 class Section(BaseModel):
@@ -217,6 +217,20 @@ class JointEmbeddingConfig(Section):
         PredictorConfig(),
         description="null: the average of the visible tokens is the prediction, which collapses",
     )
+    target_layers: int = Field(
+        1,
+        gt=0,
+        description="last blocks of the teacher whose mean is predicted; 1: what the encoder makes",
+    )
+
+    @model_validator(mode="after")
+    def _blocks_are_there(self) -> Self:
+        if self.target_layers > self.encoder.blocks:
+            raise ValueError(
+                f"target_layers is {self.target_layers}, but the encoder has "
+                f"{self.encoder.blocks} blocks"
+            )
+        return self
 
 
 class TokenClassifierConfig(Section):
@@ -227,6 +241,11 @@ class TokenClassifierConfig(Section):
     )
     head: tuple[int, ...] = Field((), description="widths before the output")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout before the output")
+    standardise: bool = Field(
+        False,
+        description="what the head sees has mean 0 and variance 1 over the jets, in the place of "
+        "a norm over its numbers: for a linear probe",
+    )
 
 
 def _rises(interval: tuple[float, float]) -> tuple[float, float]:

@@ -22,10 +22,13 @@ class TeacherConfig(Section):
 
 
 class RegulariserConfig(Section):
-    """A term against collapse, on the projected average of a jet's visible tokens."""
+    """A term against collapse, on what a projection makes of the visible tokens."""
 
     kind: Literal["none", "vicreg", "sigreg"] = Field(
         "none", description="variance and covariance (arXiv:2105.04906), or slices of a Gaussian"
+    )
+    of: Literal["jets", "tokens"] = Field(
+        "jets", description="whether averages of each jet are to differ, or single tokens"
     )
     weight: float = Field(0.05, ge=0, description="of the term in the loss")
     projector: tuple[int, ...] = Field(
@@ -72,7 +75,16 @@ class Config(FitConfig):
     beta: float = Field(1.0, gt=0, description="where the smooth L1 loss becomes linear")
     regulariser: RegulariserConfig = RegulariserConfig()
     masked_features: float = Field(
-        0.0, ge=0, description="weight of predicting the features of hidden tokens as well"
+        0.0,
+        ge=0,
+        description="weight of predicting of hidden tokens their features, shares of momentum and "
+        "sizes as well",
+    )
+    jet_shape: float = Field(
+        0.0,
+        ge=0,
+        description="weight of predicting from the average of the visible tokens what the whole "
+        "jet is like: mass, width, number of constituents, shares of momentum by kind",
     )
     group_dropout: GroupDropout = GroupDropout()
     collapse: CollapseConfig = CollapseConfig()

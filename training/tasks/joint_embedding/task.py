@@ -18,6 +18,7 @@ from training.jets.constituents import (
     ConstituentReader,
     patches_of,
 )
+from training.models.jet_shape import MOMENTUM_SHARES, SHAPES, jet_shape, momentum_shares
 from training.models.joint_embedding import Jets, JointEmbedding, Prediction
 from training.models.ragged import owners, pool
 from training.models.regularisers import effective_rank, sliced_gaussian, variance_covariance
@@ -58,7 +59,9 @@ class JointEmbeddingTask(Task[Config]):
         if config.regulariser.kind != "none":
             self.projector = projector(encoder.width, config.regulariser.projector)
         if config.masked_features:
-            self.features = nn.Linear(encoder.width, len(OWN_COLUMNS))
+            self.features = nn.Linear(encoder.width, len(OWN_COLUMNS) + MOMENTUM_SHARES)
+        if config.jet_shape:
+            self.shape = nn.Linear(encoder.width, len(SHAPES) + len(OWN_COLUMNS))
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss; of held-out jets also what shows a collapse."""
@@ -71,7 +74,8 @@ class JointEmbeddingTask(Task[Config]):
         loss = numbers["distance"]
         regulariser = self.config.regulariser
         if regulariser.kind != "none":
-            projected = self.projector(prediction.context)
+            of_jets = regulariser.of == "jets"
+            projected = self.projector(prediction.context if of_jets else prediction.tokens)
             if regulariser.kind == "vicreg":
                 term = variance_covariance(projected)
             else:
@@ -79,10 +83,16 @@ class JointEmbeddingTask(Task[Config]):
             numbers["regulariser"] = term
             loss = loss + regulariser.weight * term
         if self.config.masked_features:
-            truth = token_features(jets)[self._hidden(batch, prediction)]
+            hidden = self._hidden(batch, prediction)
+            shares = momentum_shares(jets, batch["context"]).flatten(0, 1)
+            truth = torch.cat((token_features(jets), shares), dim=1)[hidden]
             term = functional.smooth_l1_loss(self.features(predicted), truth)
             numbers["masked_features"] = term
             loss = loss + self.config.masked_features * term
+        if self.config.jet_shape:
+            term = functional.smooth_l1_loss(self.shape(prediction.context), jet_shape(jets))
+            numbers["jet_shape"] = term
+            loss = loss + self.config.jet_shape * term
         if len(numbers) == 1:
             numbers = {}
         if not self.training:
