@@ -6,8 +6,10 @@ CONFIG ?= config/quickstart.yaml
 VENV := .venv
 # Written last: an interrupted installation is not taken for a finished one.
 INSTALLED := $(VENV)/.installed
+# Nothing is installed that is not locked, and nothing whose hash is another one.
+INSTALL := $(VENV)/bin/python -m pip install --quiet --no-deps --require-hashes
 
-.PHONY: run test test-all lint plan clean
+.PHONY: run test test-all lint plan lock clean
 
 run: $(INSTALLED)  ## build the dataset, train, evaluate, report
 	$(VENV)/bin/snakemake --cores $(CORES) --configfile $(CONFIG)
@@ -29,12 +31,18 @@ lint: $(INSTALLED)  ## style and types
 	@# Advice: it asks for a conda environment or container in rules that run in the project's own.
 	-$(VENV)/bin/snakemake --lint
 
+lock: $(INSTALLED)  ## the locked requirements anew from pyproject.toml; uv must be on the PATH
+	$(VENV)/bin/python -m workflow.requirements
+
 clean:  ## remove results, keep the environment
 	rm -rf results .snakemake
 
-$(INSTALLED): requirements.lock pyproject.toml
+$(INSTALLED): requirements.lock requirements-torch.lock requirements-torch-cpu.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --requirement requirements.lock
+	$(INSTALL) --requirement requirements.lock
+	@# The CPU build of PyTorch where pip finds it, or PyPI's with CUDA's libraries.
+	$(INSTALL) --requirement requirements-torch-cpu.lock 2> /dev/null || $(INSTALL) --requirement requirements-torch.lock
 	$(VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(VENV)/bin/python -m pip check
 	touch $@

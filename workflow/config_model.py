@@ -11,16 +11,14 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    StrictInt,
-    ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
 from generation.process import process_names
 from ntuplizer.products import ProductOptions, get_product, product_names
 from provenance.errors import UserError
+from provenance.validation import checked
 
 ROOT = Path(__file__).parents[1]
 
@@ -172,7 +170,7 @@ class Dataset(Section):
     parts: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]{0,31}$")], Part] = Field(
         min_length=1, description="Parts by name."
     )
-    seed: StrictInt | None = Field(
+    seed: int | None = Field(
         None,
         ge=0,
         le=LARGEST_SEED,
@@ -246,7 +244,7 @@ class Training(Section):
     config: str = Field(description="Training configuration, relative to the project's root.")
     dataset: Name = Field(description="The dataset that it learns from.")
     start: Start | None = Field(None, alias="from", description="What it begins with.")
-    seed: StrictInt | None = Field(
+    seed: int | None = Field(
         None,
         ge=0,
         le=2**32 - 1,
@@ -350,7 +348,7 @@ class Config(Section):
         max_length=100,
         description="Name of the run; everything is written below `results/<name>`.",
     )
-    seed: StrictInt = Field(1, ge=0, le=LARGEST_SEED, description="Seed of the run, 64 bits.")
+    seed: int = Field(1, ge=0, le=LARGEST_SEED, description="Seed of the run, 64 bits.")
     generation: Generation
     datasets: dict[Name, Dataset] = Field(min_length=1, description="Datasets by name.")
     training: dict[Name, Training] = Field(
@@ -427,36 +425,7 @@ def load_config(raw: dict[str, Any]) -> Config:
     """
     if not raw:
         raise UserError("no configuration: give one with --configfile, e.g. config/quickstart.yaml")
-    try:
-        return Config.model_validate(raw)
-    except ValidationError as error:
-        raise UserError("; ".join(_sentence(item) for item in error.errors())) from None
-
-
-def _sentence(error: ErrorDetails) -> str:
-    key = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        known = ", ".join(_siblings(error["loc"]))
-        return f"config key {key} is unknown; known here: {known}"
-    if error["type"] == "missing":
-        return f"config key {key} is missing"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"config key {key} = {_shown(error['input'])}: {message}" if key else message
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _siblings(location: tuple[str | int, ...]) -> list[str]:
-    """Name the keys that exist where an unknown one was given."""
-    model: Any = Config
-    for step in location[:-1]:
-        fields = {field.alias or name: field for name, field in model.model_fields.items()}
-        if step in fields:
-            model = nested_section(fields[str(step)].annotation) or model
-    return [field.alias or name for name, field in model.model_fields.items()]
+    return checked(Config, raw)
 
 
 def nested_section(annotation: Any) -> type[Section] | None:

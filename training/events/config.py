@@ -11,8 +11,10 @@ from training.models.sizes import ObjectTransformerConfig, Section
 class EventDataConfig(DataConfig):
     """How event objects are read."""
 
-    batch_size: int = Field(1024, gt=0, description="rows per step and device")
-    workers: int = Field(0, ge=0, description="loader processes per device; 0 reads in-process")
+    batch_size: int = Field(1024, gt=0, le=1_000_000, description="rows per step and device")
+    workers: int = Field(
+        0, ge=0, le=256, description="loader processes per device; 0 reads in-process"
+    )
     on_device: bool = Field(True, description="keep all rows on the device and draw from there")
     slots: tuple[str, ...] = Field(
         ("lepton", "met", "bjet1", "bjet2", "jet1", "jet2"),
