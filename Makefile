@@ -12,9 +12,11 @@ INSTALL := $(VENV)/bin/python -m pip install --quiet --no-deps --require-hashes
 .PHONY: run test test-all lint plan lock clean
 
 run: $(INSTALLED)  ## build the dataset, train, evaluate, report
+	@$(VENV)/bin/python -m workflow check $(CONFIG)
 	$(VENV)/bin/snakemake --cores $(CORES) --configfile $(CONFIG)
 
 plan: $(INSTALLED)  ## what `make run` would do
+	@$(VENV)/bin/python -m workflow check $(CONFIG)
 	$(VENV)/bin/snakemake --dry-run --quiet rules --configfile $(CONFIG)
 
 test: $(INSTALLED)  ## everything that runs in under 10 minutes

@@ -18,6 +18,11 @@ Model = TypeVar("Model", bound=BaseModel)
 # Of a sentence: more mistakes than this are counted only.
 MOST_MISTAKES = 8
 MOST_CHARACTERS = 80
+# What pydantic calls by JSON's names.
+NAMES = {
+    "Input should be an object": "Input should be a mapping of keys to values",
+    "Input should be a valid array": "Input should be a list",
+}
 
 
 def checked(model: type[Model], content: dict[str, Any]) -> Model:
@@ -67,6 +72,8 @@ def _mistakes(error: ValidationError, model: type[BaseModel]) -> Iterable[str]:
         else:
             values[key] = _shown(item["input"])
             said = item["msg"].removeprefix("Value error, ")
+            for json_name, yaml_name in NAMES.items():
+                said = said.replace(json_name, yaml_name)
         sentences.setdefault(key, []).append(said)
     for key, reasons in sentences.items():
         first, *others = dict.fromkeys(reasons)

@@ -6,6 +6,8 @@ configuration can hold is refused before they do.
 """
 
 import re
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,12 @@ def parse_yaml(text: str, name: str) -> Any:
     UserError
         When it is no YAML, holds a key twice, or unfolds to more than `MOST_VALUES` values.
     """
+    return deepcopy(_parsed(text, name))
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str, name: str) -> Any:
+    # Every point of a study reads the same few texts.
     try:
         loader = _Loader(text)
         node = loader.get_single_node()

@@ -5,6 +5,7 @@ whose they are.
 """
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -253,6 +254,33 @@ class FitConfig(Section):
     optimizer: Optimizer = AdamW()
     run: RunConfig = RunConfig()
     start: StartConfig = StartConfig()
+
+    @property
+    def has_sampling_weights(self) -> bool:
+        """Whether rows can be drawn flat, with `python -m training weights`."""
+        return False
+
+    def check_dataset(self, columns: Collection[str], processes: Collection[str]) -> None:
+        """Refuse a dataset that lacks what the configuration reads.
+
+        Parameters
+        ----------
+        columns
+            Of its rows.
+        processes
+            Of its events.
+
+        Raises
+        ------
+        UserError
+            Naming the key and what there is.
+        """
+        label = getattr(self.data, "label", None)
+        if label is not None and label not in columns:
+            raise UserError(
+                f"data.label = {label!r}: the dataset has no such column; its labels are "
+                f"{', '.join(name for name in sorted(columns) if 'label' in name) or 'none'}"
+            )
 
     @model_validator(mode="after")
     def _parts_exist(self) -> Self:

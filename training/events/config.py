@@ -1,9 +1,11 @@
 """Which events are read, and what of them; imports no heavy package."""
 
+from collections.abc import Collection
 from typing import ClassVar
 
 from pydantic import Field
 
+from provenance.errors import UserError
 from training.config import DataConfig, FitConfig
 from training.models.sizes import ObjectTransformerConfig, Section
 
@@ -40,3 +42,13 @@ class EventConfig(FitConfig):
     model: ObjectTransformerConfig = ObjectTransformerConfig()
     data: EventDataConfig = EventDataConfig()
     augmentation: Augmentation = Augmentation()
+
+    def check_dataset(self, columns: Collection[str], processes: Collection[str]) -> None:
+        """Refuse a dataset that lacks a slot."""
+        super().check_dataset(columns, processes)
+        slots = sorted({name.removesuffix("_type") for name in columns if name.endswith("_type")})
+        for slot in self.data.slots:
+            if slot not in slots:
+                raise UserError(
+                    f"data.slots: {slot!r} is no object of the dataset; it has {', '.join(slots)}"
+                )
