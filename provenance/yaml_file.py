@@ -44,7 +44,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         mapping.
     """
     try:
-        content = Path(path).read_bytes()
+        with Path(path).open("rb") as stream:
+            content = stream.read(MOST_BYTES + 1)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:

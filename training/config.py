@@ -343,7 +343,7 @@ def _read(source: str | Path) -> tuple[str, dict[str, Any]]:
 
 def _override(content: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
-    if not separator:
+    if not separator or not key:
         raise UserError(f"--set {override}: write key=value, for example epochs=2")
     *parents, last = key.split(".")
     section = content

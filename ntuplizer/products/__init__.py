@@ -36,7 +36,8 @@ class ProductOptions(BaseModel):
     @classmethod
     def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse `true` where a number is meant; pydantic takes it for 1."""
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+        wanted = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and wanted is not bool:
             raise PydanticCustomError("no_number", "Input should be a number")
         return value
 
