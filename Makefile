@@ -9,6 +9,12 @@ INSTALLED := $(VENV)/.installed
 # Nothing is installed that is not locked, and nothing whose hash is another one.
 INSTALL := $(VENV)/bin/python -m pip install --quiet --no-deps --require-hashes
 
+# Snakemake needs a cache at home; where home is read-only, it is in the folder of the run.
+CACHE := $${XDG_CACHE_HOME:-$$HOME/.cache}
+ifneq ($(shell mkdir -p "$(CACHE)" 2> /dev/null && test -w "$(CACHE)" && echo yes),yes)
+export XDG_CACHE_HOME := $(CURDIR)/.snakemake/cache
+endif
+
 .PHONY: run test test-all lint plan lock clean
 
 run: $(INSTALLED)  ## build the dataset, train, evaluate, report
