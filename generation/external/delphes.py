@@ -159,7 +159,7 @@ class DelphesSimulator:
         entry["point"] = process.draw_point(point_stream(self._inputs.seed, process, number))
         if name in self._libraries:
             hard, entry["planned"] = self._libraries[name].events(number)
-            (self._folder / "hard.lhe").write_text(hard)
+            (self._folder / "hard.lhe").write_text(hard, encoding="utf-8")
         self._asked += 1
         problems: list[dict[str, Any]] = []
         for use in TRIES:
@@ -186,7 +186,7 @@ class DelphesSimulator:
         folder, wanted = self._folder, self._inputs.events_per_batch
         (folder / EVENTS).unlink(missing_ok=True)
         card = batch_card(self._inputs.card, self._inputs.pileup, seed)
-        (folder / "cards" / CARD).write_text(card)
+        (folder / "cards" / CARD).write_text(card, encoding="utf-8")
         settings = pythia_settings(process, point, seed, wanted)
         if process.name in self._libraries:
             settings += ["Beams:frameType = 4", "Beams:LHEF = hard.lhe", "SLHA:readFrom = 0"]

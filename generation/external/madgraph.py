@@ -90,7 +90,7 @@ def make_process_directory(
         unpacked = {model: _unpack_model(path, model, folder) for model, path in models.items()}
         commands = (FOLDER / name / PROCESS_CARD).read_text(encoding="utf-8")
         commands = SETTINGS + _with_models(commands, unpacked) + f"output {DIRECTORY}\n"
-        (folder / "commands.mg5").write_text(commands)
+        (folder / "commands.mg5").write_text(commands, encoding="utf-8")
         run_program([MADGRAPH, "commands.mg5"], folder)
         # MadGraph reports many failures with exit code 0.
         if not (folder / DIRECTORY / "Cards" / "run_card.dat").is_file():
