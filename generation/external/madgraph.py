@@ -82,9 +82,9 @@ def make_process_directory(
     started = time.perf_counter()
     if not (FOLDER / name / PROCESS_CARD).is_file():
         raise UserError(f"process {name!r}: MadGraph has no part in it, or there is none")
-    for model, path in models.items():
+    for imported, path in models.items():
         if not path.is_file():
-            raise UserError(f"model {model}: no archive {path}; NAME=ARCHIVE is needed")
+            raise UserError(f"model {imported}: no archive {path}; NAME=ARCHIVE is needed")
     with Scratch(name, scratch) as work:
         folder = Path(work).resolve()
         unpacked = {model: _unpack_model(path, model, folder) for model, path in models.items()}
