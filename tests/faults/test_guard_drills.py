@@ -157,7 +157,7 @@ def test_little_scratch(undisturbed, config, tmp_path, monkeypatch):
 
 
 def test_odd_surroundings(undisturbed, config, tmp_path, monkeypatch):
-    """No UTF-8, files for the owner alone, another time zone, a link to a folder with odd letters."""
+    """No UTF-8, files for the owner alone, another time zone, a link to a folder of odd letters."""
     folder = with_library(undisturbed, tmp_path / "a run, möglichst 'odd' (2)")
     link = tmp_path / "link"
     link.symlink_to(folder)
