@@ -6,16 +6,26 @@ CONFIG ?= config/quickstart.yaml
 VENV := .venv
 # Written last: an interrupted installation is not taken for a finished one.
 INSTALLED := $(VENV)/.installed
+# Nothing is installed that is not locked, and nothing whose hash is another one.
+INSTALL := $(VENV)/bin/python -m pip install --quiet --no-deps --require-hashes
 
 # A file of tests in one process, a thread each: as many files at once as there are cores.
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses $(CORES) --dist loadfile
 
-.PHONY: run test test-all lint plan clean
+# Snakemake needs a cache at home; where home is read-only, it is in the folder of the run.
+CACHE := $${XDG_CACHE_HOME:-$$HOME/.cache}
+ifneq ($(shell mkdir -p "$(CACHE)" 2> /dev/null && test -w "$(CACHE)" && echo yes),yes)
+export XDG_CACHE_HOME := $(CURDIR)/.snakemake/cache
+endif
+
+.PHONY: run test test-all lint plan lock clean
 
 run: $(INSTALLED)  ## build the dataset, train, evaluate, report
+	@$(VENV)/bin/python -m workflow check $(CONFIG)
 	$(VENV)/bin/snakemake --cores $(CORES) --configfile $(CONFIG)
 
 plan: $(INSTALLED)  ## what `make run` would do
+	@$(VENV)/bin/python -m workflow check $(CONFIG)
 	$(VENV)/bin/snakemake --dry-run --quiet rules --configfile $(CONFIG)
 
 test: $(INSTALLED)  ## everything that runs in under 10 minutes
@@ -32,12 +42,18 @@ lint: $(INSTALLED)  ## style and types
 	@# Advice: it asks for a conda environment or container in rules that run in the project's own.
 	-$(VENV)/bin/snakemake --lint
 
+lock: $(INSTALLED)  ## the locked requirements anew from pyproject.toml; uv must be on the PATH
+	$(VENV)/bin/python -m workflow.requirements
+
 clean:  ## remove results, keep the environment
 	rm -rf results .snakemake
 
-$(INSTALLED): requirements.lock pyproject.toml
+$(INSTALLED): requirements.lock requirements-torch.lock requirements-torch-cpu.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --requirement requirements.lock
+	$(INSTALL) --requirement requirements.lock
+	@# The CPU build of PyTorch where pip finds it, or PyPI's with CUDA's libraries.
+	$(INSTALL) --requirement requirements-torch-cpu.lock 2> /dev/null || $(INSTALL) --requirement requirements-torch.lock
 	$(VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(VENV)/bin/python -m pip check
 	touch $@

@@ -7,12 +7,11 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from provenance.errors import UserError
-from workflow.config_model import load_config
-from workflow.fits import resolve_fits
 from workflow.growth import refuse_moved_splits
-from workflow.jobs.description import ShardJobs, dataset_seed
+from workflow.jobs.description import dataset_seed
 from workflow.lock import hold_run_lock
 from workflow.paths import Paths
+from workflow.planning import make_plan, read_files
 
 min_version("9.0")
 
@@ -30,12 +29,13 @@ if not workflow.overwrite_configfiles:
 
 
 try:
-    run_config = load_config(config)
-    fits = resolve_fits(run_config)
+    # Snakemake takes the last of two equal keys.
+    read_files(workflow.configfiles)
+    plan = make_plan(config)
 except UserError as error:
     sys.exit(f"error: {error}")
+run_config, fits, shard_jobs = plan.config, plan.fits, plan.shard_jobs
 paths = Paths(run_config)
-shard_jobs = ShardJobs(run_config)
 
 
 wildcard_constraints:

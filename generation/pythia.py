@@ -1,6 +1,5 @@
 """Pythia 8: whole batches of events, each from a start of its own, as generator records."""
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from generation.pythia_record import ParticleTable, to_record
 from generation.ranmar import set_state
 from generation.record import GeneratorRecord
 from generation.seeds import EXTERNAL_SEEDS, Stage, stream
+from provenance.scratch import Scratch
 
 SILENCE = ("Print:quiet = on", "Next:numberCount = 0")
 # Of the start that integrates multiparton interactions for all others.
@@ -116,7 +116,7 @@ class EventGenerator:
         self._template = pythia8mc.Pythia("", False)
         _apply(self._template, SILENCE)
         self.particles = ParticleTable.of_pythia(self._template.particleData)
-        self._folder = tempfile.TemporaryDirectory(prefix="pythia-")
+        self._folder = Scratch("pythia")
         self._densities = self._prepare()
 
     def batch(self, point: Point, key: int, n_events: int) -> GeneratedBatch:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from generation.default_library import default_library
 from generation.delphes_file import count_events, read_generator_records, write_delphes_file
 from generation.fastsim.branches import Branch
-from generation.fastsim.card import read_card
-from generation.fastsim.engine import Detector, branch_names
+from generation.fastsim.card import branch_names, read_card
+from generation.fastsim.engine import Detector
 from generation.lhe_check import check_lhe, uncompressed
 from generation.pileup import PileupLibrary
 from generation.process import Point, load_process

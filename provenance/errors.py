@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 
 
 class UserError(Exception):
@@ -22,6 +23,10 @@ def run(main: Callable[[], None]) -> None:
         With code 1 after a mistake of the user's, 130 after Ctrl-C. Anything else is a defect of
         the program and keeps its traceback.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # η and φ on a terminal that has no such letters.
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
     except UserError as error:

@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 from provenance.errors import UserError
@@ -32,16 +34,21 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     UserError
-        When the folder cannot be made or written to.
+        When the folder cannot be made or written to, or the path is a device, a pipe or a folder.
     """
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        # Root may replace a device: `/dev/null` would be a file from then on.
+        raise UserError(f"cannot write {path}: it is there and is no regular file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the output folder {path.parent}: {error.strerror}") from None
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise UserError(f"cannot write {path}: the folder is not writable or the path is a folder")
-    temporary = path.with_name(f".{path.stem}.tmp-{os.getpid()}{path.suffix}")
+    beginning = f".{path.stem}.tmp-{socket.gethostname()[:32]}-"
+    _remove_abandoned(path, beginning)
+    temporary = path.with_name(f"{beginning}{os.getpid()}{path.suffix}")
     try:
         yield temporary
         with temporary.open("rb+") as stream:
@@ -49,6 +56,24 @@ def atomic_output(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path, beginning: str) -> None:
+    """Remove what processes of this machine were writing when they were killed."""
+    for file in path.parent.glob(f"{escape(beginning)}*{escape(path.suffix)}"):
+        owner = file.name.removeprefix(beginning).removesuffix(path.suffix)
+        if owner.isdecimal() and not _lives(int(owner)):
+            file.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True  # another user's
+    return True
 
 
 def sha256(path: str | Path) -> str:

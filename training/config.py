@@ -5,38 +5,54 @@ whose they are.
 """
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-import yaml
-from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from provenance.errors import UserError
+from provenance.validation import checked
+from provenance.yaml_file import parse_yaml, read_yaml
 from training.models.sizes import Section
 from training.tasks import config_type
+
+MOST_ROWS = 10**12
+MOST_STEPS = 10**10
+Moment = Annotated[float, Field(ge=0, lt=1)]
 
 
 class DataConfig(Section):
     """How rows are read; a task adds which of them and what of them."""
 
-    batch_size: int = Field(512, gt=0, description="rows per step and device")
-    workers: int = Field(4, ge=0, description="loader processes per device; 0 reads in-process")
-    buffer_rows: int = Field(100_000, gt=0, description="rows that one loader shuffles at a time")
+    batch_size: int = Field(512, gt=0, le=1_000_000, description="rows per step and device")
+    workers: int = Field(
+        4, ge=0, le=256, description="loader processes per device; 0 reads in-process"
+    )
+    buffer_rows: int = Field(
+        100_000, gt=0, le=100_000_000, description="rows that one loader shuffles at a time"
+    )
     on_device: bool = Field(
         False,
         description="keep all rows on the device as one padded batch and draw from there: for rows "
         "so small that reading takes longer than learning; needs workers = 0",
     )
     rows_per_epoch: int | None = Field(
-        None, gt=0, description="rows between validations; null: as many as are trained on"
+        None,
+        gt=0,
+        le=MOST_ROWS,
+        description="rows between validations; null: as many as are trained on",
     )
     validation_rows: int | None = Field(
-        None, gt=0, description="rows per validation, of all parts alike; null: the whole split"
+        None,
+        gt=0,
+        le=MOST_ROWS,
+        description="rows per validation, of all parts alike; null: the whole split",
     )
     train_rows: int | None = Field(
         None,
         gt=0,
+        le=MOST_ROWS,
         description="train on so few of the selected rows, classes in proportion, drawn by the "
         "seed; null: on all",
     )
@@ -48,7 +64,10 @@ class DataConfig(Section):
         "likewise, for they are labels too; 0.33 makes a quarter of the labels. null: on the split",
     )
     max_resample: int = Field(
-        10, gt=0, description="most copies of a row drawn in one pass with sampling weights"
+        10,
+        gt=0,
+        le=10_000,
+        description="most copies of a row drawn in one pass with sampling weights",
     )
 
     @model_validator(mode="after")
@@ -86,7 +105,9 @@ class Plateau(Section):
 
     name: Literal["plateau"]
     factor: float = Field(0.2, gt=0, lt=1, description="of each fall")
-    patience: int = Field(5, ge=0, description="validations without progress before a fall")
+    patience: int = Field(
+        5, ge=0, le=1_000_000, description="validations without progress before a fall"
+    )
     min_delta: float = Field(1e-4, ge=0, description="smallest change of the loss that counts")
 
 
@@ -115,8 +136,10 @@ Schedule = Annotated[
 
 
 class _Optimizer(Section):
-    learning_rate: float = Field(5e-4, gt=0, description="the highest of the schedule")
-    weight_decay: float = Field(0.0, ge=0, description="on matrices, not on biases and norms")
+    learning_rate: float = Field(5e-4, gt=0, le=100, description="the highest of the schedule")
+    weight_decay: float = Field(
+        0.0, ge=0, le=100, description="on matrices, not on biases and norms"
+    )
     schedule: Schedule = WarmupFlatDecay()
     gradient_clip: float | None = Field(
         1.0, gt=0, description="largest norm of the gradient; null: any"
@@ -134,17 +157,19 @@ class AdamW(_Optimizer):
     """Adam with decoupled weight decay (arXiv:1711.05101)."""
 
     name: Literal["adamw"] = "adamw"
-    weight_decay: float = Field(0.01, ge=0, description="on matrices, not on biases and norms")
-    betas: tuple[float, float] = Field((0.95, 0.999), description="decays of the two moments")
-    epsilon: float = Field(1e-5, gt=0, description="added to the denominator")
+    weight_decay: float = Field(
+        0.01, ge=0, le=100, description="on matrices, not on biases and norms"
+    )
+    betas: tuple[Moment, Moment] = Field((0.95, 0.999), description="decays of the two moments")
+    epsilon: float = Field(1e-5, gt=0, le=1, description="added to the denominator")
 
 
 class Adam(_Optimizer):
     """Adam (arXiv:1412.6980)."""
 
     name: Literal["adam"]
-    betas: tuple[float, float] = Field((0.9, 0.999), description="decays of the two moments")
-    epsilon: float = Field(1e-8, gt=0, description="added to the denominator")
+    betas: tuple[Moment, Moment] = Field((0.9, 0.999), description="decays of the two moments")
+    epsilon: float = Field(1e-8, gt=0, le=1, description="added to the denominator")
 
 
 class SGD(_Optimizer):
@@ -163,10 +188,12 @@ Optimizer = Annotated[
 class RunConfig(Section):
     """Where and how the training runs."""
 
-    devices: int | Literal["auto"] = Field("auto", description="GPUs, or processes on CPU")
+    devices: Annotated[int, Field(ge=1, le=10_000)] | Literal["auto"] = Field(
+        "auto", description="GPUs, or processes on CPU"
+    )
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     threads: int | None = Field(
-        None, gt=0, description="of PyTorch on a CPU; null: as many as PyTorch finds cores"
+        None, gt=0, le=4096, description="of PyTorch on a CPU; null: as many as PyTorch finds cores"
     )
     precision: Literal["32-true", "bf16-mixed"] = Field(
         "32-true", description="of the layers; what needs 32 bits keeps them either way"
@@ -177,7 +204,10 @@ class RunConfig(Section):
         "null: on GPUs (on a CPU it makes a step slower)",
     )
     checkpoint_steps: int | None = Field(
-        None, gt=0, description="also save for resuming every so many steps, not only per epoch"
+        None,
+        gt=0,
+        le=MOST_STEPS,
+        description="also save for resuming every so many steps, not only per epoch",
     )
 
 
@@ -206,9 +236,14 @@ class FitConfig(Section):
 
     task: str = Field(description="what is learned: a folder of tasks/")
     seed: int = Field(1, ge=0, lt=2**64, description="of weights, dropout and data order")
-    epochs: int = Field(80, gt=0, description="passes over `data.rows_per_epoch` rows")
+    epochs: int = Field(
+        80, gt=0, le=1_000_000, description="passes over `data.rows_per_epoch` rows"
+    )
     steps: int | None = Field(
-        None, gt=0, description="steps of the optimiser, where given; epochs then do not count"
+        None,
+        gt=0,
+        le=MOST_STEPS,
+        description="steps of the optimiser, where given; epochs then do not count",
     )
     keep: Literal["last", "best"] = Field(
         "last",
@@ -219,6 +254,33 @@ class FitConfig(Section):
     optimizer: Optimizer = AdamW()
     run: RunConfig = RunConfig()
     start: StartConfig = StartConfig()
+
+    @property
+    def has_sampling_weights(self) -> bool:
+        """Whether rows can be drawn flat, with `python -m training weights`."""
+        return False
+
+    def check_dataset(self, columns: Collection[str], processes: Collection[str]) -> None:
+        """Refuse a dataset that lacks what the configuration reads.
+
+        Parameters
+        ----------
+        columns
+            Of its rows.
+        processes
+            Of its events.
+
+        Raises
+        ------
+        UserError
+            Naming the key and what there is.
+        """
+        label = getattr(self.data, "label", None)
+        if label is not None and label not in columns:
+            raise UserError(
+                f"data.label = {label!r}: the dataset has no such column; its labels are "
+                f"{', '.join(name for name in sorted(columns) if 'label' in name) or 'none'}"
+            )
 
     @model_validator(mode="after")
     def _parts_exist(self) -> Self:
@@ -264,9 +326,9 @@ def load_config(source: str | Path, overrides: list[str] | None = None) -> FitCo
     if not isinstance(task, str):
         raise UserError(f"{name}: task: a name is needed that says what is learned, got {task!r}")
     try:
-        return config_type(task).model_validate(content)
-    except ValidationError as error:
-        raise UserError(f"{name}: {_sentence(error.errors()[0], content)}") from None
+        return checked(config_type(task), content)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
 
 
 def _read(source: str | Path) -> tuple[str, dict[str, Any]]:
@@ -276,33 +338,12 @@ def _read(source: str | Path) -> tuple[str, dict[str, Any]]:
             return "configuration", json.loads(source)
         except json.JSONDecodeError as error:
             raise UserError(f"configuration: not JSON ({error})") from None
-    try:
-        content = yaml.safe_load(Path(source).read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        raise UserError(f"{source}: no such configuration file") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{source}: not YAML ({error})") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{source}: holds no mapping of keys to values")
-    return str(source), content
-
-
-def _sentence(error: ErrorDetails, content: object) -> str:
-    """Say what is wrong with which key; pydantic's marks of a union's members are left out."""
-    keys: list[str] = []
-    for position, part in enumerate(error["loc"]):
-        is_last = position == len(error["loc"]) - 1
-        if isinstance(content, dict) and part not in content and not is_last:
-            continue
-        keys.append(str(part))
-        content = content.get(part) if isinstance(content, dict) else None
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{'.'.join(keys)}: {message}, got {error['input']!r}" if keys else message
+    return str(source), read_yaml(source)
 
 
 def _override(content: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
-    if not separator:
+    if not separator or not key:
         raise UserError(f"--set {override}: write key=value, for example epochs=2")
     *parents, last = key.split(".")
     section = content
@@ -310,7 +351,4 @@ def _override(content: dict[str, Any], override: str) -> None:
         section = section.setdefault(parent, {})
         if not isinstance(section, dict):
             raise UserError(f"--set {override}: {parent} is a value, not a section")
-    try:
-        section[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UserError(f"--set {override}: {text!r} is not a YAML value") from None
+    section[last] = parse_yaml(text, f"--set {override}")

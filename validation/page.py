@@ -1,6 +1,5 @@
 """A page that compares fastsim with Delphes files: `python -m validation compare`."""
 
-import tempfile
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -15,6 +14,7 @@ from generation.simulate import resimulate
 from ntuplizer.products import get_product
 from provenance.errors import UserError
 from provenance.files import atomic_output
+from provenance.scratch import Scratch
 from validation import quantities
 from validation.leaves import LeafComparison, LeafScan
 from validation.quantities import (
@@ -89,7 +89,7 @@ def write_comparison(
     rerun_jets = [read_foreign_jets(file) for file in reruns]
     scan = LeafScan(real)
     second = []
-    with tempfile.TemporaryDirectory(prefix="comparison-") as folder:
+    with Scratch("comparison") as folder:
         simulated = Path(folder) / "events.root"
         for number, file in enumerate(real):
             for repeat in range(repeats):

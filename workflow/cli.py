@@ -10,6 +10,7 @@ def main() -> None:
     """Parse the command line and call one function."""
     parser = argparse.ArgumentParser(prog="python -m workflow", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
+    _add_check(commands)
     _add_shard(commands)
     _add_plan(commands)
     _add_study(commands)
@@ -17,6 +18,18 @@ def main() -> None:
     _add_schema(commands)
     arguments = vars(parser.parse_args())
     arguments.pop("function")(**arguments)
+
+
+def _add_check(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("check", help="check a configuration and all that it names")
+    parser.add_argument("config", type=Path, nargs="+", help="YAML; later files win")
+    parser.set_defaults(function=_check)
+
+
+def _check(config: list[Path]) -> None:
+    from workflow.planning import make_plan, read_files
+
+    make_plan(read_files(config))
 
 
 def _add_shard(commands: argparse._SubParsersAction) -> None:

@@ -4,23 +4,28 @@
 classes; a test keeps them in step.
 """
 
+import re
+import zipfile
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
-    StrictInt,
-    ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
+from generation.fastsim.card import Card, branch_names, read_card
 from generation.process import process_names
 from ntuplizer.products import ProductOptions, get_product, product_names
 from provenance.errors import UserError
+from provenance.validation import checked
+from provenance.yaml_file import parse_yaml
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,7 +38,11 @@ LARGEST_SEED = 2**64 - 1
 # What pile-up is made of: no process of a dataset.
 MINIMUM_BIAS = "minbias"
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
+# No event gives so many rows, of whatever product.
+ROWS_PER_EVENT = 100
+NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
+
+Name = Annotated[str, Field(pattern=NAME, max_length=64)]
 Value = bool | int | float | str | None | list[int] | list[float] | list[str]
 
 
@@ -45,15 +54,59 @@ class Section(BaseModel):
 
 def existing_file(path: str) -> str:
     """Return a path of the configuration, which is relative to the project's root or absolute."""
-    if not (ROOT / path).is_file():
-        raise ValueError(f"no such file: {path} (relative to the project's root, or absolute)")
+    try:
+        found = (ROOT / path).is_file()
+    except (OSError, ValueError):  # too long, or with a null byte
+        found = False
+    if not found:
+        raise ValueError("no such file (relative to the project's root, or absolute)")
     return path
+
+
+@cache
+def detector_card(path: str) -> Card:
+    """Return a detector card of the configuration.
+
+    Raises
+    ------
+    UserError
+        When it is none.
+    """
+    return read_card(ROOT / path)
+
+
+def with_numbers(values: Any) -> Any:
+    """Return overrides with numbers such as `1e-4`, which Snakemake's YAML takes for text."""
+    if not isinstance(values, dict):
+        return values
+    return {key: _number(value) for key, value in values.items()}
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        number = parse_yaml(value, "a value")
+    except UserError:
+        return value
+    return number if isinstance(number, float) else value
+
+
+def no_start(values: dict[str, Value]) -> dict[str, Value]:
+    """Refuse overrides of what has a key of its own."""
+    for key in values:
+        if key.split(".")[0] in ("start", "task"):
+            raise ValueError(f"{key} cannot be set here: `from` says what it begins with")
+    return values
+
+
+Overrides = Annotated[dict[str, Value], BeforeValidator(with_numbers), AfterValidator(no_start)]
 
 
 class Archive(Section):
     """An archive from elsewhere."""
 
-    url: str = Field(pattern=r"^(https?|file)://", description="Where the archive is fetched.")
+    url: str = Field(pattern=r"^(https?|file)://\S+$", description="Where the archive is fetched.")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Checksum that it must have.")
 
 
@@ -62,7 +115,7 @@ class Containers(Section):
 
     image: str = Field(
         "workflow/containers/generation.sif",
-        pattern=r"^[\w./:@+-]+$",
+        pattern=r"^[\w./][\w./:@+-]*$",
         description="Image for `--sdm apptainer`, a file or an address.",
     )
     madgraph: str = Field(
@@ -145,6 +198,16 @@ class Part(Section):
                 raise ValueError(f"unknown process {process!r}; there are {', '.join(known)}")
         return processes
 
+    @field_validator("processes")
+    @classmethod
+    def _each_has_a_batch(cls, processes: dict[str, int]) -> dict[str, int]:
+        if sum(processes.values()) > BATCHES_PER_SHARD:
+            raise ValueError(
+                f"the shares add up to {sum(processes.values())}, and a shard has at most "
+                f"{BATCHES_PER_SHARD} batches: divide them by a common number"
+            )
+        return processes
+
     @field_validator("shards")
     @classmethod
     def _whole_blocks(cls, shards: int | list[int]) -> int | list[int]:
@@ -172,7 +235,7 @@ class Dataset(Section):
     parts: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]{0,31}$")], Part] = Field(
         min_length=1, description="Parts by name."
     )
-    seed: StrictInt | None = Field(
+    seed: int | None = Field(
         None,
         ge=0,
         le=LARGEST_SEED,
@@ -180,7 +243,14 @@ class Dataset(Section):
         "dataset's name. Datasets with one seed share the events of a process.",
     )
 
-    _card_exists = field_validator("card")(existing_file)
+    @field_validator("card")
+    @classmethod
+    def _card_is_one(cls, path: str) -> str:
+        try:
+            detector_card(existing_file(path))
+        except UserError as error:
+            raise ValueError(f"no Delphes card: {error}") from None
+        return path
 
     @field_validator("product")
     @classmethod
@@ -191,11 +261,18 @@ class Dataset(Section):
 
     @model_validator(mode="after")
     def _options_are_the_products(self) -> "Dataset":
+        written = branch_names(detector_card(self.card))
         for name in self.parts:
             try:
-                self.product_options(name)
+                options = self.product_options(name)
             except UserError as error:
                 raise ValueError(str(error)) from None
+            missing = set(get_product(self.product).branches(options)).difference(written)
+            if missing:
+                raise ValueError(
+                    f"the product {self.product} needs the branch {min(missing)}, and the card "
+                    f"{self.card} writes {', '.join(written)}"
+                )
         return self
 
     @model_validator(mode="after")
@@ -255,7 +332,7 @@ class Collisions(Section):
         description="Let Snakemake's storage plugins copy whole files from elsewhere; otherwise "
         "only the columns needed are read, where they lie.",
     )
-    seed: StrictInt | None = Field(
+    seed: int | None = Field(
         None, ge=0, le=LARGEST_SEED, description="Dataset seed; by default one of its own."
     )
 
@@ -290,7 +367,9 @@ class Start(Section):
     @field_validator("checkpoint")
     @classmethod
     def _checkpoint_exists(cls, path: str | None) -> str | None:
-        return path if path is None else existing_file(path)
+        if path is not None and not zipfile.is_zipfile(ROOT / existing_file(path)):
+            raise ValueError("no checkpoint: it is no archive of PyTorch's")
+        return path
 
     @model_validator(mode="after")
     def _one_of_two(self) -> "Start":
@@ -307,13 +386,13 @@ class Training(Section):
     config: str = Field(description="Training configuration, relative to the project's root.")
     dataset: Name = Field(description="The dataset that it learns from.")
     start: Start | None = Field(None, alias="from", description="What it begins with.")
-    seed: StrictInt | None = Field(
+    seed: int | None = Field(
         None,
         ge=0,
         le=2**32 - 1,
         description="Of weights, dropout and data order; null: the file's.",
     )
-    set: dict[str, Value] = Field(
+    set: Overrides = Field(
         default_factory=dict, description="Keys of that file to override, `data.batch_size: 64`."
     )
     flat_sampling: bool = Field(
@@ -345,7 +424,7 @@ class Way(Section):
         None, alias="from", description="What it begins with instead; null: from scratch."
     )
     frozen: bool | None = Field(None, description="Whether what it begins with stays as it is.")
-    set: dict[str, Value] = Field(default_factory=dict, description="Keys to override.")
+    set: Overrides = Field(default_factory=dict, description="Keys to override.")
     of: Name | None = Field(
         None,
         description="Another way, whose networks this one shares: for another number of their "
@@ -383,6 +462,9 @@ class Study(Section):
     def _ways_are_there(self) -> "Study":
         if self.configs is not None and not sorted((ROOT / self.configs).glob("*.yaml")):
             raise ValueError(f"configs: no *.yaml in {self.configs}")
+        for name in () if self.configs is None else self.all_ways():
+            if not re.fullmatch(NAME, name):
+                raise ValueError(f"configs: {name}.yaml: a way's name matches {NAME}")
         ways = self.all_ways()
         for name, way in ways.items():
             if way.of is not None:
@@ -411,7 +493,7 @@ class Config(Section):
         max_length=100,
         description="Name of the run; everything is written below `results/<name>`.",
     )
-    seed: StrictInt = Field(1, ge=0, le=LARGEST_SEED, description="Seed of the run, 64 bits.")
+    seed: int = Field(1, ge=0, le=LARGEST_SEED, description="Seed of the run, 64 bits.")
     generation: Generation
     datasets: dict[Name, Dataset] = Field(
         default_factory=dict, description="Simulated datasets by name."
@@ -451,6 +533,17 @@ class Config(Section):
                     _known(where, content.start.training, self.training)
             if name in self.training:
                 raise ValueError(f"{name} is the name of a training and of a study")
+        return self
+
+    @model_validator(mode="after")
+    def _shards_can_be_filled(self) -> "Config":
+        most = BATCHES_PER_SHARD * self.generation.events_per_batch * ROWS_PER_EVENT
+        for dataset, content in self.datasets.items():
+            if content.rows_per_shard > most:
+                raise ValueError(
+                    f"datasets.{dataset}.rows_per_shard = {content.rows_per_shard} is more than "
+                    f"the events of a shard can give, {most}: raise generation.events_per_batch"
+                )
         return self
 
     @model_validator(mode="after")
@@ -507,36 +600,7 @@ def load_config(raw: dict[str, Any]) -> Config:
     """
     if not raw:
         raise UserError("no configuration: give one with --configfile, e.g. config/quickstart.yaml")
-    try:
-        return Config.model_validate(raw)
-    except ValidationError as error:
-        raise UserError("; ".join(_sentence(item) for item in error.errors())) from None
-
-
-def _sentence(error: ErrorDetails) -> str:
-    key = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        known = ", ".join(_siblings(error["loc"]))
-        return f"config key {key} is unknown; known here: {known}"
-    if error["type"] == "missing":
-        return f"config key {key} is missing"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"config key {key} = {_shown(error['input'])}: {message}" if key else message
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _siblings(location: tuple[str | int, ...]) -> list[str]:
-    """Name the keys that exist where an unknown one was given."""
-    model: Any = Config
-    for step in location[:-1]:
-        fields = {field.alias or name: field for name, field in model.model_fields.items()}
-        if step in fields:
-            model = nested_section(fields[str(step)].annotation) or model
-    return [field.alias or name for name, field in model.model_fields.items()]
+    return checked(Config, raw)
 
 
 def nested_section(annotation: Any) -> type[Section] | None:

@@ -10,10 +10,9 @@ import json
 from functools import cache
 from typing import Any
 
-from generation.fastsim.card import read_card
 from generation.process import process_files
 from ntuplizer.products import get_product
-from workflow.config_model import MINIMUM_BIAS, ROOT, Config
+from workflow.config_model import MINIMUM_BIAS, ROOT, Config, detector_card
 
 # Raised by hand together with a change of code that changes the events; a test with a digest of
 # real events says when (`tests/generation/test_golden.py`). Products have versions of their own.
@@ -26,10 +25,9 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-@cache
 def card_digest(card: str) -> str:
     """Return the digest of a detector card and of all that it sources."""
-    return read_card(ROOT / card).sha256
+    return detector_card(card).sha256
 
 
 @cache

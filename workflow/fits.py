@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from ntuplizer.products import get_product
 from provenance.errors import UserError
 from training.config import FitConfig, load_config
 from workflow.config_model import ROOT, Config, Start, Study, Training, Way
@@ -95,6 +96,14 @@ def resolve_fits(config: Config) -> dict[str, Fit]:
         _add_training(config, name, fits)
     for name, study in config.studies.items():
         _add_study(config, name, study, fits)
+    for name, fit in fits.items():
+        before = None if fit.start is None else fits[fit.start]
+        if before is not None and not set(before.config.products).intersection(fit.config.products):
+            raise UserError(
+                f"{name} begins with {before.name}, whose task {before.config.task} reads "
+                f"{' or '.join(before.config.products)} and not "
+                f"{' or '.join(fit.config.products)}"
+            )
     return fits
 
 
@@ -167,13 +176,29 @@ def _make(
     try:
         settings = [f"{key}={json.dumps(value)}" for key, value in overrides.items()]
         fit_config = load_config(ROOT / training.config, settings)
+        _check(fit_config, config, training, start)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    product = config.products[training.dataset]
-    if product not in fit_config.products:
-        raise UserError(
-            f"{where}: the task {fit_config.task} reads {' or '.join(fit_config.products)}, and "
-            f"the dataset {training.dataset} holds {product}"
-        )
     before = None if start is None else start.training
     return Fit(name, training.dataset, fit_config, before, training.flat_sampling)
+
+
+def _check(fit: FitConfig, config: Config, training: Training, start: Start | None) -> None:
+    """Refuse a training configuration that its dataset, or what it begins with, does not suit."""
+    if start is None and (fit.start.parts or fit.start.frozen or fit.start.checkpoint):
+        raise UserError(f"{training.config} begins with another network: name it with `from`")
+    holds = config.products[training.dataset]
+    if holds not in fit.products:
+        raise UserError(
+            f"the task {fit.task} reads {' or '.join(fit.products)}, and the dataset "
+            f"{training.dataset} holds {holds}"
+        )
+    if training.flat_sampling and not fit.has_sampling_weights:
+        raise UserError(f"flat_sampling: the task {fit.task} has none as it is configured")
+    dataset = config.datasets.get(training.dataset)
+    if dataset is None:
+        return
+    product = get_product(holds)
+    for name in dataset.parts:
+        columns = {column.name for column in product.columns(dataset.product_options(name))}
+        fit.check_dataset(columns, {p for part in dataset.parts.values() for p in part.processes})

@@ -3,7 +3,6 @@
 import os
 import shutil
 import struct
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from generation.process import Point, Process, load_process
 from provenance.errors import UserError
 from provenance.files import atomic_output, sha256
 from provenance.ledger import write_ledger
+from provenance.scratch import Scratch
 
 TREE = "Delphes"
 EVENTS = "events.root"
@@ -94,7 +94,7 @@ class DelphesSimulator:
         # Fails before any work is done when the card or the pile-up file is wrong.
         self._card = read_card(inputs.card)
         pileup_events(inputs.pileup)
-        self._scratch = tempfile.TemporaryDirectory(dir=scratch, prefix="delphes-")
+        self._scratch = Scratch("delphes", scratch)
         self._folder = Path(self._scratch.name)
         self._libraries = {
             name: HardProcessLibrary(index, self._folder, inputs.parton_densities)
@@ -159,7 +159,7 @@ class DelphesSimulator:
         entry["point"] = process.draw_point(point_stream(self._inputs.seed, process, number))
         if name in self._libraries:
             hard, entry["planned"] = self._libraries[name].events(number)
-            (self._folder / "hard.lhe").write_text(hard)
+            (self._folder / "hard.lhe").write_text(hard, encoding="utf-8")
         self._asked += 1
         problems: list[dict[str, Any]] = []
         for use in TRIES:
@@ -186,7 +186,7 @@ class DelphesSimulator:
         folder, wanted = self._folder, self._inputs.events_per_batch
         (folder / EVENTS).unlink(missing_ok=True)
         card = batch_card(self._inputs.card, self._inputs.pileup, seed)
-        (folder / "cards" / CARD).write_text(card)
+        (folder / "cards" / CARD).write_text(card, encoding="utf-8")
         settings = pythia_settings(process, point, seed, wanted)
         if process.name in self._libraries:
             settings += ["Beams:frameType = 4", "Beams:LHEF = hard.lhe", "SLHA:readFrom = 0"]
@@ -276,12 +276,14 @@ def make_pileup(events: int, seed: int, scratch: Path, output: Path) -> None:
     Raises
     ------
     UserError
-        When a program fails in every try, or the file holds too few events.
+        When no event is asked for, a program fails in every try, or the file holds too few events.
     """
     started = time.perf_counter()
+    if events < 1:
+        raise UserError(f"{events} events asked for; a library needs at least one")
     process = load_process(MINIMUM_BIAS)
     problems: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="pileup-") as work:
+    with Scratch("pileup", scratch) as work:
         folder = Path(work)
         shutil.copy(MINIMUM_BIAS_CARD, folder / CARD)
         for use in TRIES:

@@ -1,12 +1,16 @@
 """Files from elsewhere, accepted only with the checksum that they must have."""
 
 import shutil
-import urllib.error
-import urllib.request
+from http.client import HTTPException
 from pathlib import Path
+from urllib.request import urlopen
 
 from provenance.errors import UserError
 from provenance.files import atomic_output, sha256
+
+SCHEMES = ("https://", "http://", "file://")
+# Seconds without a byte.
+PATIENCE = 60
 
 
 def fetch(url: str, checksum: str, output: Path) -> None:
@@ -26,11 +30,13 @@ def fetch(url: str, checksum: str, output: Path) -> None:
     UserError
         When it cannot be had or has another checksum.
     """
+    if not url.startswith(SCHEMES):
+        raise UserError(f"{url}: an address that begins with {', '.join(SCHEMES)} is needed")
     with atomic_output(output) as temporary:
         try:
-            with urllib.request.urlopen(url) as source, temporary.open("wb") as target:  # noqa: S310
+            with urlopen(url, timeout=PATIENCE) as source, temporary.open("wb") as target:  # noqa: S310
                 shutil.copyfileobj(source, target)
-        except (urllib.error.URLError, ConnectionError) as error:
+        except (OSError, ValueError, HTTPException) as error:
             raise UserError(f"{url}: cannot be fetched ({error})") from None
         found = sha256(temporary)
         if found != checksum:

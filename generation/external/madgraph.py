@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import tarfile
-import tempfile
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -28,6 +27,7 @@ from generation.process import FOLDER, Process, load_process
 from provenance.errors import UserError
 from provenance.files import atomic_output, sha256
 from provenance.ledger import write_ledger
+from provenance.scratch import Scratch
 
 DIRECTORY = "process"
 # MadGraph copies the model that it used into a process directory.
@@ -80,12 +80,17 @@ def make_process_directory(
         When MadGraph fails or a model archive holds no model of that name.
     """
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory(dir=scratch, prefix=f"{name}-") as work:
+    if not (FOLDER / name / PROCESS_CARD).is_file():
+        raise UserError(f"process {name!r}: MadGraph has no part in it, or there is none")
+    for imported, path in models.items():
+        if not path.is_file():
+            raise UserError(f"model {imported}: no archive {path}; NAME=ARCHIVE is needed")
+    with Scratch(name, scratch) as work:
         folder = Path(work).resolve()
         unpacked = {model: _unpack_model(path, model, folder) for model, path in models.items()}
         commands = (FOLDER / name / PROCESS_CARD).read_text(encoding="utf-8")
         commands = SETTINGS + _with_models(commands, unpacked) + f"output {DIRECTORY}\n"
-        (folder / "commands.mg5").write_text(commands)
+        (folder / "commands.mg5").write_text(commands, encoding="utf-8")
         run_program([MADGRAPH, "commands.mg5"], folder)
         # MadGraph reports many failures with exit code 0.
         if not (folder / DIRECTORY / "Cards" / "run_card.dat").is_file():
@@ -350,7 +355,7 @@ def make_hard_process(
     runs = plan_runs(plan, block, blocks, events_per_run)
     sets: dict[str, dict[str, str]] = {}
     starts = 0
-    with tempfile.TemporaryDirectory(dir=scratch, prefix=f"{process.name}-") as work:
+    with Scratch(process.name, scratch) as work:
         folder = Path(work).resolve()
         with (
             atomic_output(output) as temporary,

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generation.external.seeds import Use, point_stream, program_seed
+from generation.external.seeds import MOST_PROCESSES, Use, point_stream, program_seed
 from generation.process import FOLDER, Geometric, Process, Range, load_process
 from generation.seeds import BATCHES
 from provenance.errors import UserError
@@ -126,8 +126,28 @@ class PointPlan:
         batches: Iterable[int],
         first_run: int = 0,
     ) -> "PointPlan":
-        """Draw the point of each batch and rank the batches of each point."""
+        """Draw the point of each batch and rank the batches of each point.
+
+        Raises
+        ------
+        UserError
+            When there is no batch, a number is out of range, or MadGraph has no part in the
+            process.
+        """
         process = load_process(name)
+        if not has_hard_process(name):
+            raise UserError(f"process {name}: MadGraph has no part in it, so there is no plan")
+        if events_per_batch < 1:
+            raise UserError(f"{events_per_batch} events per batch asked for; at least 1 is needed")
+        batches = list(itertools.islice(batches, BATCHES + 1))
+        if not 0 < len(batches) <= BATCHES:
+            raise UserError(
+                f"{len(batches) or 'no'} batches asked for; 1 to {BATCHES} are possible"
+            )
+        if not 0 <= place < MOST_PROCESSES:
+            raise UserError(
+                f"place {place} is out of range: 0 to {MOST_PROCESSES - 1} are possible"
+            )
         batch = np.unique(np.fromiter(batches, np.int64))
         points = (point_of_batch(process, seed, number) for number in batch.tolist())
         point = np.fromiter(points, np.int32, len(batch))

@@ -202,6 +202,12 @@ def read_card(path: str | Path) -> Card:
     return _Reader(Path(path)).card()
 
 
+def branch_names(card: Card) -> list[str]:
+    """Return the names of the branches that a card writes."""
+    writers = [config for config in card.sequence() if config.type == "TreeWriter"]
+    return [name for config in writers for name in config.texts("Branch")[1::3]]
+
+
 def describe(card: Card, implemented: Container[str]) -> dict[str, Plain]:
     """Return what a card says, ready for JSON.
 

@@ -129,12 +129,6 @@ class Detector:
         return {NO_MODULE, *(module.config.name for module in self.modules)}
 
 
-def branch_names(card: Card) -> list[str]:
-    """Return the names of the branches that a card writes."""
-    writers = [config for config in card.sequence() if config.type == "TreeWriter"]
-    return [name for config in writers for name in config.texts("Branch")[1::3]]
-
-
 def not_implemented(card: Card) -> list[str]:
     """Return what the execution path of a card needs and this detector lacks.
 

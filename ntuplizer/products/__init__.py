@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from ntuplizer.counts import Counts
 from ntuplizer.schema import Column, arrow_schema, tabulate
@@ -30,6 +31,15 @@ class ProductOptions(BaseModel):
     """Base of a product's options: every field has a default and a description."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse `true` where a number is meant; pydantic takes it for 1."""
+        wanted = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and wanted is not bool:
+            raise PydanticCustomError("no_number", "Input should be a number")
+        return value
 
 
 @dataclass(frozen=True)

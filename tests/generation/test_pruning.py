@@ -11,8 +11,8 @@ from detector_events import CARDS, FAT_JETS, minimum_bias, random_record, write_
 from generation.fastsim import branches as branches_module
 from generation.fastsim.branches import LEAVES, columns_of
 from generation.fastsim.candidates import Candidates
-from generation.fastsim.card import read_card
-from generation.fastsim.engine import Detector, branch_names
+from generation.fastsim.card import branch_names, read_card
+from generation.fastsim.engine import Detector
 from generation.fastsim.module import Module
 from generation.fastsim.modules import MODULE_FILES
 from generation.simulate import Simulator, resimulate, simulate

@@ -223,20 +223,20 @@ def test_json_text_is_a_configuration():
     assert load_config('{"task": "sophon", "epochs": 3}', ["seed=5"]).epochs == 3
     with pytest.raises(UserError, match="configuration: not JSON"):
         load_config("{task: sophon}")
-    with pytest.raises(UserError, match="configuration: seed: Input should be less than"):
+    with pytest.raises(UserError, match=r"configuration: seed = 1844.*: Input should be less than"):
         load_config('{"task": "sophon", "seed": 18446744073709551616}')
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("epoch=3", "epoch: Extra inputs are not permitted"),
-        ("epochs=-3", "epochs: Input should be greater than 0, got -3"),
-        ("data.batch_size=many", "data.batch_size: Input should be a valid integer"),
+        ("epoch=3", "epoch is unknown; known here: task, seed, epochs"),
+        ("epochs=-3", "epochs = -3: Input should be greater than 0"),
+        ("data.batch_size=many", "data.batch_size = 'many': Input should be a valid integer"),
         ("epochs", "write key=value"),
         ("epochs.more=3", "epochs is a value, not a section"),
-        ("optimizer.name=lion", "optimizer: name has to be one of adamw, adam, sgd"),
-        ("optimizer.schedule.patience=3", "optimizer.schedule.patience: Extra inputs"),
+        ("optimizer.name=lion", "optimizer = .*: name has to be one of adamw, adam, sgd"),
+        ("optimizer.schedule.patience=3", "optimizer.schedule.patience is unknown; known"),
         ("start.parts=[body]", "names 'body', but the parts of the task sophon are encoder, head"),
         ("start.frozen=true", "start.frozen leaves nothing to train"),
         ("data={on_device: true, workers: 2}", "set workers to 0"),

@@ -112,7 +112,7 @@ def test_a_wrong_study_is_named(quickstart, change, expected):
 def test_every_mistake_is_named_at_once(quickstart):
     quickstart["seed"] = -3
     quickstart["generation"]["pileup_events"] = "none"
-    with pytest.raises(UserError, match=r"seed = -3.*; config key generation.pileup_events"):
+    with pytest.raises(UserError, match=r"seed = -3.*; generation.pileup_events"):
         load_config(quickstart)
 
 

@@ -1,9 +1,11 @@
 """Which events are read, and what of them; imports no heavy package."""
 
+from collections.abc import Collection
 from typing import ClassVar
 
 from pydantic import Field
 
+from provenance.errors import UserError
 from training.config import DataConfig, FitConfig
 from training.models.sizes import ObjectTransformerConfig, Section
 
@@ -11,8 +13,10 @@ from training.models.sizes import ObjectTransformerConfig, Section
 class EventDataConfig(DataConfig):
     """How event objects are read."""
 
-    batch_size: int = Field(1024, gt=0, description="rows per step and device")
-    workers: int = Field(0, ge=0, description="loader processes per device; 0 reads in-process")
+    batch_size: int = Field(1024, gt=0, le=1_000_000, description="rows per step and device")
+    workers: int = Field(
+        0, ge=0, le=256, description="loader processes per device; 0 reads in-process"
+    )
     on_device: bool = Field(True, description="keep all rows on the device and draw from there")
     slots: tuple[str, ...] = Field(
         ("lepton", "met", "bjet1", "bjet2", "jet1", "jet2"),
@@ -38,3 +42,13 @@ class EventConfig(FitConfig):
     model: ObjectTransformerConfig = ObjectTransformerConfig()
     data: EventDataConfig = EventDataConfig()
     augmentation: Augmentation = Augmentation()
+
+    def check_dataset(self, columns: Collection[str], processes: Collection[str]) -> None:
+        """Refuse a dataset that lacks a slot."""
+        super().check_dataset(columns, processes)
+        slots = sorted({name.removesuffix("_type") for name in columns if name.endswith("_type")})
+        for slot in self.data.slots:
+            if slot not in slots:
+                raise UserError(
+                    f"data.slots: {slot!r} is no object of the dataset; it has {', '.join(slots)}"
+                )

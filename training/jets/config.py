@@ -43,7 +43,9 @@ class Selection(Section):
 class JetDataConfig(DataConfig):
     """How jets are read."""
 
-    max_constituents: int = Field(128, gt=0, description="leading constituents kept per jet")
+    max_constituents: int = Field(
+        128, gt=0, le=10_000, description="leading constituents kept per jet"
+    )
     selection: Selection = Selection()
     label: str = Field("jet_label", description="column with the index of the class")
 
@@ -54,7 +56,9 @@ Classes = Annotated[dict[str, Annotated[tuple[str, ...], Field(min_length=1)]], 
 class ConstituentDataConfig(DataConfig):
     """How jets are read by their constituents' own features."""
 
-    max_constituents: int = Field(128, gt=0, description="leading constituents kept per jet")
+    max_constituents: int = Field(
+        128, gt=0, le=10_000, description="leading constituents kept per jet"
+    )
     selection: Selection = Selection()
     label: str | None = Field(
         "jet_label", description="column with the index of the label; null: jets have none"

@@ -4,6 +4,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+# Far above any network for jets: beyond them is a slip, or a file that means to fill the memory.
+Width = Annotated[int, Field(gt=0, le=16_384)]
+Widths = Annotated[tuple[Width, ...], Field(max_length=32)]
+SomeWidths = Annotated[tuple[Width, ...], Field(min_length=1, max_length=32)]
+Blocks = Annotated[int, Field(gt=0, le=256)]
+Heads = Annotated[int, Field(gt=0, le=256)]
+Ratio = Annotated[int, Field(gt=0, le=64)]
+Groups = Annotated[int, Field(gt=0, le=1024)]
+Count = Annotated[int, Field(gt=0, le=10_000)]
+
 
 class Section(BaseModel):
     """A part of a configuration file."""
@@ -11,25 +21,35 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def _divided(heads: int, width: int, what: str) -> None:
+    if width % heads:
+        raise ValueError(f"heads = {heads} must divide {what}, which is {width}")
+
+
 class TransformerTrunkConfig(Section):
     """Sizes of the Particle Transformer below its head; the defaults are Sophon's."""
 
-    embedding: tuple[int, ...] = Field((128, 512, 128), description="widths of the input network")
-    pair_embedding: tuple[int, ...] = Field((64, 64, 64), description="widths of the pair network")
-    heads: int = Field(8, gt=0, description="attention heads; divides the last embedding width")
-    blocks: int = Field(8, gt=0, description="particle-attention blocks")
-    class_blocks: int = Field(2, gt=0, description="class-attention blocks")
-    feedforward_ratio: int = Field(4, gt=0, description="hidden width of a block over its width")
+    embedding: SomeWidths = Field((128, 512, 128), description="widths of the input network")
+    pair_embedding: SomeWidths = Field((64, 64, 64), description="widths of the pair network")
+    heads: Heads = Field(8, description="attention heads; divides the last embedding width")
+    blocks: Blocks = Field(8, description="particle-attention blocks")
+    class_blocks: Blocks = Field(2, description="class-attention blocks")
+    feedforward_ratio: Ratio = Field(4, description="hidden width of a block over its width")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout in particle blocks and head")
-    length_groups: int = Field(
-        4, gt=0, description="groups of jets of similar length in a batch: speed, not results"
+    length_groups: Groups = Field(
+        4, description="groups of jets of similar length in a batch: speed, not results"
     )
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        _divided(self.heads, self.embedding[-1], "the last width of embedding")
+        return self
 
 
 class ParticleTransformerConfig(TransformerTrunkConfig):
     """Sizes of the Particle Transformer; the defaults are Sophon's (arXiv:2405.12972)."""
 
-    head: tuple[int, ...] = Field((512,), description="widths of the classifier before its output")
+    head: Widths = Field((512,), description="widths of the classifier before its output")
 
 
 Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh"]
@@ -39,7 +59,7 @@ Initialiser = Literal["he_normal", "he_uniform", "glorot_normal", "glorot_unifor
 class LayerSizes(Section):
     """Widths of successive dense layers."""
 
-    units: tuple[int, ...] = Field(description="widths of the layers")
+    units: SomeWidths = Field(description="widths of the layers")
     batch_norm: bool = Field(True, description="normalise over the batch before each activation")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout after each activation")
 
@@ -82,11 +102,11 @@ class DeepSetsConfig(Section):
 class GraphSizes(Section):
     """Sizes of the graph network of one collection."""
 
-    neighbours: int = Field(gt=0, description="nearest others that a constituent sees, K")
-    channels: tuple[tuple[int, ...], ...] = Field(
-        min_length=1, description="widths of the edge network, block by block"
+    neighbours: Count = Field(description="nearest others that a constituent sees, K")
+    channels: tuple[SomeWidths, ...] = Field(
+        min_length=1, max_length=32, description="widths of the edge network, block by block"
     )
-    points: int = Field(gt=0, description="leading constituents kept per jet")
+    points: Count = Field(description="leading constituents kept per jet")
 
 
 class ParticleNetConfig(Section):
@@ -153,58 +173,73 @@ class JetTransformerConfig(TransformerTrunkConfig):
 class ObjectTransformerConfig(Section):
     """Sizes of the transformer over an event's objects; the defaults are of arXiv:2312.06909."""
 
-    width: int = Field(64, gt=0, description="width of an object's token")
-    heads: int = Field(4, gt=0, description="attention heads; divides the width")
-    blocks: int = Field(6, gt=0, description="encoder layers")
-    feedforward: int = Field(2048, gt=0, description="hidden width of an encoder layer")
+    width: Width = Field(64, description="width of an object's token")
+    heads: Heads = Field(4, description="attention heads; divides the width")
+    blocks: Blocks = Field(6, description="encoder layers")
+    feedforward: Width = Field(2048, description="hidden width of an encoder layer")
     dropout: float = Field(0.03, ge=0, lt=1, description="dropout in the encoder layers")
     masked: bool = Field(
         False, description="attend to and average real objects only; false: all slots, as published"
     )
 
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        _divided(self.heads, self.width, "width")
+        return self
+
 
 class JetEncoderConfig(Section):
     """Sizes that encoders of jets for joint-embedding pre-training share."""
 
-    width: int = Field(128, gt=0, description="width of a token")
-    heads: int = Field(8, gt=0, description="attention heads; divides the width")
-    blocks: int = Field(gt=0, description="attention blocks")
-    feedforward_ratio: int = Field(4, gt=0, description="hidden width of a block over its width")
-    registers: int = Field(ge=0, description="learned tokens that join each jet")
-    embedding: tuple[int, ...] = Field(description="widths of the network of a constituent")
-    pair_bias: tuple[int, ...] = Field((64, 64), description="widths of the pair network")
+    width: Width = Field(128, description="width of a token")
+    heads: Heads = Field(8, description="attention heads; divides the width")
+    blocks: Blocks = Field(description="attention blocks")
+    feedforward_ratio: Ratio = Field(4, description="hidden width of a block over its width")
+    registers: int = Field(ge=0, le=1024, description="learned tokens that join each jet")
+    embedding: SomeWidths = Field(description="widths of the network of a constituent")
+    pair_bias: SomeWidths = Field((64, 64), description="widths of the pair network")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the blocks")
-    length_groups: int = Field(
-        4, gt=0, description="groups of jets of similar length in a batch: speed, not results"
+    length_groups: Groups = Field(
+        4, description="groups of jets of similar length in a batch: speed, not results"
     )
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        _divided(self.heads, self.width, "width")
+        return self
 
 
 class PatchEncoderConfig(JetEncoderConfig):
     """Tokens are patches of neighbouring constituents; as HEP-JEPA (arXiv:2502.03933)."""
 
     tokens: Literal["patches"] = Field("patches", description="what a token stands for")
-    patches: int = Field(16, gt=0, description="most patches of a jet")
-    blocks: int = Field(12, gt=0, description="attention blocks")
-    registers: int = Field(8, ge=0, description="learned tokens that join each jet")
-    embedding: tuple[int, ...] = Field((64, 128), description="widths of the point network")
+    patches: Count = Field(16, description="most patches of a jet")
+    blocks: Blocks = Field(12, description="attention blocks")
+    registers: int = Field(8, ge=0, le=1024, description="learned tokens that join each jet")
+    embedding: SomeWidths = Field((64, 128), description="widths of the point network")
 
 
 class ConstituentEncoderConfig(JetEncoderConfig):
     """Tokens are constituents, in the blocks of Sophon."""
 
     tokens: Literal["constituents"] = Field("constituents", description="what a token stands for")
-    blocks: int = Field(8, gt=0, description="attention blocks")
-    registers: int = Field(0, ge=0, description="learned tokens that join each jet")
-    embedding: tuple[int, ...] = Field((128, 512), description="widths of the input network")
+    blocks: Blocks = Field(8, description="attention blocks")
+    registers: int = Field(0, ge=0, le=1024, description="learned tokens that join each jet")
+    embedding: SomeWidths = Field((128, 512), description="widths of the input network")
 
 
 class PredictorConfig(Section):
     """Sizes of the network that predicts the tokens that were hidden."""
 
-    width: int = Field(64, gt=0, description="width of a token")
-    heads: int = Field(4, gt=0, description="attention heads; divides the width")
-    blocks: int = Field(4, gt=0, description="attention blocks")
-    feedforward_ratio: int = Field(4, gt=0, description="hidden width of a block over its width")
+    width: Width = Field(64, description="width of a token")
+    heads: Heads = Field(4, description="attention heads; divides the width")
+    blocks: Blocks = Field(4, description="attention blocks")
+    feedforward_ratio: Ratio = Field(4, description="hidden width of a block over its width")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        _divided(self.heads, self.width, "width")
+        return self
 
 
 class JointEmbeddingConfig(Section):
@@ -237,9 +272,9 @@ class TokenClassifierConfig(Section):
     """Sizes of what classifies jets by the tokens of an encoder."""
 
     class_blocks: int = Field(
-        2, ge=0, description="class-attention blocks; 0 averages the tokens: a linear probe"
+        2, ge=0, le=256, description="class-attention blocks; 0 averages the tokens: a linear probe"
     )
-    head: tuple[int, ...] = Field((), description="widths before the output")
+    head: Widths = Field((), description="widths before the output")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout before the output")
     standardise: bool = Field(
         False,
@@ -267,7 +302,7 @@ class TokenMasksConfig(Section):
     kind: Literal["contiguous", "random"] = Field(
         "contiguous", description="neighbours in (η, φ), or any tokens"
     )
-    targets: int = Field(4, gt=0, description="sets of tokens to predict")
+    targets: Groups = Field(4, description="sets of tokens to predict")
     target_ratio: Ratios = Field((0.15, 0.2), description="share of tokens in a target")
     context_ratio: Ratios = Field(
         (0.4, 0.75), description="share of tokens in the context, before the targets leave it"

@@ -20,7 +20,7 @@ from ntuplizer.sources import delphes
 from workflow.config_model import ROOT, Config
 from workflow.fingerprint import process_places
 from workflow.jobs.batches import shard_batches
-from workflow.jobs.description import ShardJob, dataset_seed
+from workflow.jobs.description import ShardJob, dataset_seed, read_job
 
 # MadGraph runs of a parameter point that a block of shards may have; 50,000 events each.
 RUNS_PER_BLOCK = 16
@@ -57,7 +57,10 @@ def plan_job(config: Config, dataset: str, process: str, growth: int) -> str:
 
 def write_plan(job: str, output: Path) -> None:
     """Write which slice of the hard process' events belongs to each planned batch of a block."""
-    content = json.loads(job)
+    content = read_job(
+        job, "process", "processes", "place", "seed", "shards", "batches", "events_per_batch",
+        "first_run",
+    )  # fmt: skip
     plan = PointPlan.of_batches(
         content["process"],
         content["place"],

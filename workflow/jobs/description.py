@@ -12,6 +12,24 @@ from workflow.fingerprint import event_inputs
 from workflow.paths import split_of
 
 
+def read_job(text: str, *keys: str) -> dict[str, Any]:
+    """Read the description of a job, one line of JSON.
+
+    Raises
+    ------
+    UserError
+        When it is no JSON or a key is missing.
+    """
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"--job: not JSON ({error})") from None
+    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
+    if missing:
+        raise UserError(f"--job: {missing[0]} is missing; it holds {', '.join(keys)}")
+    return dict(content)
+
+
 class ShardJob(BaseModel):
     """One shard to fill.
 

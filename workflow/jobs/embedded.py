@@ -4,8 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from generation.fastsim.card import read_card
-from generation.fastsim.engine import branch_names
+from generation.fastsim.card import branch_names, read_card
 from generation.simulate import AGAIN, Simulator
 from ntuplizer.batch import EventBatch
 from ntuplizer.products import get_product

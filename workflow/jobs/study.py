@@ -13,6 +13,7 @@ from provenance.errors import UserError
 from provenance.files import read_json, sha256, write_json
 from workflow.config_model import Study
 from workflow.fits import study_points
+from workflow.jobs.description import read_job
 
 
 def study_job(name: str, study: Study) -> str:
@@ -50,7 +51,7 @@ def gather_study(job: str, evaluations: Path, output: Path) -> None:
     UserError
         When an evaluation is missing or did not measure the metric.
     """
-    description = json.loads(job)
+    description = read_job(job, "name", "metric", "points", "baseline")
     for point in description["points"]:
         file = evaluations / point["fit"] / "metrics.json"
         summary, metric = read_json(file).get("summary", {}), point["metric"]

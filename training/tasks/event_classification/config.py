@@ -1,9 +1,11 @@
 """The configuration of a classification of events; imports no heavy package."""
 
+from collections.abc import Collection
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from provenance.errors import UserError
 from training.events.config import EventConfig
 
 Processes = Annotated[tuple[str, ...], Field(min_length=1)]
@@ -27,6 +29,17 @@ class Config(EventConfig):
         description="evaluations also train boosted trees, on all events whose labels the training "
         "saw (those that it validated on included), and measure them on the same events",
     )
+
+    def check_dataset(self, columns: Collection[str], processes: Collection[str]) -> None:
+        """Refuse a dataset without the events of a class."""
+        super().check_dataset(columns, processes)
+        for name, own in self.classes.items():
+            for process in own:
+                if process not in processes:
+                    raise UserError(
+                        f"classes.{name}: the dataset has no {process!r}; it has "
+                        f"{', '.join(sorted(processes))}"
+                    )
 
     @model_validator(mode="after")
     def _no_process_twice(self) -> Self:

@@ -6,7 +6,13 @@ from pydantic import Field
 
 from training.config import FitConfig
 from training.jets.config import ConstituentDataConfig
-from training.models.sizes import JointEmbeddingConfig, Section, TokenMasksConfig
+from training.models.sizes import (
+    JointEmbeddingConfig,
+    Section,
+    SomeWidths,
+    TokenMasksConfig,
+    Width,
+)
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -31,11 +37,11 @@ class RegulariserConfig(Section):
         "jets", description="whether averages of each jet are to differ, or single tokens"
     )
     weight: float = Field(0.05, ge=0, description="of the term in the loss")
-    projector: tuple[int, ...] = Field(
-        (128, 64), min_length=1, description="widths of the projection"
+    projector: SomeWidths = Field((128, 64), description="widths of the projection")
+    slices: Width = Field(256, description="of sigreg: random directions in a step")
+    knots: int = Field(
+        17, gt=1, le=1024, description="of sigreg: points of the characteristic function"
     )
-    slices: int = Field(256, gt=0, description="of sigreg: random directions in a step")
-    knots: int = Field(17, gt=1, description="of sigreg: points of the characteristic function")
 
 
 class GroupDropout(Section):
@@ -58,7 +64,10 @@ class CollapseConfig(Section):
         1.5, ge=1, description="least effective rank of the jets' embeddings in a batch"
     )
     validations: int = Field(
-        2, gt=0, description="successive validations below one of these that end the training"
+        2,
+        gt=0,
+        le=1_000_000,
+        description="successive validations below one of these that end the training",
     )
 
 

@@ -23,3 +23,8 @@ class Config(FitConfig):
     )
     model: ParticleTransformerConfig = ParticleTransformerConfig()
     data: JetDataConfig = JetDataConfig()
+
+    @property
+    def has_sampling_weights(self) -> bool:
+        """Whether rows can be drawn flat: only the groups of the 188 labels are known."""
+        return self.labels is None

@@ -1,0 +1,191 @@
+"""Drills on real runs: whatever happens to a run, the next call ends with the same bytes."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from mini_dataset import build, command, dataset, find_process, shards, write_config
+
+from provenance.files import sha256
+from workflow.config_model import ROOT
+
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
+
+SHARDS = [f"results/mini/datasets/jets/Res34P_{index:04d}.parquet" for index in range(6)]
+PILEUP = "results/mini/pileup/minbias.arrow"
+PATIENCE = 300
+KILLS = 20
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    return write_config(tmp_path_factory.mktemp("config"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config, tmp_path_factory) -> Path:
+    """Return the folder of a run that nothing happened to."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    result = build(folder, config, *SHARDS)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert len(shards(folder)) == len(SHARDS)
+    return folder
+
+
+def with_library(undisturbed: Path, folder: Path) -> Path:
+    """Return a folder that has the pile-up library and no shard."""
+    shutil.copytree(undisturbed, folder, ignore=shutil.ignore_patterns("datasets"))
+    return folder
+
+
+def await_job(folder: Path, run: subprocess.Popen) -> int | None:
+    """Return the process of the shard that a run works on; None when the run has ended."""
+    deadline = time.monotonic() + PATIENCE
+    while run.poll() is None:
+        if (job := find_process(folder, "workflow", "shard")) is not None:
+            return job
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return None
+
+
+def kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # it had just ended
+
+
+def test_twenty_kills(undisturbed, config, tmp_path, monkeypatch):
+    """Worker, controller, or both are killed at random times, in one run that is always resumed."""
+    folder = tmp_path / "run"
+    shutil.copytree(undisturbed, folder)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    wanted = shards(undisturbed)
+    chance = random.Random(20)
+    killed = 0
+    while killed < KILLS:
+        for index in chance.sample(range(len(SHARDS)), 2):
+            dataset(folder).joinpath(f"Res34P_{index:04d}.parquet").unlink(missing_ok=True)
+        run = subprocess.Popen(
+            command(folder, config, *SHARDS), stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        job = await_job(folder, run)
+        time.sleep(chance.uniform(0, 4))
+        if job is not None and run.poll() is None:
+            victim = ("worker", "controller", "both")[killed % 3]
+            killed += 1
+            if victim == "worker":
+                kill(job)
+            elif victim == "controller":
+                run.kill()
+            else:
+                os.killpg(run.pid, signal.SIGKILL)
+        run.wait(PATIENCE)
+        assert shards(folder).items() <= wanted.items()
+    result = build(folder, config, *SHARDS)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert shards(folder) == wanted
+    assert not [file.name for file in dataset(folder).iterdir() if file.name.startswith(".")]
+    assert len(list((tmp_path / "scratch").glob("jetclass-*"))) <= 1
+
+
+def test_two_controllers_in_one_folder(undisturbed, config, tmp_path):
+    folder = with_library(undisturbed, tmp_path / "run")
+    first = subprocess.Popen(
+        command(folder, config, SHARDS[0]), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    assert await_job(folder, first) is not None
+    second = build(folder, config, SHARDS[1])
+    assert second.returncode != 0
+    assert f"another run works here (process {first.pid} on" in second.stderr
+    assert first.wait(PATIENCE) == 0
+    assert list(shards(folder).items()) == list(shards(undisturbed).items())[:1]
+
+
+def test_a_cold_cache_is_filled_by_several_at_once(undisturbed, tmp_path):
+    """Jobs that compile the same kernels at the same time do not spoil each other's."""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kernels")}
+
+    def simulate(name: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-m", "generation", "simulate", "--process", "res34p",
+             "--events", "3", "--seed", "1", "--pileup", undisturbed / PILEUP,
+             "--output", tmp_path / f"{name}.root"],
+            env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    together = [simulate(name) for name in "abc"]
+    for process in together:
+        assert process.wait(600) == 0, process.stderr.read()
+    alone = simulate("alone")
+    assert alone.wait(PATIENCE) == 0, alone.stderr.read()
+    assert len({sha256(tmp_path / f"{name}.root") for name in ("a", "b", "c", "alone")}) == 1
+
+
+@contextmanager
+def file_system(folder: Path, size: str) -> Iterator[Path]:
+    """Give a small file system of its own."""
+    folder.mkdir()
+    call = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
+    if os.geteuid() != 0 or subprocess.run(call, capture_output=True, check=False).returncode:
+        pytest.skip("cannot mount a file system here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_little_scratch(undisturbed, config, tmp_path, monkeypatch):
+    folder = with_library(undisturbed, tmp_path / "run")
+    with file_system(tmp_path / "scratch", "100m") as scratch:
+        monkeypatch.setenv("TMPDIR", str(scratch))
+        result = build(folder, config, SHARDS[4])
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert shards(folder).items() <= shards(undisturbed).items()
+
+
+def test_odd_surroundings(undisturbed, config, tmp_path, monkeypatch):
+    """No UTF-8, files for the owner alone, another time zone, a link to a folder of odd letters."""
+    folder = with_library(undisturbed, tmp_path / "a run, möglichst 'odd' (2)")
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    for name, value in {
+        "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "TZ": "Pacific/Apia",
+        "PYTHONHASHSEED": "random",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    before = os.umask(0o077)
+    try:
+        result = build(link, config, SHARDS[5])
+    finally:
+        os.umask(before)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert shards(folder).items() <= shards(undisturbed).items()
+    assert dataset(folder).joinpath("Res34P_0005.parquet").stat().st_mode & 0o077 == 0
+
+
+def test_a_home_that_cannot_be_written(config, tmp_path):
+    with file_system(tmp_path / "home", "1m") as home:
+        subprocess.run(["mount", "-o", "remount,ro", home], check=True)
+        environment = {
+            name: value for name, value in os.environ.items() if name != "XDG_CACHE_HOME"
+        }
+        result = subprocess.run(
+            ["make", "-C", ROOT, "plan", f"CONFIG={config}", f"VENV={sys.prefix}",
+             "-o", f"{sys.prefix}/.installed"],
+            env=environment | {"HOME": str(home)}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "pileup_library" in result.stdout + result.stderr

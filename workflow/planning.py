@@ -1,0 +1,64 @@
+"""Everything that is checked before a run, in one place: for the rules and for the command line."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from provenance.yaml_file import read_yaml
+from workflow.config_model import Config, load_config
+from workflow.fits import Fit, resolve_fits
+from workflow.jobs.description import ShardJobs
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run whose configuration is right.
+
+    Attributes
+    ----------
+    config
+        The configuration.
+    fits
+        Every network to train, by name.
+    shard_jobs
+        The jobs of all shards.
+    """
+
+    config: Config
+    fits: dict[str, Fit]
+    shard_jobs: ShardJobs
+
+
+def read_files(paths: Iterable[str | Path]) -> dict[str, Any]:
+    """Return what configuration files hold; later ones win, key by key, as Snakemake has it.
+
+    Raises
+    ------
+    UserError
+        When one cannot be read or is not a mapping of unique keys.
+    """
+    content: dict[str, Any] = {}
+    for path in paths:
+        _update(content, read_yaml(path))
+    return content
+
+
+def make_plan(content: dict[str, Any]) -> Plan:
+    """Check a configuration and all that it names.
+
+    Raises
+    ------
+    UserError
+        Naming each wrong key, its value and what would be right.
+    """
+    config = load_config(content)
+    return Plan(config, resolve_fits(config), ShardJobs(config))
+
+
+def _update(content: dict[str, Any], other: dict[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, dict) and isinstance(content.get(key), dict):
+            _update(content[key], value)
+        else:
+            content[key] = value
