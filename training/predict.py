@@ -19,6 +19,7 @@ from provenance.ledger import write_ledger
 from training.checkpoint import load_task
 from training.data.reader import RowGroup
 from training.data.shards import list_row_groups, open_shard, read_table
+from training.data.values import row_of
 from training.devices import best_device, limit_threads
 from training.task import AnyTask
 
@@ -43,7 +44,7 @@ def predict(checkpoint: Path, source: Path, output: Path) -> None:
     Raises
     ------
     UserError
-        When checkpoint or source cannot be used.
+        When checkpoint or source cannot be used, or the network can say nothing of a row.
     """
     started = time.perf_counter()
     task = load_task(checkpoint).to(best_device())
@@ -80,15 +81,33 @@ def _predictions(task: AnyTask, groups: list[RowGroup], carried: list[str]) -> I
     for group in groups:
         rows = task.reader.read([group], truth=False)
         columns = read_table(group, carried)
+        task.reader.check(group, {name: columns[name].to_numpy() for name in carried})
         for begin in range(0, len(rows), BATCH):
             chosen = np.arange(begin, min(begin + BATCH, len(rows)))
             batch = task.reader.collate(rows, chosen)
             found = task.predict({name: x.to(task.device) for name, x in batch.items()})
             table = columns.slice(begin, len(chosen))
             for name, values in found.items():
-                column = _column(values.cpu().numpy())
+                column = _column(_finite(values.cpu().numpy(), name, group, begin))
                 table = table.append_column(pa.field(name, column.type, nullable=False), column)
             yield table
+
+
+def _finite(values: np.ndarray, name: str, group: RowGroup, begin: int) -> np.ndarray:
+    """Return what was predicted of the rows from `begin` on, (n,) or (n, k).
+
+    Raises
+    ------
+    UserError
+        When a network can say nothing of a row; names it.
+    """
+    wrong = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if wrong.any():
+        raise UserError(
+            f"{group.path}: the network's {name} of row {row_of(group, begin + wrong.argmax())} "
+            "is NaN or infinity"
+        )
+    return values
 
 
 def _column(values: np.ndarray) -> pa.Array:
