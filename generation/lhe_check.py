@@ -5,10 +5,12 @@ import re
 import shutil
 import tempfile
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pylhe
@@ -21,6 +23,10 @@ INCOMING, OUTGOING = -1, 1
 BALANCE_TOLERANCE = 1e-4
 # Of the squared energy. The mass of a relativistic particle is a small difference of its digits.
 MASS_SHELL_TOLERANCE = 1e-4
+# Of the header, which holds all cards, and of one event: more is padding, which fills the memory.
+HEADER_LIMIT, EVENT_LIMIT = 8 << 20, 1 << 20
+EVENT_END = b"</event>"
+GZIP_MAGIC = b"\x1f\x8b"
 EVENT_COUNT = re.compile(r"Number of Events\s*:\s*(\d+)")
 MASS_BLOCK = re.compile(r"^block\s+mass\b.*?$(.*?)(?=^\s*(?:block|decay)\b|\Z)", re.I | re.M | re.S)
 MASS_LINE = re.compile(r"^\s*(\d+)\s+([-+.\deE]+)", re.M)
@@ -73,7 +79,7 @@ def check_lhe(path: str | Path, process: Process) -> CheckedLhe:
         with warnings.catch_warnings():
             # pylhe only warns of a file that ends too early.
             warnings.simplefilter("error", RuntimeWarning)
-            file = pylhe.LHEFile.fromfile(path)
+            file = pylhe.LHEFile.frombuffer(_Bounded(path, _open(path)))
             beams = file.init.initInfo
             if (beams.energyA, beams.energyB) != (beam_energy(), beam_energy()):
                 raise UserError(
@@ -89,7 +95,10 @@ def check_lhe(path: str | Path, process: Process) -> CheckedLhe:
             header = {element.tag: element.text or "" for element in elements}
     except UserError:
         raise
-    except (RuntimeWarning, ValueError, IndexError, EOFError, OSError, AttributeError) as error:
+    except (
+        RuntimeWarning, RecursionError, ArithmeticError, AttributeError, EOFError, LookupError,
+        OSError, ValueError, zlib.error,
+    ) as error:  # fmt: skip
         raise UserError(f"{path}: not a whole Les Houches event file ({error})") from None
     _check_count(path, events, header)
     point = {
@@ -103,6 +112,11 @@ def _check_event(
     event: pylhe.LHEEvent, final_state: list[int], place: str, lowest_pt: dict[int, float]
 ) -> None:
     """Check one event; update the lowest pT of each kind of outgoing particle."""
+    if event.eventinfo.nparticles != len(event.particles):
+        raise UserError(
+            f"{place} holds {len(event.particles)} particles where its first line says "
+            f"{event.eventinfo.nparticles}"
+        )
     codes = [int(p.id) for p in event.particles if p.status == OUTGOING]
     if sorted(codes) != sorted(final_state):
         raise UserError(f"{place} has the final state {codes} instead of {final_state}")
@@ -150,12 +164,67 @@ def _value(value: LheValue, slha: str, lowest_pt: dict[int, float], path: Path) 
 
 @contextmanager
 def uncompressed(path: Path) -> Iterator[Path]:
-    """Give a file's uncompressed copy in a temporary folder, or the file itself."""
-    if path.suffix != ".gz":
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="lhe-") as folder:
-        plain = Path(folder, "events.lhe")
-        with gzip.open(path, "rb") as source, plain.open("wb") as target:
-            shutil.copyfileobj(source, target)
-        yield plain
+    """Give a checked file's uncompressed copy in a temporary folder, or the file itself."""
+    with _open(path) as source:
+        if not isinstance(source, gzip.GzipFile):
+            yield path
+            return
+        with tempfile.TemporaryDirectory(prefix="lhe-") as folder:
+            plain = Path(folder, "events.lhe")
+            with plain.open("wb") as target:
+                shutil.copyfileobj(source, target)
+            yield plain
+
+
+def _open(path: Path) -> BinaryIO | gzip.GzipFile:
+    """Open a file, which is compressed where it begins so; its name says nothing."""
+    with path.open("rb") as file:
+        is_compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+    return gzip.open(path) if is_compressed else path.open("rb")
+
+
+class _Bounded:
+    """A Les Houches event file that is read piece by piece, as long as its parts have a size.
+
+    Parameters
+    ----------
+    path
+        For the sentence.
+    file
+        Uncompressed on reading.
+    """
+
+    def __init__(self, path: Path, file: BinaryIO | gzip.GzipFile):
+        self._path, self._file = path, file
+        self._since, self._limit = 0, HEADER_LIMIT
+        self._end = b""
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes.
+
+        Raises
+        ------
+        UserError
+            When the header, an event or what stands between events is endless.
+        """
+        piece = self._file.read(size)
+        # An end can be cut in two by the pieces.
+        joined = self._end + piece
+        place = joined.rfind(EVENT_END)
+        if place >= 0:
+            self._since, self._limit = len(joined) - place - len(EVENT_END), EVENT_LIMIT
+        else:
+            self._since += len(piece)
+        if self._since > self._limit:
+            what = "header is" if self._limit == HEADER_LIMIT else "event is"
+            raise UserError(
+                f"{self._path}: its {what} larger than {self._limit >> 20} MB: not of MadGraph"
+            )
+        self._end = joined[1 - len(EVENT_END) :]
+        return piece
+
+    def __enter__(self) -> "_Bounded":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()

@@ -21,7 +21,7 @@ from generation.pythia import EventGenerator, GeneratedBatch
 from generation.seeds import KEY_BYTES, Stage, batch_key, resimulation_key, stream
 from provenance.errors import UserError
 from provenance.files import atomic_output, sha256
-from provenance.ledger import write_ledger
+from provenance.ledger import check_ledger, write_ledger
 
 EVENTS_PER_BATCH = 100
 # `Event.Number` is a signed integer of 64 bits.
@@ -273,6 +273,7 @@ def simulate_lhe(
     started = time.perf_counter()
     description = load_process(process)
     file = check_lhe(lhe, description)
+    check_ledger(lhe)
     events = file.events if events is None else events
     if not 0 < events <= file.events:
         raise UserError(f"{events} events asked for; {lhe} holds {file.events}")

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from ntuplizer.manifest import MANIFEST_NAME, read_manifest
 from provenance.errors import UserError
-from provenance.files import read_json
-from provenance.ledger import ledger_path
+from provenance.ledger import ledger_path, read_ledger
 
 Place = tuple[str, str]
 
@@ -29,7 +28,7 @@ def shared_batches(manifests: Sequence[str | Path]) -> list[str]:
         folder = manifest if manifest.is_dir() else manifest.parent
         for file in read_manifest(manifest)["files"]:
             path = folder / file["path"]
-            ledger = read_json(ledger_path(path))
+            ledger = read_ledger(path)
             if not isinstance(ledger.get("batches"), list):
                 raise UserError(f"{ledger_path(path)}: does not list the batches of the shard")
             for batch in ledger["batches"]:

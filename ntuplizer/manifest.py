@@ -12,14 +12,16 @@ from pydantic import BaseModel, ValidationError
 from ntuplizer.products import Product, ProductOptions, add_classes, count_classes
 from ntuplizer.shards import SPLITS, find_product, read_metadata
 from provenance.errors import UserError
-from provenance.files import json_sha256, read_json, sha256, write_json
-from provenance.ledger import ledger_path, versions
+from provenance.files import read_json, write_json
+from provenance.ledger import SEAL as LEDGER_SEAL
+from provenance.ledger import check_ledger, ledger_path, versions
+from provenance.seal import check_seal, json_sha256, sealed
 
 FORMAT = 2
 MANIFEST_NAME = "manifest.json"
 DIGEST = "manifest_sha256"
-# Of a shard's ledger, what the manifest leaves to it: thousands of entries a shard.
-LEFT_OUT = "batches"
+# Of a shard's ledger, what the manifest leaves to it: thousands of entries a shard, and its seal.
+LEFT_OUT = ("batches", LEDGER_SEAL)
 
 
 class _File(BaseModel):
@@ -131,7 +133,7 @@ def build_manifest(
         },
         "dataset_sha256": hash_dataset(product.name, files),
     }
-    manifest[DIGEST] = json_sha256(manifest)
+    manifest = sealed(manifest, DIGEST)
     write_json(output, manifest)
     return manifest
 
@@ -164,9 +166,7 @@ def read_manifest(path: str | Path) -> dict:
     manifest = read_json(path)
     if manifest.get("format") != FORMAT or not isinstance(manifest.get("files"), list):
         raise UserError(f"{path}: not a dataset manifest of format {FORMAT}")
-    content = {key: value for key, value in manifest.items() if key != DIGEST}
-    if manifest.get(DIGEST) != json_sha256(content):
-        raise UserError(f"{path}: damaged, or changed since it was written: its {DIGEST} is wrong")
+    check_seal(path, manifest, DIGEST)
     try:
         _Manifest.model_validate(manifest, strict=True)
     except ValidationError as error:
@@ -205,10 +205,9 @@ def _entry(
             f"{shard}: made by version {metadata.get('product_version')} of the product "
             f"{product.name}, this is version {product.version}"
         )
-    ledger = read_json(ledger_path(shard))
-    digest = sha256(shard)
-    if ledger.get("sha256") != digest:
-        raise UserError(f"{shard}: changed since its ledger {ledger_path(shard).name} was written")
+    ledger = check_ledger(shard)
+    if not ledger:
+        raise UserError(f"{ledger_path(shard)}: no such file; it says how the shard was made")
     return {
         "path": Path(os.path.relpath(shard.absolute(), folder)).as_posix(),
         "part": key["part"],
@@ -217,11 +216,11 @@ def _entry(
         "options": own_options.model_dump(mode="json"),
         "rows": pq.read_metadata(shard).num_rows,
         "bytes": shard.stat().st_size,
-        "sha256": digest,
+        "sha256": ledger["sha256"],
         "class_counts": None
         if label is None
         else count_classes(pq.read_table(shard, columns=[label.column]), label),
-        "ledger": {key: value for key, value in ledger.items() if key != LEFT_OUT},
+        "ledger": {key: value for key, value in ledger.items() if key not in LEFT_OUT},
     }
 
 

@@ -85,14 +85,6 @@ def sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def json_sha256(content: dict) -> str:
-    """Return the SHA-256 of a JSON object, whatever the order and layout of its keys."""
-    # Keys that are no strings sort differently once they are read back.
-    content = json.loads(json.dumps(content))
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def write_json(path: str | Path, content: dict) -> None:
     """Write `content` as indented JSON, atomically; NaN and infinities are refused."""
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
@@ -112,7 +104,7 @@ def read_json(path: str | Path) -> dict:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of bytes, of syntax, of endless digits
         raise UserError(f"{path}: not JSON ({error})") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds no JSON object")

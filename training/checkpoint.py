@@ -1,14 +1,20 @@
 """Checkpoints: how they are written, what is read back, and what they are checked against."""
 
-from collections.abc import Iterable
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from provenance.errors import UserError
 from provenance.files import atomic_output
+from provenance.ledger import check_ledger
 from training.config import FitConfig
 from training.task import AnyTask, Description
 from training.tasks import config_type, load_task_type
@@ -44,19 +50,33 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     Raises
     ------
     UserError
-        When the file is missing or is no checkpoint of this project.
+        When the file is missing, damaged or is no checkpoint of this project.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
+    _check_records(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen unrelated types here
-        raise UserError(f"{path}: not a checkpoint ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{path}: not a checkpoint ({_first_line(error)})") from None
     description = checkpoint.get("description") if isinstance(checkpoint, dict) else None
     if not isinstance(description, dict):
         raise UserError(f"{path}: has no description of its task: not of this project")
     return checkpoint
+
+
+def _check_records(path: Path) -> None:
+    """Compare each record of a checkpoint with its checksum, which PyTorch does not look at."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # PyTorch compresses nothing; what unfolds could fill the memory.
+            packed = [record for record in archive.infolist() if record.compress_type]
+            damaged = packed[0].filename if packed else archive.testzip()
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path}: not a checkpoint ({_first_line(error)})") from None
+    if damaged is not None:
+        raise UserError(f"{path}: not a checkpoint (its record {damaged} is damaged)")
 
 
 def read_config(path: Path, description: Description) -> FitConfig:
@@ -73,7 +93,7 @@ def read_config(path: Path, description: Description) -> FitConfig:
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except ValidationError as error:
-        raise UserError(f"{path}: made by another version ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{path}: made by another version ({_first_line(error)})") from None
 
 
 def load_task(path: str | Path) -> AnyTask:
@@ -82,20 +102,66 @@ def load_task(path: str | Path) -> AnyTask:
     Raises
     ------
     UserError
-        As `read_checkpoint` and `read_config`, and when it was trained with other features or
-        labels than this version's.
+        As `read_checkpoint` and `read_config`, when it is not the file that the ledger beside it
+        speaks of, when it was trained with other features or labels than this version's, and when
+        its weights are not those of its network.
     """
     path = Path(path)
+    if path.is_file():
+        check_ledger(path)
     checkpoint = read_checkpoint(path)
     description = checkpoint["description"]
-    task = make_task(read_config(path, description))
+    config = read_config(path, description)
+    weights = _weights(path, checkpoint)
+    with _no_larger_than(path, weights):
+        task = make_task(config)
     check_same(path, description, task, (*task.reader.describe(), "labels"))
     try:
-        task.load_state_dict(checkpoint["state_dict"])
+        task.load_state_dict(weights)
     except (KeyError, RuntimeError) as error:
-        raise UserError(f"{path}: made by another version ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{path}: made by another version ({_first_line(error)})") from None
+    _check_finite(path, task.state_dict())
     task.use_calibration(checkpoint.get("calibration"))
     return task.eval()
+
+
+def _weights(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    weights = checkpoint.get("state_dict")
+    if not isinstance(weights, dict) or not all(isinstance(x, Tensor) for x in weights.values()):
+        raise UserError(f"{path}: not a checkpoint (state_dict: not tensors by name)")
+    return weights
+
+
+@contextmanager
+def _no_larger_than(path: Path, weights: dict[str, Tensor]) -> Iterator[None]:
+    """Refuse to make a network that is larger than its weights, before it fills the memory."""
+    # Parameters can be registered again, or be shared and saved once.
+    room = 4 * sum(tensor.numel() for tensor in weights.values())
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+        nonlocal room
+        room -= 0 if parameter is None else parameter.numel()
+        if room < 0:
+            raise UserError(f"{path}: its configuration is of a larger network than its weights")
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    except RuntimeError as error:  # no room for a tensor
+        raise UserError(f"{path}: its network cannot be made ({_first_line(error)})") from None
+    finally:
+        handle.remove()
+
+
+def _check_finite(path: Path, weights: dict[str, Tensor]) -> None:
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise UserError(f"{path}: its weights {name} are not all finite numbers")
+
+
+def _first_line(error: Exception) -> str:
+    """Return what an error says, or its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def check_same(path: Path, description: Description, task: AnyTask, keys: Iterable[str]) -> None:
@@ -122,13 +188,16 @@ def start_from(task: AnyTask, path: Path) -> None:
     Raises
     ------
     UserError
-        When the checkpoint cannot be used, has other inputs, or a network of other sizes.
+        When the checkpoint cannot be used, is not the file that the ledger beside it speaks of, has
+        other inputs, or a network of other sizes.
     """
+    if path.is_file():
+        check_ledger(path)
     checkpoint = read_checkpoint(path)
     check_same(path, checkpoint["description"], task, task.reader.describe())
     parts = task.config.start.parts or task.config.parts
     wanted = {name: x for name, x in task.state_dict().items() if task.part_of(name) in parts}
-    found = checkpoint["state_dict"]
+    found = _weights(path, checkpoint)
     for name, tensor in wanted.items():
         shape = tuple(found[name].shape) if name in found else None
         if shape != tuple(tensor.shape):
@@ -136,7 +205,9 @@ def start_from(task: AnyTask, path: Path) -> None:
                 f"{path}: does not fit: {name} is {shape or 'not there'}, where the network has "
                 f"{tuple(tensor.shape)}{_other_sizes(checkpoint['description'], task)}"
             )
-    task.load_state_dict({name: found[name] for name in wanted}, strict=False)
+    taken = {name: found[name] for name in wanted}
+    _check_finite(path, taken)
+    task.load_state_dict(taken, strict=False)
     if task.config.start.frozen:
         task.freeze(parts)
 

@@ -5,8 +5,9 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from lightning.fabric import Fabric
@@ -29,11 +30,19 @@ from training.devices import check_devices, compiles, device_count, device_name,
 from training.loop import HistoryRow, Training
 from training.task import Description
 
-# Saved for going on, beside the results.
+# Saved for going on, beside the results, and what was saved before that.
 LAST = "last.ckpt"
+PREVIOUS = "previous.ckpt"
 RESULT = "checkpoint.ckpt"
 # Rows that are enough to adjust predictions by.
 MOST_CALIBRATED = 500_000
+
+
+class Saved(NamedTuple):
+    """What a training goes on with, and where it was read."""
+
+    path: Path
+    state: Checkpoint
 
 
 def fit(
@@ -49,7 +58,8 @@ def fit(
 
     A training that was interrupted goes on by itself: `last.ckpt` in the folder is taken up when it
     is of the same configuration, dataset, start and sampling weights, and of this version of the
-    task. Otherwise it begins anew; a line on stderr says which.
+    task; where it is damaged, the one saved before it. Otherwise it begins anew. A line on stderr
+    says which, and which results are replaced.
 
     Parameters
     ----------
@@ -59,7 +69,7 @@ def fit(
         Of the dataset; its splits `train` and `val` are used.
     output
         Folder for `checkpoint.ckpt` (averaged weights, contract 5), `history.csv`, `summary.json`,
-        `logs/` (TensorBoard) and `last.ckpt`.
+        `logs/` (TensorBoard), `last.ckpt` and `previous.ckpt`.
     start
         A checkpoint to begin with, in the place of `config.start.checkpoint`.
     weights
@@ -92,23 +102,29 @@ def fit(
             "start_sha256": None if start is None else sha256(start),
             "weights_sha256": None if data.weights is None else data.weights.sha256,
         }
-        state, reason = None, None
-        if not restart:
-            state, reason = _state_to_go_on_with(output / LAST, description)
-        if reason is not None and fabric.is_global_zero:
-            sys.stderr.write(f"{reason}; begins anew\n")
+        saved, said = (None, "") if restart else _saved_before(output, description)
+        if fabric.is_global_zero:
+            if said:
+                sys.stderr.write(f"{said}\n")
+            if saved is None and (output / RESULT).exists():
+                sys.stderr.write(f"{output / RESULT}: is replaced when this training ends\n")
         if compiles(config.run):
             task.compile_network()
         fabric.launch()
         training = Training(task, data, fabric, output / "logs")
-        if state is not None:
-            training.load_state_dict(state)
+        if saved is not None:
+            _go_on(training, saved)
             if fabric.is_global_zero:
-                sys.stderr.write(_going_on(output, training))
+                sys.stderr.write(_going_on(saved.path, training))
+        last_is_sound = saved is not None and saved.path == output / LAST
 
         def save(content: Checkpoint) -> None:
+            nonlocal last_is_sound
             if fabric.is_global_zero:
+                if last_is_sound:
+                    _keep(output)
                 write_checkpoint({"description": description, **content}, output / LAST)
+                last_is_sound = True
                 _write_history(training.history, output / "history.csv")
 
         training.run(save)
@@ -133,21 +149,44 @@ def _alone(output: Path, fabric: Fabric) -> Iterator[None]:
         yield
 
 
-def _state_to_go_on_with(
-    last: Path, description: Description
-) -> tuple[Checkpoint | None, str | None]:
-    """Return what was saved of the same training, or why something else was."""
-    if not last.exists():
-        return None, None
+def _saved_before(output: Path, description: Description) -> tuple[Saved | None, str]:
+    """Return what was saved of the same training, and why it is not, or not the last."""
+    damaged: list[str] = []
+    for path in (output / LAST, output / PREVIOUS):
+        if not path.exists():
+            continue
+        try:
+            state = read_checkpoint(path)
+        except UserError as error:
+            damaged.append(str(error))
+            continue
+        before, now = _identity(state["description"]), _identity(description)
+        differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+        if differing:
+            other = f"{path}: is of a training with other {_listed(differing)}"
+            return None, "; ".join([*damaged, other, "begins anew"])
+        said = [*damaged, "the one saved before it is taken"] if damaged else []
+        return Saved(path, state), "; ".join(said)
+    return None, "; ".join([*damaged, "begins anew"] if damaged else [])
+
+
+def _go_on(training: Training, saved: Saved) -> None:
     try:
-        state = read_checkpoint(last)
-    except UserError as error:
-        return None, str(error)
-    before, now = _identity(state["description"]), _identity(description)
-    differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    if differing:
-        return None, f"{last}: is of a training with other {_listed(differing)}"
-    return state, None
+        training.load_state_dict(saved.state)
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{saved.path}: lacks what a training needs ({type(error).__name__}: {error}); "
+            "--restart trains anew"
+        ) from None
+
+
+def _keep(output: Path) -> None:
+    """Keep what was saved last under another name; it stays under its own as well."""
+    previous = output / PREVIOUS
+    previous.unlink(missing_ok=True)
+    # Some file systems have no links: there the last one alone is kept.
+    with suppress(OSError):
+        previous.hardlink_to(output / LAST)
 
 
 def _identity(description: Description) -> dict[str, object]:
@@ -176,13 +215,13 @@ def _listed(names: list[str]) -> str:
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
-def _going_on(output: Path, training: Training) -> str:
+def _going_on(path: Path, training: Training) -> str:
     if training.step >= training.total:
         return (
-            f"{output / LAST}: this training is finished ({training.step} steps); its results are "
-            "written again, --restart trains anew\n"
+            f"{path}: this training is finished ({training.step} steps); its results are written "
+            "again, --restart trains anew\n"
         )
-    return f"{output / LAST}: goes on after step {training.step} of {training.total}\n"
+    return f"{path}: goes on after step {training.step} of {training.total}\n"
 
 
 def _write_history(history: list[HistoryRow], path: Path) -> None:

@@ -19,6 +19,7 @@ from provenance.ledger import write_ledger
 from training.checkpoint import load_task
 from training.data.reader import RowGroup, to_device
 from training.data.shards import list_row_groups, open_shard, read_table
+from training.data.values import row_of
 from training.devices import best_device, limit_threads
 from training.task import AnyTask
 
@@ -41,7 +42,7 @@ def predict(checkpoint: Path, source: Path, output: Path) -> None:
     Raises
     ------
     UserError
-        When checkpoint or source cannot be used.
+        When checkpoint or source cannot be used, or the network can say nothing of a row.
     """
     started = time.perf_counter()
     task = load_task(checkpoint).to(best_device())
@@ -92,6 +93,7 @@ def _predictions(task: AnyTask, groups: list[RowGroup], carried: list[str]) -> I
     for group in groups:
         rows = task.reader.read([group], truth=False)
         table = read_table(group, carried)
+        task.reader.check(group, {name: table[name].to_numpy() for name in carried})
         order, pieces = _batches(task, group), []
         if not order:
             continue
@@ -101,7 +103,8 @@ def _predictions(task: AnyTask, groups: list[RowGroup], carried: list[str]) -> I
             pieces.append({name: values.cpu().numpy() for name, values in found.items()})
         place = np.argsort(np.concatenate(order), kind="stable")
         for name in pieces[0]:
-            column = _column(np.concatenate([piece[name] for piece in pieces])[place])
+            values = np.concatenate([piece[name] for piece in pieces])[place]
+            column = _column(_finite(values, name, group))
             table = table.append_column(pa.field(name, column.type, nullable=False), column)
         yield table
 
@@ -126,6 +129,23 @@ def _batches(task: AnyTask, group: RowGroup) -> list[np.ndarray]:
         for rows in (chosen, others)
         for begin in range(0, len(rows), size)
     ]
+
+
+def _finite(values: np.ndarray, name: str, group: RowGroup) -> np.ndarray:
+    """Return what was predicted of the rows of a group, (n,) or (n, k).
+
+    Raises
+    ------
+    UserError
+        When a network can say nothing of a row; names it.
+    """
+    wrong = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if wrong.any():
+        raise UserError(
+            f"{group.path}: the network's {name} of row {row_of(group, int(wrong.argmax()))} "
+            "is NaN or infinity"
+        )
+    return values
 
 
 def _column(values: np.ndarray) -> pa.Array:

@@ -2,12 +2,15 @@
 
 import gzip
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from provenance.errors import UserError
 
+# Characters: a hundred times what a run of MadGraph here writes. More would fill the memory.
+LIMIT = 1 << 29
 VERSION = re.compile(r"<MGVersion>\s*#?\s*([0-9][^\s<]*)")
 
 
@@ -40,18 +43,23 @@ class LheFile:
         """
         try:
             with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
-                text = file.read()
+                text = file.read(LIMIT + 1)
         except FileNotFoundError:
             raise UserError(f"{path}: no such file") from None
-        except (EOFError, OSError, UnicodeDecodeError) as error:
+        except (EOFError, OSError, UnicodeDecodeError, zlib.error) as error:
             raise UserError(f"{path}: cannot be read to its end ({error})") from None
+        if len(text) > LIMIT:
+            raise UserError(f"{path}: is larger than {LIMIT >> 20} MB: not of a run of MadGraph")
         start, end = text.find("<init>"), text.find("</init>")
         if not text.startswith("<LesHouchesEvents") or start < 0 or end < 0:
             raise UserError(f"{path}: not a Les Houches event file")
         if "</LesHouchesEvents>" not in text[-100:]:
             raise UserError(f"{path}: ends before its last line; the file was truncated")
         end += len("</init>\n")
-        return cls(text[:start], text[start:end], list(_blocks(text, end)))
+        try:
+            return cls(text[:start], text[start:end], list(_blocks(text, end)))
+        except ValueError:
+            raise UserError(f"{path}: an event has no end") from None
 
     @property
     def madgraph_version(self) -> str:

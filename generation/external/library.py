@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+import zlib
 from pathlib import Path
 
 from generation.external.madgraph import MadGraphRuns, hard_process_of_batch, member
@@ -9,9 +10,11 @@ from generation.external.points import PointPlan
 from generation.process import load_process
 from provenance.errors import UserError
 from provenance.files import read_json, sha256, write_json
-from provenance.ledger import ledger_path
+from provenance.ledger import check_ledger, ledger_path
+from provenance.seal import check_seal, sealed
 
-FORMAT = 2
+FORMAT = 3
+SEAL = "library_sha256"
 
 
 def write_library(
@@ -42,36 +45,33 @@ def write_library(
     directory_sha256 = sha256(directory)
     files = []
     for block, path in enumerate(archives):
-        ledger = read_json(ledger_path(path))
-        if (ledger["process"], ledger["block"], ledger["blocks"]) != (
-            plan.process, block, len(archives),
-        ):  # fmt: skip
+        ledger = check_ledger(path)
+        if not ledger:
+            raise UserError(f"{ledger_path(path)}: no such file; remove {path.name}")
+        made_for = [ledger.get(key) for key in ("process", "block", "blocks")]
+        if made_for != [plan.process, block, len(archives)]:
             raise UserError(f"{path}: is not block {block} of {len(archives)} of {plan.process}")
-        if ledger["process_directory_sha256"] != directory_sha256:
+        if ledger.get("process_directory_sha256") != directory_sha256:
             raise UserError(f"{path}: was made with another {directory.name}; remove it")
-        if sha256(path) != ledger["sha256"]:
-            raise UserError(f"{path}: is not the file that its ledger describes; remove it")
         files.append({"path": path.name, "sha256": ledger["sha256"], "batches": ledger["batches"]})
     found = sum(file["batches"] for file in files)
     if found != len(plan.batch):
         raise UserError(
             f"{output}: the archives hold {found} of the {len(plan.batch)} batches planned"
         )
-    write_json(
-        output,
-        {
-            "format": FORMAT,
-            "process": plan.process,
-            "seed": plan.seed,
-            "events_per_batch": plan.events_per_batch,
-            "madgraph": version,
-            "plan": plan_file.name,
-            "plan_sha256": sha256(plan_file),
-            "directory": os.path.relpath(directory, output.parent),
-            "directory_sha256": directory_sha256,
-            "files": files,
-        },
-    )
+    content = {
+        "format": FORMAT,
+        "process": plan.process,
+        "seed": plan.seed,
+        "events_per_batch": plan.events_per_batch,
+        "madgraph": version,
+        "plan": plan_file.name,
+        "plan_sha256": sha256(plan_file),
+        "directory": os.path.relpath(directory, output.parent),
+        "directory_sha256": directory_sha256,
+        "files": files,
+    }
+    write_json(output, sealed(content, SEAL))
 
 
 class HardProcessLibrary:
@@ -85,15 +85,27 @@ class HardProcessLibrary:
         Where MadGraph works when a batch is not in the plan.
     parton_densities
         Archive of the set that the run card asks for; None when LHAPDF has it.
+
+    Raises
+    ------
+    UserError
+        When the index or the plan is missing, or was changed since it was written.
     """
 
     def __init__(self, index: Path, scratch: Path, parton_densities: Path | None = None):
         content = read_json(index)
+        if content.get("format") != FORMAT:
+            raise UserError(f"{index}: not a library of hard processes of format {FORMAT}")
+        check_seal(index, content, SEAL)
         self._folder = index.parent
         self._files = [file["path"] for file in content["files"]]
         self._directory = self._folder / content["directory"]
         self._version = content["madgraph"]
-        self.plan = PointPlan.open(self._folder / content["plan"])
+        self._directory_sha256 = content["directory_sha256"]
+        plan = self._folder / content["plan"]
+        self.plan = PointPlan.open(plan)
+        if sha256(plan) != content["plan_sha256"]:
+            raise UserError(f"{plan}: damaged, or changed since {index.name} was written")
         self._scratch = scratch
         self._parton_densities = parton_densities
         self._madgraph: MadGraphRuns | None = None
@@ -114,11 +126,13 @@ class HardProcessLibrary:
         try:
             with zipfile.ZipFile(path) as archive:
                 return archive.read(member(point, rank)).decode(), True
-        except (FileNotFoundError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
             raise UserError(f"{path}: no events for batch {batch} ({error})") from None
 
     def _beyond_plan(self, batch: int) -> str:
         if self._madgraph is None:
+            if sha256(self._directory) != self._directory_sha256:
+                raise UserError(f"{self._directory}: damaged, or changed since it was made")
             folder = self._scratch / f"madgraph-{self.plan.process}"
             folder.mkdir()
             self._madgraph = MadGraphRuns.unpack(

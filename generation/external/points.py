@@ -9,6 +9,7 @@ twice and every batch finds the same events whichever job simulates it.
 import io
 import itertools
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -196,7 +197,7 @@ class PointPlan:
                 )  # fmt: skip
         except FileNotFoundError:
             raise UserError(f"{path}: no such file") from None
-        except (KeyError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
             raise UserError(f"{path}: not a plan of hard processes ({error})") from None
 
 

@@ -15,8 +15,7 @@ import uproot
 
 from ntuplizer.batch import Collection, EventBatch, simulated_identity
 from provenance.errors import UserError
-from provenance.files import read_json, sha256
-from provenance.ledger import ledger_path
+from provenance.ledger import check_ledger, ledger_path
 
 TREE = "Delphes"
 # Events read at once. A batch of 250 events of 100 kB each decompresses to some 40 MB.
@@ -54,7 +53,11 @@ def batches(
         When the file is missing, damaged, not a Delphes file, lacks a branch, or is not the one
         that the ledger beside it speaks of.
     """
-    ledger = _read_ledger(path)
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such event file")
+    # A writer that was killed can leave a file that opens with fewer events, and only some of
+    # ROOT's compressions carry a checksum.
+    ledger = check_ledger(path)
     with _open(path) as file:
         tree = _tree(file, path)
         identity = _identify(Path(path), ledger, tree.num_entries)
@@ -82,21 +85,6 @@ def batches(
             yield EventBatch(collections, own_identity, str(path))
 
 
-def _read_ledger(path: str | Path) -> dict:
-    """Return the ledger beside the file, if there is one, and compare the file with it.
-
-    A writer that was killed can leave a file that opens with fewer events, and only some of ROOT's
-    compressions carry a checksum.
-    """
-    ledger = ledger_path(path)
-    if not (Path(path).is_file() and ledger.is_file()):
-        return {}
-    content = read_json(ledger)
-    if content.get("sha256") not in (None, sha256(path)):
-        raise UserError(f"{path}: damaged, or changed since its ledger {ledger.name} was written")
-    return content
-
-
 def _identify(path: Path, ledger: dict, n_events: int) -> dict[str, np.ndarray]:
     """Return what names each event of the file."""
     if not ledger.get("batches"):
@@ -119,8 +107,6 @@ def _identify(path: Path, ledger: dict, n_events: int) -> dict[str, np.ndarray]:
 
 
 def _open(path: str | Path) -> uproot.ReadOnlyDirectory:
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such event file")
     # No object cache: uproot's is keyed by the identity written in the file, which a damaged or
     # rewritten copy shares.
     try:

@@ -10,6 +10,8 @@ from ntuplizer.cli import main
 from ntuplizer.disjoint import shared_batches
 from ntuplizer.shards import describe, write_tables
 from provenance.errors import UserError
+from provenance.ledger import SEAL
+from provenance.seal import sealed
 
 
 def make(folder, keys):
@@ -24,7 +26,9 @@ def make(folder, keys):
         )  # fmt: skip
         ledger = shard.with_name(f"{shard.name}.json")
         batches = [{"process": "qcd", "batch": i, "key": key} for i, key in enumerate(own)]
-        ledger.write_text(json.dumps(json.loads(ledger.read_text()) | {"batches": batches}))
+        content = json.loads(ledger.read_text()) | {"batches": batches}
+        del content[SEAL]
+        ledger.write_text(json.dumps(sealed(content, SEAL)))
     main(["manifest", str(folder), "--name", "d", "--seed", "1",
           "--output", str(folder / "manifest.json")])  # fmt: skip
     return folder

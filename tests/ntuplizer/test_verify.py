@@ -15,7 +15,8 @@ from ntuplizer.manifest import hash_dataset, read_manifest
 from ntuplizer.shards import describe, write_tables
 from ntuplizer.verify import verify
 from provenance.errors import UserError
-from provenance.files import json_sha256, sha256
+from provenance.files import sha256
+from provenance.seal import json_sha256
 
 NAMES = ("QCD_0000", "QCD_0001", "QCD_0002", "Res2P_0000")
 

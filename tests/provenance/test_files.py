@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from provenance.errors import UserError, run
-from provenance.files import atomic_output, json_sha256, read_json, sha256, write_json
+from provenance.files import atomic_output, read_json, sha256, write_json
 from provenance.ledger import ledger_path, write_ledger
+from provenance.seal import json_sha256
 
 
 def test_output_appears_under_its_name_and_nothing_else_stays(tmp_path):

@@ -266,8 +266,9 @@ def test_foreign_checkpoints_are_refused(manifest, tmp_path):
     torch.save({"description": {"task": "sofon"}}, checkpoint)
     with pytest.raises(UserError, match=r"checkpoint\.ckpt: task 'sofon' does not exist"):
         evaluate(checkpoint, manifest, "test", tmp_path)
-    description = Sophon(load_config(SMALL, TINY)).describe()
-    torch.save({"description": description | {"features": ["part_px"]}}, checkpoint)
+    sophon = Sophon(load_config(SMALL, TINY))
+    description = sophon.describe() | {"features": ["part_px"]}
+    torch.save({"description": description, "state_dict": sophon.state_dict()}, checkpoint)
     with pytest.raises(UserError, match=r"was trained with other features \(1\)"):
         evaluate(checkpoint, manifest, "test", tmp_path)
 

@@ -53,7 +53,7 @@ def test_nan(shard):
     index = table.column_names.index("jet_sdmass")
     table = table.set_column(index, "jet_sdmass", pa.array(values))
     pq.write_table(table, shard)
-    with pytest.raises(UserError, match="column jet_sdmass holds NaN or infinity in row group 0"):
+    with pytest.raises(UserError, match=r"column jet_sdmass holds NaN or infinity in row 3$"):
         read(shard)
 
 
@@ -66,7 +66,9 @@ def test_constituents_of_unequal_number(shard):
     replaced(
         shard, "part_dzerr", lambda table: pa.array([[0.1]] * len(table), pa.list_(pa.float32()))
     )
-    with pytest.raises(UserError, match=r"part_dzerr has \d+ constituents .* part_px has"):
+    with pytest.raises(
+        UserError, match=r"part_px and part_dzerr differ in length, \d+ and 1, in row 0$"
+    ):
         read(shard)
 
 
@@ -82,7 +84,9 @@ def test_column_of_another_kind(shard, name, wanted):
 
 def test_label_out_of_range(shard):
     replaced(shard, "jet_label", lambda table: pa.array([188] * len(table), pa.int32()))
-    with pytest.raises(UserError, match="jet_label holds 188, where an index of the 188 classes"):
+    with pytest.raises(
+        UserError, match="jet_label holds 188 in row 0, where an index of the 188 classes"
+    ):
         read(shard)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from provenance.errors import UserError
 from provenance.files import read_json, sha256, write_json
+from provenance.ledger import check_ledger, write_ledger
 from training.checkpoint import make_task
 from training.config import FitConfig
 from training.data.reader import RowGroup, SamplingScheme, Scalars
@@ -40,16 +41,17 @@ class SamplingWeights:
         Raises
         ------
         UserError
-            When the file is missing or holds something else, or was made from other rows than the
-            training's.
+            When the file is missing, damaged or holds something else, or was made from other rows
+            than the training's.
         """
         scheme = _scheme(reader, config)
+        check_ledger(path)
         content = read_json(path)
         try:
             drawn_from = dict(content["drawn_from"])
             axes = {name: tuple(edges) for name, edges in content["axes"].items()}
             groups = dict(content["groups"])
-            acceptance = np.array([group["acceptance"] for group in groups.values()])
+            acceptance = np.array([group["acceptance"] for group in groups.values()], float)
             mean_acceptance = float(content["mean_acceptance"])
         except (AttributeError, KeyError, TypeError, ValueError):
             raise UserError(f"{path}: not a file of `python -m training weights`") from None
@@ -64,6 +66,12 @@ class SamplingWeights:
             raise UserError(
                 f"{path}: has other bins or groups than this version: make it anew with "
                 "`python -m training weights`"
+            )
+        bins = (len(groups), *(len(edges) - 1 for edges in axes.values()))
+        in_range = (acceptance >= 0) & (acceptance <= 1)
+        if acceptance.shape != bins or not in_range.all() or not 0 < mean_acceptance <= 1:
+            raise UserError(
+                f"{path}: holds acceptances that are none: {bins} of them from 0 to 1 are expected"
             )
         return cls(scheme, acceptance, mean_acceptance, sha256(path))
 
@@ -126,8 +134,8 @@ def write_weights(config: FitConfig, manifest: Path, output: Path) -> None:
     manifest
         Of its dataset.
     output
-        JSON with the edges, the groups and their acceptances; a figure of the spectra before and
-        after is written beside it.
+        JSON with the edges, the groups and their acceptances; its ledger and a figure of the
+        spectra before and after are written beside it.
 
     Raises
     ------
@@ -165,9 +173,9 @@ def write_weights(config: FitConfig, manifest: Path, output: Path) -> None:
                 }
                 for i, (name, share) in enumerate(scheme.shares.items())
             },
-            "wall_seconds": round(time.perf_counter() - started, 3),
         },
     )
+    write_ledger(output, started, task=config.task, dataset_sha256=dataset.sha256)
 
 
 def acceptance_of(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:

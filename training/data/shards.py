@@ -15,6 +15,7 @@ from provenance.errors import UserError
 from provenance.files import read_json, sha256
 from training.config import FitConfig
 from training.data.reader import Kind, Reader, RowGroup
+from training.data.values import check_values, row_of
 
 AnyReader = Reader[Any]
 
@@ -36,11 +37,7 @@ KINDS: dict[Kind, tuple[str, Callable[[pa.DataType], bool]]] = {
     ),
     "list": (
         "a list per row",
-        lambda found: (
-            pa.types.is_list(found)
-            or pa.types.is_large_list(found)
-            or pa.types.is_fixed_size_list(found)
-        ),
+        lambda found: pa.types.is_list(found) or pa.types.is_large_list(found),
     ),
 }
 
@@ -173,17 +170,18 @@ def read_table(group: RowGroup, columns: Iterable[str]) -> pa.Table:
     Raises
     ------
     UserError
-        When a page is damaged; names the file.
+        When a page is damaged, or a value cannot be (`check_values`); names the file.
     """
     columns = list(columns)
     with open_shard(group.path) as file:
         try:
             table = file.read_row_group(group.index, columns=columns, use_threads=False)
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError) as error:
             raise UserError(
                 f"{group.path}: row group {group.index} cannot be read ({error})"
             ) from None
     table = table.select(columns)
+    check_values(group, table)
     return table if group.kept is None else table.take(pa.array(group.kept))
 
 
@@ -197,30 +195,8 @@ def read_scalars(group: RowGroup, reader: AnyReader) -> dict[str, np.ndarray]:
     """
     table = read_table(group, reader.scalars)
     scalars = {name: table[name].to_numpy() for name in reader.scalars}
-    for name, values in scalars.items():
-        finite(group, name, values)
     reader.check(group, scalars)
     return scalars
-
-
-def finite(group: RowGroup, name: str, values: np.ndarray) -> np.ndarray:
-    """Return the values of a column, (n,).
-
-    Raises
-    ------
-    UserError
-        When one is NaN or infinite; names file, column and row group.
-    """
-    if values.dtype.kind != "f":
-        return values
-    # One such number spoils the sum, which is quicker than to look at each.
-    with np.errstate(all="ignore"):
-        suspicious = not np.isfinite(values.sum())
-    if suspicious and not np.isfinite(values).all():
-        raise UserError(
-            f"{group.path}: column {name} holds NaN or infinity in row group {group.index}"
-        )
-    return values
 
 
 def check_index(group: RowGroup, name: str, values: np.ndarray, count: int, noun: str) -> None:
@@ -229,13 +205,13 @@ def check_index(group: RowGroup, name: str, values: np.ndarray, count: int, noun
     Raises
     ------
     UserError
-        Naming file, column and the first wrong value.
+        Naming file, column, row and value of the first that is wrong.
     """
-    wrong = values[(values < 0) | (values >= count)]
+    wrong = np.flatnonzero((values < 0) | (values >= count))
     if len(wrong):
         raise UserError(
-            f"{group.path}: column {name} holds {wrong[0]}, where an index of the "
-            f"{count} {noun} is expected"
+            f"{group.path}: column {name} holds {values[wrong[0]]} in row "
+            f"{row_of(group, wrong[0])}, where an index of the {count} {noun} is expected"
         )
 
 

@@ -17,7 +17,7 @@ from training.data.object_features import (
     stack_objects,
 )
 from training.data.reader import Batch, Kind, Reader, RowGroup, Scalars
-from training.data.shards import finite, read_table
+from training.data.shards import read_table
 
 PROCESS = "process"
 Classes = Mapping[str, Sequence[str]]
@@ -95,7 +95,7 @@ class EventReader(Reader[Events]):
         objects, processes = [], []
         for group in groups:
             table = read_table(group, names)
-            columns = {name: finite(group, name, table[name].to_numpy()) for name in self.inputs}
+            columns = {name: table[name].to_numpy() for name in self.inputs}
             piece = stack_objects(columns)
             _check_types(group, piece[..., TYPE])
             objects.append(piece)

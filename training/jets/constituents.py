@@ -18,7 +18,7 @@ from numba import njit
 from ntuplizer.labels import LABELS
 from provenance.errors import UserError
 from training.data.reader import Batch, Kind, Reader, RowGroup, Scalars
-from training.data.shards import check_index, finite, open_shard, read_table
+from training.data.shards import check_index, open_shard, read_table
 from training.jets.config import ConstituentDataConfig
 from training.models.masks import token_masks
 from training.models.patch_tokens import Patches, partition
@@ -151,8 +151,8 @@ class ConstituentReader(Reader[Constituents]):
         Raises
         ------
         UserError
-            When a page is damaged, a number is not finite, a label is no index, the columns of a
-            jet differ in length, or a column is missing that the file does not say is absent.
+            When a page is damaged, a value cannot be, a label is no index, or a column is missing
+            that the file does not say is absent.
         """
         parts = [self._read(group, truth) for group in groups]
         counts = np.concatenate([np.diff(part.offsets) for part in parts])
@@ -251,17 +251,17 @@ class ConstituentReader(Reader[Constituents]):
         own = [name for name in OWN_COLUMNS if name in found]
         used = self.scalars if truth else tuple(n for n in self.scalars if n not in self.truth)
         table = read_table(group, (*MOMENTA, *own, *used))
-        scalars = {name: finite(group, name, table[name].to_numpy()) for name in used}
+        scalars = {name: table[name].to_numpy() for name in used}
         self.check(group, scalars)
         lists = table[MOMENTA[0]].combine_chunks().offsets.to_numpy()
         offsets = (lists - lists[0]).astype(np.int64)
         vectors = np.empty((offsets[-1], 4), np.float32)
         features = np.zeros((offsets[-1], len(OWN_COLUMNS)), np.float32)
         for i, name in enumerate(MOMENTA):
-            vectors[:, i] = _column(group, table, name, offsets[-1])
+            vectors[:, i] = _column(table, name)
         for i, name in enumerate(OWN_COLUMNS):
             if name in found:
-                values = _column(group, table, name, offsets[-1])
+                values = _column(table, name)
                 if name in SATURATED:
                     values = np.tanh(values)
                 features[:, i] = values.clip(0, 1) if name in LIMITED else values
@@ -356,12 +356,6 @@ def _fill(jets, columns, batch):
             mask[row, slot] = True
 
 
-def _column(group: RowGroup, table: pa.Table, name: str, length: int) -> np.ndarray:
+def _column(table: pa.Table, name: str) -> np.ndarray:
     """Return the values of a column of lists, end to end."""
-    values = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    if len(values) != length:
-        raise UserError(
-            f"{group.path}: {name} has {len(values)} constituents in row group {group.index}, "
-            f"where {MOMENTA[0]} has {length}"
-        )
-    return finite(group, name, values)
+    return table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)

@@ -8,9 +8,8 @@ import pyarrow as pa
 import torch
 
 from ntuplizer.labels import LABELS
-from provenance.errors import UserError
 from training.data.reader import Batch, Kind, Reader, RowGroup, SamplingScheme, Scalars
-from training.data.shards import check_index, finite, read_table
+from training.data.shards import check_index, read_table
 from training.jets.config import JetDataConfig
 from training.jets.features import (
     FEATURES,
@@ -93,7 +92,8 @@ class JetReader(Reader[Jets]):
     def check(self, group: RowGroup, scalars: Scalars) -> None:
         """Refuse a label that is no index of a class."""
         name = self.config.label
-        check_index(group, name, scalars[name], len(self.labels), "classes")
+        if name in scalars:
+            check_index(group, name, scalars[name], len(self.labels), "classes")
 
     def read(self, groups: Sequence[RowGroup], truth: bool = True) -> Jets:
         """Read row groups into one set of arrays.
@@ -101,8 +101,8 @@ class JetReader(Reader[Jets]):
         Raises
         ------
         UserError
-            When a page is damaged, a number is not finite, a label is no index of a class, or the
-            columns of a jet differ in length; names the file.
+            When a page is damaged, a value cannot be, or a label is no index of a class; names the
+            file.
         """
         names = (*self.inputs, *self.truth) if truth else tuple(self.inputs)
         tables: Iterable[pa.Table] = (read_table(group, names) for group in groups)
@@ -124,12 +124,12 @@ class JetReader(Reader[Jets]):
             lists = table[PARTICLE_FLOATS[0]].combine_chunks().offsets.to_numpy()
             offsets[begin + 1 : end + 1] = lists[1:] - lists[0] + offsets[begin]
             constituents = slice(offsets[begin], offsets[end])
-            columns = _constituents(group, table)
+            columns = _constituents(table)
             prepare(columns, floats[:, constituents])
             for name, row in zip(PARTICLE_CODES, codes[:, constituents], strict=True):
                 row[:] = columns[name]
             for name, values in zip(JET_FLOATS, scalars[:, begin:end], strict=True):
-                values[:] = finite(group, name, table[name].to_numpy())
+                values[:] = table[name].to_numpy()
             if label is not None:
                 label[begin:end] = table[self.config.label].to_numpy()
                 self.check(group, {self.config.label: label[begin:end]})
@@ -183,16 +183,6 @@ def _values(table: pa.Table, name: str) -> np.ndarray:
     return table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
 
 
-def _constituents(group: RowGroup, table: pa.Table) -> dict[str, np.ndarray]:
+def _constituents(table: pa.Table) -> dict[str, np.ndarray]:
     """Return the columns of all constituents of a row group, end to end."""
-    columns: dict[str, np.ndarray] = {}
-    for name in (*PARTICLE_FLOATS, *PARTICLE_CODES):
-        values = _values(table, name)
-        first = columns.setdefault(PARTICLE_FLOATS[0], values)
-        if len(values) != len(first):
-            raise UserError(
-                f"{group.path}: {name} has {len(values)} constituents in row group {group.index}, "
-                f"where {PARTICLE_FLOATS[0]} has {len(first)}"
-            )
-        columns[name] = finite(group, name, values) if name in PARTICLE_FLOATS else values
-    return columns
+    return {name: _values(table, name) for name in (*PARTICLE_FLOATS, *PARTICLE_CODES)}

@@ -95,7 +95,7 @@ def test_hard_process_events_by_batch(plan, directory, library, tmp_path):
     assert sha256(again) == sha256(library[0])
     with zipfile.ZipFile(library[1], "a") as archive:
         archive.writestr("more", "")
-    with pytest.raises(UserError, match=r"events_1\.zip: is not the file"):
+    with pytest.raises(UserError, match=r"events_1\.zip: damaged, or changed since"):
         write_library(tmp_path / "plan.npz", directory, library, VERSION, index)
     with pytest.raises(UserError, match=r"events_0\.zip: is not block 0 of 1"):
         write_library(tmp_path / "plan.npz", directory, library[:1], VERSION, index)

@@ -10,7 +10,7 @@ import torch
 
 from provenance.errors import UserError
 from training.data.reader import Axis, Batch, Kind, Reader, RowGroup, SamplingScheme, Scalars
-from training.data.shards import finite, read_table
+from training.data.shards import read_table
 from training.tasks.jet_energy.config import EnergyDataConfig
 from training.tasks.jet_energy.features import (
     COLLECTIONS,
@@ -179,14 +179,14 @@ class EnergyReader(Reader[EnergyJets]):
         names = (*self.inputs, *self.truth) if truth else tuple(self.inputs)
         table = read_table(group, names)
         numbers = {
-            name: finite(group, name, table[name].to_numpy())
+            name: table[name].to_numpy()
             for name in names
             if name != "process" and not pa.types.is_list(table.schema.field(name).type)
         }
         self.check(group, numbers)
         members, constituents = {}, {}
         for name, (prefix, columns, features) in COLLECTIONS.items():
-            offsets, members[name] = _members(group, table, prefix, columns, numbers)
+            offsets, members[name] = _members(table, prefix, columns, numbers)
             if name in self.names:
                 own = members[name]
                 constituents[name] = Constituents(
@@ -301,11 +301,7 @@ def _truth(numbers: dict[str, np.ndarray], table: pa.Table) -> dict[str, np.ndar
 
 
 def _members(
-    group: RowGroup,
-    table: pa.Table,
-    prefix: str,
-    columns: Sequence[str],
-    jets: dict[str, np.ndarray],
+    table: pa.Table, prefix: str, columns: Sequence[str], jets: dict[str, np.ndarray]
 ) -> tuple[np.ndarray, Members]:
     """Return the offsets of a collection's lists and its constituents, flat."""
     offsets: np.ndarray | None = None
@@ -314,15 +310,9 @@ def _members(
         array = table[prefix + column].combine_chunks()
         if isinstance(array, pa.ChunkedArray):
             array = pa.concat_arrays(array.chunks)
-        own = array.offsets.to_numpy().astype(np.int64)
-        own = own - own[0]
-        if offsets is not None and not np.array_equal(own, offsets):
-            raise UserError(
-                f"{group.path}: {prefix}{columns[0]} and {prefix}{column} differ in length in row "
-                f"group {group.index}"
-            )
-        offsets = own
-        flat = finite(group, prefix + column, array.flatten().to_numpy(zero_copy_only=False))
+        offsets = array.offsets.to_numpy().astype(np.int64)
+        offsets = offsets - offsets[0]
+        flat = array.flatten().to_numpy(zero_copy_only=False)
         values[column] = flat.astype(np.float64) if flat.dtype.kind == "f" else flat
     assert offsets is not None
     owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
