@@ -16,8 +16,8 @@ class TimeSmearing(Module):
     def __init__(self, config: ModuleConfig) -> None:
         super().__init__(config)
         self.input = config.text("InputArray", "MuonMomentumSmearing/muons")
-        self.output = config.text("OutputArray", "muons")
-        self.resolution = self.formula("TimeResolution", "1.0E-10")
+        self.output = config.text("OutputArray", "tracks")
+        self.resolution = self.formula("TimeResolution", "30e-12")
 
     def run(self, store: EventStore) -> None:
         """Write clones with smeared times."""
