@@ -8,7 +8,7 @@ values of one event need not be independent. The logarithm keeps rare events wit
 values more, such as those in which PUPPI finds nothing to compare with, from deciding alone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ import numpy as np
 import uproot
 from numpy.typing import NDArray
 from scipy import stats
+
+from generation.fastsim.branches import Branch
 
 # Values as close as this are the same, for files hold single precision: in units of the leaf's
 # spread, and of its median.
@@ -66,9 +68,17 @@ class LeafComparison:
     adjusted: float | None = None
 
 
-def read_leaves(path: Path) -> dict[str, Leaf]:
-    """Read all leaves of numbers of a Delphes event file; arrays are taken apart."""
-    leaves = {}
+def read_leaves(path: Path, start: int = 0, stop: int | None = None) -> dict[str, Leaf]:
+    """Read all leaves of numbers of a Delphes event file; arrays are taken apart.
+
+    Parameters
+    ----------
+    path
+        The file.
+    start, stop
+        The events to read, all of them by default.
+    """
+    leaves: dict[str, Leaf] = {}
     with uproot.open(path) as file:
         tree = file["Delphes"]
         for key, branch in tree.iteritems(full_paths=False):
@@ -79,59 +89,74 @@ def read_leaves(path: Path) -> dict[str, Leaf]:
                 continue
             if any(kind in branch.typename for kind in OBJECTS):
                 continue
-            array = branch.array()
+            array = branch.array(entry_start=start, entry_stop=stop)
             if not name:
                 array = array[:, np.newaxis]
             counts = ak.to_numpy(ak.num(array))
             values = ak.to_numpy(ak.flatten(array)).astype(np.float64)
-            plain = key.partition("[")[0]
-            if values.ndim == 1:
-                leaves[plain] = Leaf(counts, values)
-            else:
-                for index, column in enumerate(values.T):
-                    leaves[f"{plain}[{index}]"] = Leaf(counts, column)
+            leaves |= _apart(key.partition("[")[0], counts, values)
     return leaves
 
 
+def simulated_leaves(branches: Mapping[str, Branch]) -> dict[str, Leaf]:
+    """Return what `read_leaves` would read of these branches from a file."""
+    leaves: dict[str, Leaf] = {}
+    for name, branch in branches.items():
+        if name in OTHER_BRANCHES:
+            continue
+        counts = np.diff(branch.offsets)
+        leaves[f"{name}_size"] = Leaf(np.ones(len(counts), np.int64), counts.astype(np.float64))
+        for leaf, values in branch.columns.items():
+            if leaf not in OTHER_LEAVES:
+                plain = f"{name}.{leaf.partition('[')[0]}"
+                leaves |= _apart(plain, counts, values.astype(np.float64))
+    return leaves
+
+
+def _apart(name: str, counts: NDArray[np.int64], values: NDArray[np.float64]) -> dict[str, Leaf]:
+    if values.ndim == 1:
+        return {name: Leaf(counts, values)}
+    return {f"{name}[{i}]": Leaf(counts, column) for i, column in enumerate(values.T)}
+
+
+def join_leaves(parts: Sequence[Mapping[str, Leaf]]) -> dict[str, Leaf]:
+    """Return the leaves that all parts have, of all their events, in the order of the first."""
+    common = set.intersection(*(set(part) for part in parts))
+    return {
+        name: Leaf(
+            np.concatenate([part[name].counts for part in parts]),
+            np.concatenate([part[name].values for part in parts]),
+        )
+        for name in parts[0]
+        if name in common
+    }
+
+
 class LeafScan:
-    """Gathers what the second detector makes of the first one's events, pass by pass.
+    """Compares what two detectors make of the same events, some events at a time.
+
+    Of all events only sums are kept.
 
     Parameters
     ----------
-    files
-        Event files of the first detector.
+    examples
+        Leaves of some events of the first detector, which decide on the bins.
     """
 
-    def __init__(self, files: Iterable[Path]) -> None:
-        self._first = [read_leaves(file) for file in files]
-        common = set.intersection(*(set(leaves) for leaves in self._first))
-        self._names = [name for name in self._first[0] if name in common]
-        self._tolerance, self._edges = {}, {}
-        for name in self._names:
-            values = np.concatenate([leaves[name].values for leaves in self._first])
-            self._tolerance[name], self._edges[name] = _binning(values)
-        self._passes = np.zeros(len(self._first), int)
-        self._counts: dict[tuple[int, str], NDArray[np.float64]] = {}
-        self._sums: dict[str, NDArray[np.float64]] = {name: np.zeros(2) for name in self._names}
-        self._alike = dict.fromkeys(self._names, True)
+    def __init__(self, examples: Mapping[str, Leaf]) -> None:
+        binning = {name: _binning(leaf.values) for name, leaf in examples.items()}
+        self._leaves = {name: _LeafSums(*found) for name, found in binning.items()}
 
-    def add(self, number: int, path: Path) -> None:
-        """Add a pass of the second detector over the events of file `number`, counted from 0."""
-        second = read_leaves(path)
-        self._passes[number] += 1
-        self._names = [name for name in self._names if name in second]
-        for name in self._names:
-            first, leaf = self._first[number][name], second[name]
-            tolerance = self._tolerance[name]
-            self._alike[name] &= _same(first, leaf, tolerance)
-            counts = _per_event(leaf, self._edges[name])
-            key = (number, name)
-            self._counts[key] = counts + self._counts.get(key, 0.0)
-            self._sums[name] += len(leaf.values), leaf.values.sum()
+    def add(self, first: Mapping[str, Leaf], passes: Sequence[Mapping[str, Leaf]]) -> None:
+        """Add some events: the first detector's leaves, and those of each pass of the second."""
+        for leaves in (first, *passes):
+            self._leaves = {name: own for name, own in self._leaves.items() if name in leaves}
+        for name, sums in self._leaves.items():
+            sums.add(first[name], [leaves[name] for leaves in passes])
 
     def compare(self) -> list[LeafComparison]:
         """Return what was found, in the order of the file."""
-        found = [self._compare(name) for name in self._names]
+        found = [sums.compare(name) for name, sums in self._leaves.items()]
         tested = sorted(c.p_value for c in found if c.p_value is not None)
         steps = np.array(tested) * np.arange(len(tested), 0, -1)
         holm = dict(zip(tested, np.minimum(np.maximum.accumulate(steps), 1.0), strict=True))
@@ -143,21 +168,51 @@ class LeafScan:
             for c in found
         ]  # fmt: skip
 
-    def _compare(self, name: str) -> LeafComparison:
-        values = np.concatenate([leaves[name].values for leaves in self._first])
-        number, total = self._sums[name]
-        means = float(values.mean()) if len(values) else 0.0, float(total / max(number, 1.0))
-        first, second = (
-            np.concatenate(counts)
-            for counts in (
-                [_per_event(leaves[name], self._edges[name]) for leaves in self._first],
-                [self._counts[file, name] / n for file, n in enumerate(self._passes)],
-            )
+
+class _LeafSums:
+    """What is kept of a leaf.
+
+    Parameters
+    ----------
+    tolerance, edges
+        Below which distance values are the same; the inner edges of the bins.
+    """
+
+    def __init__(self, tolerance: float, edges: NDArray[np.float64]) -> None:
+        self._tolerance, self._edges = tolerance, edges
+        n_bins = len(edges) + 1
+        self._events = 0
+        self._sum, self._products = np.zeros(n_bins), np.zeros((n_bins, n_bins))
+        self._filled = np.zeros(n_bins, bool)
+        self._alike = True
+        # Number and sum of the values of each detector.
+        self._values = np.zeros((2, 2))
+
+    def add(self, first: Leaf, passes: Sequence[Leaf]) -> None:
+        self._alike &= all(_same(first, leaf, self._tolerance) for leaf in passes)
+        own = _per_event(first, self._edges)
+        others = np.mean([_per_event(leaf, self._edges) for leaf in passes], axis=0)
+        difference = own - others
+        self._events += len(difference)
+        self._sum += difference.sum(axis=0)
+        self._products += difference.T @ difference
+        self._filled |= ((own > 0.0) | (others > 0.0)).any(axis=0)
+        self._values[0] += len(first.values), first.values.sum()
+        self._values[1] += (
+            sum(len(leaf.values) for leaf in passes),
+            sum(leaf.values.sum() for leaf in passes),
         )
-        constant = first.shape[1] > 1 and np.count_nonzero((first + second).sum(axis=0)) == 1
-        if self._alike[name] or constant:
-            return LeafComparison(name, len(values), means, None)
-        return LeafComparison(name, len(values), means, hotelling(first - second))
+
+    def compare(self, name: str) -> LeafComparison:
+        (number, total), (other_number, other_total) = self._values
+        means = float(total / max(number, 1.0)), float(other_total / max(other_number, 1.0))
+        constant = len(self._filled) > 1 and np.count_nonzero(self._filled) == 1
+        if self._alike or constant or self._events < 2:
+            return LeafComparison(name, int(number), means, None)
+        mean = self._sum / self._events
+        spread = self._products - self._events * np.outer(mean, mean)
+        p_value = _p_value(self._events, mean, spread / (self._events - 1))
+        return LeafComparison(name, int(number), means, p_value)
 
 
 def _binning(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -205,12 +260,16 @@ def hotelling(vectors: NDArray[np.float64]) -> float:
     vectors
         (n, k); combinations of components that never vary are left out.
     """
-    n = len(vectors)
-    covariance = np.cov(vectors, rowvar=False).reshape(vectors.shape[1], -1) / n
-    variance, axes = np.linalg.eigh(covariance)
+    covariance = np.cov(vectors, rowvar=False).reshape(vectors.shape[1], -1)
+    return _p_value(len(vectors), vectors.mean(axis=0), covariance)
+
+
+def _p_value(n: int, mean: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
+    """Return Hotelling's p-value of the mean of n vectors with this sample covariance."""
+    variance, axes = np.linalg.eigh(covariance / n)
     kept = variance > 1e-10 * max(variance.max(), 1e-300)
     k = int(kept.sum())
     if k == 0 or n <= k:
         return 1.0
-    t2 = float(((axes.T @ vectors.mean(axis=0))[kept] ** 2 / variance[kept]).sum())
+    t2 = float(((axes.T @ mean)[kept] ** 2 / variance[kept]).sum())
     return float(stats.f.sf(t2 * (n - k) / (k * (n - 1)), k, n - k))

@@ -1,5 +1,8 @@
 """A page that compares fastsim with Delphes files: `python -m validation compare`."""
 
+import re
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -10,39 +13,51 @@ import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
 from generation.pileup import PileupLibrary
-from generation.simulate import resimulate
 from ntuplizer.products import get_product
 from provenance.errors import UserError
 from provenance.files import atomic_output
-from provenance.scratch import Scratch
 from validation import quantities
-from validation.leaves import LeafComparison, LeafScan
+from validation.leaves import Leaf, LeafComparison, LeafScan, join_leaves, read_leaves
 from validation.quantities import (
     MEAN_BOUND,
     QUANTITIES,
     WIDTH_BOUND,
     Comparison,
     Difference,
+    Jets,
     Sample,
     Values,
+    event_quantities,
+    summarise,
 )
+from validation.steps import FastSimulation, read_steps, rows_of
 
 # Numbers of the events of different files are kept apart by this much.
 EVENTS_PER_FILE = 1_000_000
+# What decides on the bins of leaves: the first events of so many files.
+EXAMPLE_FILES, EXAMPLE_EVENTS = 10, 100
 NAMES = ("Delphes", "fastsim")
 FIGURE, LEAF_FIGURE, LEAVES = "distributions.png", "leaves.png", "leaves.md"
 # p-values below this are drawn here.
 SMALLEST_DRAWN = 1e-6
 
 CHANCE = (
-    "Delphes 3.5 looks it up in the wrong list for neutral towers, where chance decides; fastsim "
+    "Delphes 3.5.1 looks it up in the wrong list for neutral towers, where chance decides; fastsim "
     "writes what the name says"
 )
+LATER = "Delphes 3.5.0 {}; later versions, and fastsim, {}"
 NULL_VECTOR = "without neutrinos, the direction of a vector that is zero but for rounding"
 # Leaves that differ for a reason that is no concern of the detector's.
 EXPLAINED = {
     "ParticleFlowCandidate.IsPU": CHANCE,
     "ParticleFlowCandidate.HardEnergyFraction": CHANCE,
+    "Particle.P": LATER.format("leaves what was in memory", "write the momentum"),
+    "ParticleFlowCandidate.Eta": LATER.format(
+        "writes where a candidate enters the calorimeter", "write its direction"
+    ),
+    "ParticleFlowCandidate.L": LATER.format(
+        "writes 0 for neutral candidates", "write how far away the tower is"
+    ),
     "GenMissingET.Eta": NULL_VECTOR,
     "GenMissingET.Phi": NULL_VECTOR,
 }
@@ -82,32 +97,39 @@ def write_comparison(
     """
     if repeats < 1:
         raise UserError(f"--repeats {repeats}: at least 1 is needed")
-    first = [
-        quantities.read_sample(file, jet_radius, number * EVENTS_PER_FILE)
-        for number, file in enumerate(real)
-    ]
-    rerun_jets = [read_foreign_jets(file) for file in reruns]
-    scan = LeafScan(real)
-    second = []
-    with Scratch("comparison") as folder:
-        simulated = Path(folder) / "events.root"
-        for number, file in enumerate(real):
+    detector = FastSimulation(card, pileup)
+    scan = LeafScan(example_leaves(real))
+    samples = {kind_of(file): (Sample(), Sample()) for file in real}
+    events: Counter[str] = Counter()
+    for number, file in enumerate(real):
+        kind, rows = kind_of(file), rows_of(file, jet_radius)
+        first, second = samples[kind]
+        for step in read_steps(file, rows):
+            start = number * EVENTS_PER_FILE + step.start
+            events[kind] += step.record.n_events
+            first.add(event_quantities(step.leaves, step.jets, start), step.jets)
+            passes = []
             for repeat in range(repeats):
                 # One seed draws the same pile-up for every file: events would not be independent.
-                resimulate(file, number * repeats + repeat, simulated, card, pileup)
-                scan.add(number, simulated)
-                second.append(
-                    quantities.read_sample(simulated, jet_radius, number * EVENTS_PER_FILE)
-                )
+                made, jets = detector.simulate(step, number * repeats + repeat, rows)
+                second.add(event_quantities(made, jets, start, repeat), jets)
+                passes.append(made)
+            scan.add(step.leaves, passes)
+        rows.counts.check_losses(str(file))
+    both = [Sample.join([pair[i] for pair in samples.values()]) for i in (0, 1)]
+    rerun_jets = [read_foreign_jets(file) for file in reruns]
     values = {
         name: (
-            join(first, name, [quantities.jet_quantities(jets) for jets in rerun_jets]),
-            join(second, name, []),
+            Values.join([both[0].values(name), *rerun_values(name, rerun_jets)]),
+            both[1].values(name),
         )
         for name in QUANTITIES
     }
-    compared = {
-        name: quantities.compare(*values[name], quantity) for name, quantity in QUANTITIES.items()
+    compared = compare_all(values)
+    by_kind = {
+        kind: compare_all({name: (one.values(name), two.values(name)) for name in QUANTITIES})
+        for kind, (one, two) in samples.items()
+        if len(samples) > 1
     }
     leaves = scan.compare()
     with plt.style.context([mplhep.style.CMS, {"font.size": 15}]):
@@ -118,17 +140,35 @@ def write_comparison(
         save(plot_leaves(leaves), output / LEAF_FIGURE)
     with atomic_output(output / LEAVES) as temporary:
         temporary.write_text(leaf_page(leaves), encoding="utf-8")
-    jets = [sample.jets for sample in first], [sample.jets for sample in second]
     text = "\n".join(
         [
-            introduction(real, len(reruns) // len(real), repeats, card, jet_radius, pileup),
-            *decision(compared, leaves, *classifications(*jets, rerun_jets)),
+            introduction(events, len(reruns) // len(real), repeats, card, jet_radius, pileup),
+            *decision(compared, leaves, *classifications(both[0].jets, both[1].jets, rerun_jets)),
             quantity_section(compared, values),
+            *([kind_section(by_kind)] if by_kind else []),
             leaf_section(leaves),
         ]
     )
     with atomic_output(output / "README.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def kind_of(file: Path) -> str:
+    """Return what a file holds by its name: `qcd` of `qcd_12.root`."""
+    return re.sub(r"_\d+$", "", file.stem)
+
+
+def example_leaves(files: list[Path]) -> dict[str, Leaf]:
+    """Return the leaves of some events of each kind of file, or of several files."""
+    chosen = files[:: -(-len(files) // EXAMPLE_FILES)]
+    return join_leaves([read_leaves(file, 0, EXAMPLE_EVENTS) for file in chosen])
+
+
+def compare_all(values: Mapping[str, tuple[Values, Values]]) -> dict[str, Comparison]:
+    """Compare every quantity that two simulations have."""
+    return {
+        name: quantities.compare(*values[name], quantity) for name, quantity in QUANTITIES.items()
+    }
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -147,49 +187,46 @@ def read_foreign_jets(path: Path) -> pa.Table:
         raise UserError(f"{path}: not a jet file ({error})") from None
 
 
-def join(samples: list[Sample], name: str, more: list[dict[str, Values]]) -> Values:
-    """Return one quantity of several samples together; samples of the same events become runs."""
-    parts = [sample.quantities[name] for sample in samples]
-    parts += [found[name] for found in more if name in found]
+def rerun_values(name: str, reruns: list[pa.Table]) -> list[Values]:
+    """Return a quantity of Delphes' jets run again: runs 1, 2, ... of the same events."""
     runs: list[int] = []
-    for number, part in enumerate(parts):
-        overlapping = [
-            runs[before]
-            for before in range(number)
-            if np.isin(part.event, parts[before].event, kind="sort").any()
-        ]
-        runs.append(max(overlapping, default=-1) + 1)
-    return Values(
-        np.concatenate([part.values for part in parts]),
-        np.concatenate([part.event for part in parts]),
-        np.repeat(runs, [len(part.values) for part in parts]),
-    )
+    groups = [np.unique(quantities.jet_groups(jets)) for jets in reruns]
+    for number, own in enumerate(groups):
+        before = [runs[i] for i in range(number) if np.isin(own, groups[i]).any()]
+        runs.append(max(before, default=0) + 1)
+    found = [quantities.jet_quantities(jets, run) for jets, run in zip(reruns, runs, strict=True)]
+    return [own[name] for own in found if name in own]
 
 
 def classifications(
-    first: list[pa.Table], second: list[pa.Table], reruns: list[pa.Table]
+    first: Jets, second: Jets, reruns: list[pa.Table]
 ) -> tuple[tuple[float, float], tuple[float, float] | None]:
     """Return the classifier's AUC with its error: fastsim against Delphes, Delphes against itself.
 
     Delphes against itself is `first` against the reruns; None without them.
     """
-    delphes = pa.concat_tables(first + reruns)
-    against = quantities.classify(delphes, pa.concat_tables(second))
     if not reruns:
-        return against, None
-    return against, quantities.classify(pa.concat_tables(first), pa.concat_tables(reruns))
+        return quantities.classify(first, second), None
+    again = Jets.join([summarise(jets) for jets in reruns])
+    against = quantities.classify(Jets.join([first, again]), second)
+    return against, quantities.classify(first, again)
 
 
 def introduction(
-    real: list[Path], reruns: int, repeats: int, card: Path, jet_radius: float, pileup: Path
+    events: Mapping[str, int],
+    reruns: int,
+    repeats: int,
+    card: Path,
+    jet_radius: float,
+    pileup: Path,
 ) -> str:
     """Return what was compared, as Markdown."""
-    files = ", ".join(f"`{file.name}`" for file in real)
+    samples = " and ".join(f"{number:,} of `{kind}`" for kind, number in events.items())
     again = f" and {reruns} times more for the jets" if reruns else ""
     n_pileup = PileupLibrary.open(pileup).n_events
     return f"""# fastsim beside Delphes
 
-The same generator events, from {files}: once through Delphes{again}, {repeats} times through
+The same generator events, {samples}: once through Delphes{again}, {repeats} times through
 fastsim with the card `{card.name}` and pile-up drawn from {n_pileup:,} minimum-bias events. Jets
 have R = {jet_radius:g}.
 
@@ -279,6 +316,36 @@ of the Kolmogorov-Smirnov distance, calibrated by exchanging whole events betwee
 {rows}
 
 ![Each quantity in both simulations, normalised, and their ratio]({FIGURE})
+"""
+
+
+def kind_section(by_kind: Mapping[str, dict[str, Comparison]]) -> str:
+    """Return what each kind of events says on its own, as Markdown."""
+    rows = []
+    for kind, compared in by_kind.items():
+        found = [
+            (difference, bound, name)
+            for name, c in compared.items()
+            for difference, bound in ((c.mean, MEAN_BOUND), (c.width, WIDTH_BOUND))
+        ]
+        verdicts = [difference.verdict(bound) for difference, bound, _ in found]
+        sigmas = [d.value / max(d.error, 1e-12) for d, _, _ in found]
+        worst = int(np.argmax(np.abs(sigmas)))
+        label = QUANTITIES[found[worst][2]].label
+        apart = sum(abs(sigma) > 2 for sigma in sigmas)
+        rows.append(
+            f"| `{kind}` | {verdicts.count('met')} | {verdicts.count('missed')} "
+            f"| {verdicts.count('open')} | {apart} of {len(sigmas)} "
+            f"| {label}: {sigmas[worst]:+.1f} σ |"
+        )
+    table = "\n".join(rows)
+    return f"""## Each kind of events by itself
+
+All bounds, of means and of widths:
+
+| Events | met | missed | open | beyond 2 σ | farthest |
+|---|---|---|---|---|---|
+{table}
 """
 
 

@@ -5,24 +5,24 @@ bootstrap over events. A boosted-tree classifier looks for what single distribut
 under its ROC curve of 0.5 means that it cannot tell the two apart.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import uproot
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
-from ntuplizer.ntuplize import ntuplize
+from validation.leaves import Leaf
 
 CONSTITUENT_TYPES = ("ChargedHadron", "NeutralHadron", "Photon", "Electron", "Muon")
 # Bootstrap samples, and exchanges for p-values.
 REPLICAS = 300
+# Exchanges computed at a time.
+BLOCK = 30
 # How far means and widths may be apart.
 MEAN_BOUND, WIDTH_BOUND = 0.01, 0.03
 # Of the cumulative distributions.
@@ -30,7 +30,7 @@ BINS = 200
 FOLDS = 5
 SEED = 1
 
-CANDIDATE_LEAVES = ("PT", "Eta", "Charge", "PID", "E", "Eem", "Ehad", "D0", "ErrorD0")
+CANDIDATE_LEAVES = ("PT", "Charge", "E", "Eem", "Ehad")
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,27 @@ class Values:
     Attributes
     ----------
     values
-        (n,) float64.
+        (n,).
     event
-        (n,) int64, number of the generator event, the same in both simulations.
+        (n,) number of the generator event, the same in both simulations.
     run
-        (n,) int64 or one number for all: which of several simulations of the event by the same
+        (n,) or one number for all: which of several simulations of the event by the same
         detector, from 0.
     """
 
-    values: NDArray[np.float64]
-    event: NDArray[np.int64]
-    run: NDArray[np.int64] | int = 0
+    values: NDArray[np.floating]
+    event: NDArray[np.integer]
+    run: NDArray[np.integer] | int = 0
+
+    @classmethod
+    def join(cls, parts: "Sequence[Values]") -> "Values":
+        """Return the values of several parts, each with the run of its part."""
+        runs = [np.broadcast_to(np.int8(0) + part.run, part.values.shape) for part in parts]
+        return cls(
+            np.concatenate([part.values for part in parts]),
+            np.concatenate([part.event for part in parts]),
+            np.concatenate(runs),
+        )
 
     def inside(self, low: float, high: float) -> "Values":
         """Return the values of a range, with one run number each."""
@@ -93,74 +103,87 @@ QUANTITIES = {
 }
 
 
-@dataclass(frozen=True)
 class Sample:
-    """What one simulation made of some generator events: jets and distributions."""
+    """What one simulation made of some generator events, gathered part by part.
 
-    jets: pa.Table
-    quantities: dict[str, Values]
+    Kept are the values of the quantities, in single precision, and a summary of each jet.
+    """
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[Values]] = {name: [] for name in QUANTITIES}
+        self._jets: list[Jets] = []
+
+    def add(self, found: Mapping[str, Values], jets: pa.Table) -> None:
+        """Add quantities of some events, and their jets."""
+        for name, part in found.items():
+            self._parts[name].append(
+                Values(part.values.astype(np.float32), part.event.astype(np.int32), part.run)
+            )
+        self._jets.append(summarise(jets))
+
+    def values(self, name: str) -> Values:
+        """Return all values of a quantity."""
+        return Values.join(self._parts[name])
+
+    @property
+    def jets(self) -> "Jets":
+        """Return the summaries of all jets."""
+        return Jets.join(self._jets)
+
+    @classmethod
+    def join(cls, samples: "Sequence[Sample]") -> "Sample":
+        """Return the sample of all events of several."""
+        whole = cls()
+        for sample in samples:
+            for name, parts in sample._parts.items():
+                whole._parts[name].extend(parts)
+            whole._jets.extend(sample._jets)
+        return whole
 
 
-def read_sample(path: Path, jet_radius: float, first_event: int) -> Sample:
-    """Read an event file: jets through the ntuplizer, candidates and missing energy directly.
+def event_quantities(
+    leaves: Mapping[str, Leaf], jets: pa.Table, first_event: int, run: int = 0
+) -> dict[str, Values]:
+    """Return the quantities of some events: of jets, candidates and missing energy.
 
     Parameters
     ----------
-    path
-        A Delphes event file.
-    jet_radius
-        Of the anti-kT jets.
+    leaves
+        All leaves of the events.
+    jets
+        What the ntuplizer makes of them.
     first_event
-        Number that the file's first event gets, to keep the events of several files apart.
+        Number of the first event, to keep the events of several files apart.
+    run
+        Which of several simulations of these events by the same detector.
     """
-    jets, _ = ntuplize(path, "jets", {"jet_radius": jet_radius})
-    if jets.num_rows == 0:
-        # Without resonances it is a QCD sample.
-        jets, _ = ntuplize(path, "jets", {"jet_radius": jet_radius, "qcd_labels": True})
-    with uproot.open(path) as file:
-        tree = file["Delphes"]
-        candidates = tree.arrays(
-            [f"ParticleFlowCandidate.{leaf}" for leaf in CANDIDATE_LEAVES], how=dict
-        )
-        scalars = tree.arrays(["PuppiMissingET.MET", "ScalarHT.HT"], how=dict)
-    counts = np.asarray([len(event) for event in candidates["ParticleFlowCandidate.PT"]])
+    leaf = {name: leaves[f"ParticleFlowCandidate.{name}"].values for name in CANDIDATE_LEAVES}
+    counts = leaves["ParticleFlowCandidate.PT"].counts
     events = first_event + np.arange(len(counts))
     of_event = np.repeat(events, counts)
-    leaf = {
-        name.removeprefix("ParticleFlowCandidate."): np.concatenate(
-            [np.asarray(event, np.float64) for event in values]
-        )
-        for name, values in candidates.items()
-    }
     charged, kept = leaf["Charge"] != 0, leaf["PT"] > 0
     neutral = ~charged & kept
     tower_energy = leaf["Eem"] + leaf["Ehad"]
 
     def values(array: NDArray, mask: NDArray) -> Values:
-        return Values(array[mask], of_event[mask])
+        return Values(array[mask], of_event[mask], run)
 
     with np.errstate(divide="ignore", invalid="ignore"):
         log_pt = np.log10(leaf["PT"])
         # Rounded: float32 ratios scatter in the last digit, which the test would take for physics.
         weight = np.round(leaf["E"] / tower_energy, 4)
-    quantities = jet_quantities(jets)
-    quantities |= {
-        "candidates": Values(counts.astype(np.float64), events),
+    return jet_quantities(jets, run) | {
+        "candidates": Values(counts.astype(np.float64), events, run),
         "charged_pt": values(log_pt, charged & kept),
         "neutral_pt": values(log_pt, neutral),
         "puppi_weight": values(weight, neutral & (tower_energy > 0)),
-        "met": Values(
-            np.concatenate([np.asarray(m, float) for m in scalars["PuppiMissingET.MET"]]), events
-        ),
-        "ht": Values(
-            np.concatenate([np.asarray(h, float) for h in scalars["ScalarHT.HT"]]), events
-        ),
+        "met": Values(leaves["PuppiMissingET.MET"].values, events, run),
+        "ht": Values(leaves["ScalarHT.HT"].values, events, run),
     }
-    return Sample(jets, quantities)
 
 
-def jet_quantities(jets: pa.Table) -> dict[str, Values]:
-    """Return the quantities of jets and their constituents."""
+def jet_quantities(jets: pa.Table, run: int = 0) -> dict[str, Values]:
+    """Return the quantities of jets and their constituents, simulated in this run."""
     column = {name: jets[name].to_numpy() for name in jets.column_names if "part_" not in name}
     event = jet_groups(jets)
     matched = column["genjet_pt"] > 0
@@ -172,12 +195,12 @@ def jet_quantities(jets: pa.Table) -> dict[str, Values]:
         )
 
     def ratio(numerator: str, denominator: str, mask: NDArray) -> Values:
-        return Values(column[numerator][mask] / column[denominator][mask], event[mask])
+        return Values(column[numerator][mask] / column[denominator][mask], event[mask], run)
 
     def significance(name: str) -> Values:
         error = flat(f"part_{name}err")
         mask = charged & (error > 0)
-        return Values(flat(f"part_{name}val")[mask] / error[mask], constituent_event[mask])
+        return Values(flat(f"part_{name}val")[mask] / error[mask], constituent_event[mask], run)
 
     counts = column["jet_nparticles"]
     constituent_event = np.repeat(event, counts)
@@ -187,15 +210,15 @@ def jet_quantities(jets: pa.Table) -> dict[str, Values]:
     quantities = {
         "response": ratio("jet_pt", "genjet_pt", matched),
         "mass_response": ratio("jet_sdmass", "genjet_sdmass", massive),
-        "multiplicity": Values(counts.astype(np.float64), event),
+        "multiplicity": Values(counts.astype(np.float64), event, run),
         "tau21": ratio("jet_tau2", "jet_tau1", column["jet_tau1"] > 0),
-        "constituent_pt": Values(np.log10(pt), constituent_event),
+        "constituent_pt": Values(np.log10(pt), constituent_event, run),
         "d0_significance": significance("d0"),
         "dz_significance": significance("dz"),
     }
     for kind in CONSTITUENT_TYPES:
         fraction = np.bincount(jet, flat(f"part_is{kind}"), len(counts)) / counts
-        quantities[f"fraction_{kind}"] = Values(fraction, event)
+        quantities[f"fraction_{kind}"] = Values(fraction, event, run)
     return quantities
 
 
@@ -252,7 +275,7 @@ def compare(first: Values, second: Values, quantity: Quantity) -> Comparison:
     groups, index = np.unique(np.concatenate([first.event, second.event]), return_inverse=True)
     indices = np.split(index, [len(first.event)])
     sums = [
-        np.stack([np.bincount(i, v.values**power, len(groups)) for power in (0, 1, 2)])
+        np.stack([np.bincount(i, v.values.astype(float) ** k, len(groups)) for k in (0, 1, 2)])
         for v, i in zip((first, second), indices, strict=True)
     ]
     counts = _counts(first, second, index, quantity)
@@ -260,25 +283,26 @@ def compare(first: Values, second: Values, quantity: Quantity) -> Comparison:
     histograms = [part.sum(axis=1).T for part in np.split(counts, [first_runs], axis=1)]
     rng = np.random.Generator(np.random.Philox(SEED))
     weights = rng.multinomial(len(groups), np.full(len(groups), 1 / len(groups)), REPLICAS)
-
-    def differences(weight: NDArray) -> tuple[float, float, float]:
-        moments = _moments(*(s @ weight for s in sums))
-        return *moments, _core_ratio(*(h @ weight for h in histograms)) - 1
-
-    found = differences(np.ones(len(groups)))
+    # The events as they are, then the bootstrap samples.
+    weights = np.concatenate([np.ones((1, len(groups))), weights]).T
     with np.errstate(divide="ignore", invalid="ignore"):
-        replicas = np.array([differences(weight) for weight in weights])
+        moments = _moments(*(s @ weights for s in sums))
+        drawn = [h @ weights.astype(np.float32) for h in histograms]
+        cores = [_core_ratio(*both) - 1 for both in zip(*(d.T for d in drawn), strict=True)]
+    all_found = np.stack([*moments, cores], axis=1)
+    found, replicas = all_found[0], all_found[1:]
     # Of few values, a sample may hold none or only equal ones.
     errors = np.nanstd(np.where(np.isfinite(replicas), replicas, np.nan), axis=0)
-    mean, width, core = (Difference(f, float(e)) for f, e in zip(found, errors, strict=True))
+    mean, width, core = (Difference(float(f), float(e)) for f, e in zip(found, errors, strict=True))
     return Comparison(mean, width, core, _p_value(counts, first_runs, rng))
 
 
-def _moments(first: NDArray, second: NDArray) -> tuple[float, float]:
-    """Return the differences of mean and width, from sums of the powers 0, 1, 2."""
+def _moments(first: NDArray, second: NDArray) -> tuple[NDArray, NDArray]:
+    """Return the differences of mean and width, from sums of the powers 0, 1, 2 in each sample."""
     means = first[1] / first[0], second[1] / second[0]
     widths = [np.sqrt(s[2] / s[0] - m**2) for s, m in zip((first, second), means, strict=True)]
-    return (means[1] - means[0]) / max(abs(means[0]), widths[0]), widths[1] / widths[0] - 1
+    scale = np.maximum(np.abs(means[0]), widths[0])
+    return (means[1] - means[0]) / scale, widths[1] / widths[0] - 1
 
 
 def _core_ratio(first: NDArray, second: NDArray) -> float:
@@ -315,60 +339,104 @@ def _p_value(counts: NDArray, first_runs: int, rng: np.random.Generator) -> floa
         return float(np.abs(cumulative).max())
 
     found = distance(counts[:, :first_runs].sum(axis=(0, 1)))
-    events = np.arange(n_events)[:, None]
-    exchanged = [
-        distance(counts[events, chosen].sum(axis=(0, 1)))
-        for chosen in (
-            np.argsort(rng.random((n_events, n_runs)), axis=1)[:, :first_runs]
-            for _ in range(REPLICAS)
+    further = 0
+    for _ in range(REPLICAS // BLOCK):
+        order = np.argsort(rng.random((BLOCK, n_events, n_runs)), axis=2)
+        drawn = np.zeros((BLOCK, counts.shape[2]))
+        for run in range(n_runs):
+            chosen = (order[:, :, :first_runs] == run).any(axis=2)
+            drawn += chosen.astype(np.float32) @ counts[:, run]
+        further += sum(distance(one) >= found for one in drawn)
+    return (1 + further) / (1 + REPLICAS)
+
+
+@dataclass(frozen=True)
+class Jets:
+    """What the classifier is told of jets.
+
+    Attributes
+    ----------
+    features
+        (n_jets, n_features) float32.
+    groups
+        (n_jets,) a number for the GEN-jet of each.
+    """
+
+    features: NDArray[np.float32]
+    groups: NDArray[np.int64]
+
+    @classmethod
+    def join(cls, parts: "Sequence[Jets]") -> "Jets":
+        """Return the jets of all parts."""
+        return cls(
+            np.concatenate([part.features for part in parts]),
+            np.concatenate([part.groups for part in parts]),
         )
-    ]
-    return (1 + sum(d >= found for d in exchanged)) / (1 + REPLICAS)
+
+
+def summarise(jets: pa.Table) -> Jets:
+    """Summarise jets for the classifier."""
+    return Jets(jet_features(jets).astype(np.float32), jet_groups(jets))
 
 
 def jet_features(jets: pa.Table) -> NDArray[np.float64]:
     """Summarise jets and their constituents for the classifier, (n_jets, n_features)."""
-    features = [
+    column = {
+        name: jets[name].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(float)
+        for name in jets.column_names
+        if name.startswith("part_")
+    }
+    counts = jets["jet_nparticles"].to_numpy().astype(np.int64)
+    starts = np.cumsum(counts) - counts
+    jet = np.repeat(np.arange(len(counts)), counts)
+    pt = np.hypot(column["part_px"], column["part_py"])
+    kinds = [column[f"part_is{kind}"] for kind in CONSTITUENT_TYPES]
+
+    def total(values: NDArray) -> NDArray:
+        return np.bincount(jet, values, len(counts))
+
+    def largest(values: NDArray) -> NDArray:
+        result = np.zeros(len(counts))
+        np.maximum.at(result, jet, values)
+        return result
+
+    def at(values: NDArray, place: NDArray) -> NDArray:
+        """Return each jet's value at this place, 0 where it has so many not."""
+        inside = place < counts
+        return np.where(inside, np.append(values, 0.0)[np.where(inside, starts + place, -1)], 0.0)
+
+    def quantile(share: float) -> NDArray:
+        position = share * np.maximum(counts - 1, 0)
+        below = np.floor(position).astype(np.int64)
+        low, high = (at(rising, np.minimum(below + i, counts - 1)) for i in (0, 1))
+        return low + (position - below) * (high - low)
+
+    rising = pt[np.lexsort((pt, jet))]
+    all_pt = np.maximum(total(pt), 1e-30)
+    significance = [np.abs(_significance(column, name)) for name in ("d0", "dz")]
+    summaries = [
+        *(total(kind) for kind in kinds),
+        *(total(kind * pt) / all_pt for kind in kinds),
+        *(at(pt, np.full(len(counts), place)) for place in range(4)),
+        *(quantile(share) for share in (0.1, 0.5)),
+        *(function(values) for values in significance for function in (largest, total)),
+        *(total(column[name]) / np.maximum(counts, 1) for name in ("part_d0err", "part_dzerr")),
+        *(np.sqrt(total(pt * column[name] ** 2) / all_pt) for name in ("part_deta", "part_dphi")),
+    ]
+    own = [
         jets[name].to_numpy()
         for name in jets.column_names
         if name.startswith("jet_") and name != "jet_label"
     ]
-    lists = {name: jets[name].to_pylist() for name in jets.column_names if name.startswith("part_")}
-    summaries: list[Callable[[dict[str, NDArray]], float]] = [
-        *(lambda c, k=kind: c[f"part_is{k}"].sum() for kind in CONSTITUENT_TYPES),
-        *(
-            lambda c, k=kind: c["pt"][c[f"part_is{k}"]].sum() / c["pt"].sum()
-            for kind in CONSTITUENT_TYPES
-        ),
-        *(lambda c, i=i: c["pt"][i] if len(c["pt"]) > i else 0 for i in range(4)),
-        *(lambda c, q=q: np.quantile(c["pt"], q) for q in (0.1, 0.5)),
-        *(
-            lambda c, n=name, f=f: f(np.abs(_significance(c, n)), initial=0)
-            for name in ("d0", "dz")
-            for f in (np.max, np.sum)
-        ),
-        *(lambda c, n=name: np.mean(c[n]) for name in ("part_d0err", "part_dzerr")),
-        *(
-            lambda c, n=name: np.sqrt(np.average(c[n] ** 2, weights=c["pt"]))
-            for name in ("part_deta", "part_dphi")
-        ),
-    ]
-    rows = []
-    for row in range(len(jets)):
-        constituents = {name: np.asarray(values[row]) for name, values in lists.items()}
-        constituents["pt"] = np.hypot(constituents["part_px"], constituents["part_py"])
-        rows.append([summary(constituents) for summary in summaries])
-    return np.column_stack([*features, np.asarray(rows, float)])
+    return np.column_stack([*own, *summaries]).astype(np.float64)
 
 
-def _significance(constituents: dict[str, NDArray], name: str) -> NDArray:
-    error = constituents[f"part_{name}err"]
-    return np.divide(
-        constituents[f"part_{name}val"], error, out=np.zeros(len(error)), where=error > 0
-    )
+def _significance(column: Mapping[str, NDArray], name: str) -> NDArray:
+    error = column[f"part_{name}err"]
+    return np.divide(column[f"part_{name}val"], error, out=np.zeros(len(error)), where=error > 0)
 
 
-def classify(first: pa.Table, second: pa.Table) -> tuple[float, float]:
+def classify(first: Jets, second: Jets) -> tuple[float, float]:
     """Train boosted trees to tell two simulations' jets apart.
 
     Jets with the same GEN-jet are kept in one fold, so that nothing is learned by heart.
@@ -379,18 +447,18 @@ def classify(first: pa.Table, second: pa.Table) -> tuple[float, float]:
         Cross-validated area under the ROC curve and its standard deviation for two simulations
         that are the same (Hanley and McNeil, Radiology 143 (1982) 29).
     """
-    features = np.concatenate([jet_features(first), jet_features(second)])
-    target = np.repeat([0, 1], [len(first), len(second)])
-    groups = jet_groups(pa.concat_tables([first, second]))
+    both = Jets.join([first, second])
+    n_first, n_second = len(first.groups), len(second.groups)
+    target = np.repeat([0, 1], [n_first, n_second])
     score = cross_val_predict(
         HistGradientBoostingClassifier(max_iter=100, learning_rate=0.05, random_state=SEED),
-        features,
+        both.features,
         target,
-        groups=groups,
+        groups=both.groups,
         cv=GroupKFold(FOLDS),
         method="predict_proba",
     )[:, 1]
-    error = np.sqrt((len(first) + len(second) + 1) / (12 * len(first) * len(second)))
+    error = np.sqrt((n_first + n_second + 1) / (12 * n_first * n_second))
     return roc_auc_score(target, score), error
 
 

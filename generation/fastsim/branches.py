@@ -191,11 +191,11 @@ _TRACK_KINEMATICS = _floats(
     D0="d0", DZ="dz", Nclusters="n_clusters", dNdx="dn_dx",
     ErrorP="error_p", ErrorPT="error_pt", ErrorPhi="error_phi", ErrorCtgTheta="error_ctg_theta",
     ErrorT=_seconds("error_t"), ErrorD0="error_d0", ErrorDZ="error_dz", ErrorC="error_c",
-    **dict.fromkeys(
-        ("ErrorD0Phi", "ErrorD0C", "ErrorD0DZ", "ErrorD0CtgTheta", "ErrorPhiC", "ErrorPhiDZ",
-         "ErrorPhiCtgTheta", "ErrorCDZ", "ErrorCCtgTheta", "ErrorDZCtgTheta"),
-        _zero,
-    ),
+    ErrorD0Phi="covariance_d0_phi", ErrorD0C="covariance_d0_c", ErrorD0DZ="covariance_d0_dz",
+    ErrorD0CtgTheta="covariance_d0_ctg_theta", ErrorPhiC="covariance_phi_c",
+    ErrorPhiDZ="covariance_phi_dz", ErrorPhiCtgTheta="covariance_phi_ctg_theta",
+    ErrorCDZ="covariance_c_dz", ErrorCCtgTheta="covariance_c_ctg_theta",
+    ErrorDZCtgTheta="covariance_dz_ctg_theta",
 )  # fmt: skip
 _ISOLATION = _floats(
     IsolationVar="isolation_var", IsolationVarRhoCorr="isolation_var_rho_corr",

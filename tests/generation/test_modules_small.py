@@ -291,8 +291,8 @@ def test_times_are_smeared(tmp_path):
     assert np.mean(found["t"]) == pytest.approx(300.0, abs=0.3)
     assert found["error_t"] == pytest.approx(8.99, rel=1e-3)
     assert (found["x"][0], found["z"][0], found["initial_t"][0]) == (1.0, 3.0, 5.0)
-    # The angles of a formula are those of the position, here at η = 1.1.
-    TimeSmearing(module(tmp_path, f"{body} {{(abs(eta) > 1) * 30e-12}}")).run(store)
+    # As in Delphes, a formula's η is that of the momentum, not the 1.1 of the position.
+    TimeSmearing(module(tmp_path, f"{body} {{(abs(eta) < 1) * 30e-12}}")).run(store)
     assert np.std(store.arrays["M/out"]["t"]) == pytest.approx(8.99, rel=0.03)
 
 
@@ -446,7 +446,7 @@ def test_modules_take_events_of_any_size(tmp_path, counts):
         ("ImpactParameterSmearing", "Shift", "set InputArray Turn/stableParticles\n"
          "set ResolutionFormula 0.01"),
         ("TimeSmearing", "Clock", "set InputArray Shift/tracks"),
-        ("IdentificationMap", "Guess", "set InputArray Clock/muons\nadd EfficiencyFormula 0 0 0.9"),
+        ("IdentificationMap", "Guess", "set InputArray Clock/tracks\nadd EfficiencyFormula 0 0 0.9"),
         ("FastJetFinder", "Jets", f"set InputArray Fly/stableParticles; {cones}\n"
          "set AreaAlgorithm 5; set ComputeRho true; add RhoEtaRange -2 2"),
         ("JetPileUpSubtractor", "Less", "set JetInputArray Jets/jets; set RhoInputArray Jets/rho\n"
@@ -460,6 +460,13 @@ def test_modules_take_events_of_any_size(tmp_path, counts):
         ("LeptonDressing", "Dress", "set CandidateInputArray Fly/electrons\n"
          "set DressingInputArray Fly/neutralParticles"),
         ("Cloner", "Clone", "set InputArray Known/jets"),
+        ("TruthVertexFinder", "True", ""),
+        ("TrackCovariance", "Measured", "set InputArray Fly/chargedHadrons; set Bz 3.8\n"
+         "set DetectorGeometry {1 A -9 9 0.1 0.001 0.1 2 0 1.57 1e-5 1e-5 1}"),
+        ("ClusterCounting", "Gas", "set InputArray Measured/tracks; set Bz 3.8; set Rmin 0.3\n"
+         "set Rmax 2; set Zmin -2; set Zmax 2"),
+        ("TimeOfFlight", "Flown", "set InputArray Gas/tracks; set VertexTimeMode 2\n"
+         "set VertexInputArray True/vertices"),
     ]  # fmt: skip
     arrays = run_modules(write_card(tmp_path, *modules), record)
     for name, candidates in arrays.items():

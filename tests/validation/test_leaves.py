@@ -8,7 +8,7 @@ from scipy import stats
 
 from generation.delphes_file import write_delphes_file
 from generation.fastsim.branches import Branch
-from validation.leaves import LeafScan, hotelling
+from validation.leaves import LeafScan, hotelling, read_leaves, simulated_leaves
 from validation.page import leaf_page, leaf_section
 
 EVENTS = 200
@@ -35,10 +35,13 @@ def write_events(path: Path, truth, rng, shift=0.0, width=1.0, efficiency=0.8, o
 def scan(folder, rng, passes=3, **second):
     truth = rng.normal(size=(EVENTS, 1)) + 0.2 * rng.normal(size=(EVENTS, 30))
     write_events(folder / "first.root", truth, rng)
-    found = LeafScan([folder / "first.root"])
+    first = read_leaves(folder / "first.root")
+    found = LeafScan(first)
+    others = []
     for _ in range(passes):
         write_events(folder / "second.root", truth, rng, **second)
-        found.add(0, folder / "second.root")
+        others.append(read_leaves(folder / "second.root"))
+    found.add(first, others)
     return {leaf.name: leaf for leaf in found.compare()}
 
 
@@ -49,6 +52,41 @@ def test_what_is_the_same_is_not_tested(tmp_path):
     # The last digits of single precision are no property of a detector.
     assert leaves["Tower.Rounded"].p_value is None
     assert leaves["Tower.E"].p_value is not None
+
+
+def test_events_may_come_in_parts(tmp_path):
+    rng = np.random.default_rng(8)
+    truth = rng.normal(size=(EVENTS, 30))
+    write_events(tmp_path / "first.root", truth, rng)
+    write_events(tmp_path / "second.root", truth, rng, shift=0.02)
+    whole, parts = (LeafScan(read_leaves(tmp_path / "first.root", 0, 50)) for _ in range(2))
+    whole.add(read_leaves(tmp_path / "first.root"), [read_leaves(tmp_path / "second.root")])
+    for start in range(0, EVENTS, 70):
+        first, second = (
+            read_leaves(tmp_path / f"{name}.root", start, start + 70)
+            for name in ("first", "second")
+        )
+        parts.add(first, [second])
+    for one, other in zip(whole.compare(), parts.compare(), strict=True):
+        assert one.means == pytest.approx(other.means)
+        assert one.p_value == pytest.approx(other.p_value)
+        assert one.values == other.values
+
+
+def test_leaves_in_memory_are_those_of_the_file(tmp_path):
+    offsets = np.array([0, 2, 2, 5])
+    columns = {"E": np.arange(5.0), "fBits": np.zeros(5), "Tau[3]": np.arange(15.0).reshape(5, 3)}
+    branches = {
+        "Tower": Branch("Tower", offsets, columns),
+        "Weight": Branch("Weight", np.arange(4), {"Weight": np.ones(3)}),
+    }
+    write_delphes_file(tmp_path / "events.root", [branches])
+    read, simulated = read_leaves(tmp_path / "events.root"), simulated_leaves(branches)
+    assert set(read) == {"Tower_size", "Tower.E", "Tower.Tau[0]", "Tower.Tau[1]", "Tower.Tau[2]"}
+    assert set(simulated) == set(read)
+    for name, leaf in read.items():
+        assert np.array_equal(simulated[name].counts, leaf.counts), name
+        assert np.array_equal(simulated[name].values, leaf.values), name
 
 
 def test_like_detectors_have_uniform_p_values(tmp_path):

@@ -1,5 +1,6 @@
 """The resolved graph of each shipped configuration, without running it."""
 
+import json
 import os
 import re
 import subprocess
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from workflow.config_model import ROOT
+from generation.fastsim.card import read_card
+from workflow.config_model import ROOT, load_config
+from workflow.jobs.description import ShardJobs
 
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 
@@ -46,6 +49,47 @@ def test_published_dataset_plans_all_shards(tmp_path):
 def test_one_shard_can_be_asked_for_alone(tmp_path):
     counts = job_counts(dry_run(tmp_path, "results/quickstart/datasets/jets/Res34P_0004.parquet"))
     assert counts == {"pileup_library": 1, "shard": 1, "total": 2}
+
+
+# Of a dataset: mean pile-up, R.
+VARIANTS = [(0, 0.8), (50, 0.8), (140, 0.8), (200, 0.8), (50, 0.4), (50, 1.5)]
+
+
+def variant_card(pileup):
+    return f"delphes_cards/jetclass2_fatjet{'' if pileup == 50 else f'_pu{pileup}'}.tcl"
+
+
+@pytest.fixture(scope="module")
+def planned_variants(tmp_path_factory):
+    """Return the jobs of the shards that are planned for all variants of the detector, by name."""
+    folder = tmp_path_factory.mktemp("variants")
+    parts = {"QCD": {"processes": {"qcd": 1}, "shards": 6, "options": {"qcd_labels": True}}}
+    datasets = {
+        f"pu{pileup}_r{round(10 * radius)}": {
+            "product": "jets", "card": variant_card(pileup), "rows_per_shard": 100,
+            "options": {"jet_radius": radius}, "parts": parts,
+        }
+        for pileup, radius in VARIANTS
+    }  # fmt: skip
+    generation = {"pileup_events": 2000, "events_per_batch": 100}
+    config = {"name": "variants", "seed": 1, "generation": generation, "datasets": datasets}
+    (folder / "variants.json").write_text(json.dumps(config))
+    result = dry_run(folder, "datasets", "--configfile", str(folder / "variants.json"))
+    assert job_counts(result)["shard"] == 6 * len(VARIANTS)
+    jobs = ShardJobs(load_config(config))
+    return {
+        dataset: [jobs.job(dataset, "QCD", index) for index in range(6)] for dataset in datasets
+    }
+
+
+@pytest.mark.parametrize(("pileup", "radius"), VARIANTS)
+def test_a_variant_of_the_detector_is_a_line_of_the_configuration(planned_variants, pileup, radius):
+    jobs = planned_variants[f"pu{pileup}_r{round(10 * radius)}"]
+    assert {(job.card, job.options.get("jet_radius", 0.8)) for job in jobs} == {
+        (variant_card(pileup), radius)
+    }
+    merger = read_card(ROOT / jobs[0].card).modules["PileUpMerger"]
+    assert merger.params["MeanPileUp"] == pileup
 
 
 STUDIES = """

@@ -4,25 +4,27 @@ import numpy as np
 
 from generation.fastsim.card import ModuleConfig
 from generation.fastsim.kinematics import SPEED_OF_LIGHT
-from generation.fastsim.module import EventStore, Module, evaluate
+from generation.fastsim.module import EventStore, Module
 
 
 class TimeSmearing(Module):
     """Smears the time at the position of each candidate with a Gaussian.
 
-    The width (s) is a number or a formula of (pt, eta, phi, energy).
+    The width (s) is a number or a formula of the momentum's eta and energy; pt and phi are 0 in it.
     """
 
     def __init__(self, config: ModuleConfig) -> None:
         super().__init__(config)
         self.input = config.text("InputArray", "MuonMomentumSmearing/muons")
-        self.output = config.text("OutputArray", "muons")
-        self.resolution = self.formula("TimeResolution", "1.0E-10")
+        self.output = config.text("OutputArray", "tracks")
+        self.resolution = self.formula("TimeResolution", "30e-12")
 
     def run(self, store: EventStore) -> None:
         """Write clones with smeared times."""
         candidates = self.array(store, self.input)
-        width = evaluate(self.resolution, candidates, "position_eta", "position_phi")
+        known = {"eta": candidates["eta"], "energy": candidates["e"]}
+        values = {name: known.get(name, 0.0) for name in self.resolution.names}
+        width = np.broadcast_to(self.resolution(**values), len(candidates))
         width = width * (SPEED_OF_LIGHT * 1e3)
         position = {name: candidates[name] for name in ("x", "y", "z")}
         time = candidates["t"] + width * store.rng.standard_normal(len(candidates))

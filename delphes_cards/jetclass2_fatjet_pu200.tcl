@@ -1,0 +1,7 @@
+# The fat-jet card of JetClass-II with a mean of 200 pile-up interactions instead of 50.
+
+source jetclass2_fatjet.tcl
+
+module PileUpMerger PileUpMerger {
+  set MeanPileUp 200
+}
