@@ -24,8 +24,10 @@ TAIL = 0.001
 # Fewer values than this in a bin are too few for a median.
 MIN_VALUES = 10
 COLUMNS_OF_EXAMPLES = 4
-# Lines of the label chart that one column takes, and its size in inches.
-LABELS_PER_COLUMN, LABEL_HEIGHT, LABEL_WIDTH = 42, 0.19, 3.3
+# The label chart is shown at its own size: lines that one column takes, and inches of each.
+LABELS_PER_COLUMN, LABEL_HEIGHT, LABEL_WIDTH = 52, 0.145, 2.5
+# Counts that differ by more than this are drawn on a logarithmic axis.
+LOGARITHMIC = 30
 
 Pairs = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
@@ -117,32 +119,35 @@ def plot_label_counts(groups: Mapping[str, Mapping[str, int]]) -> Figure:
         lines += [(name, count, number) for name, count in members.items()]
     n_columns = max(1, math.ceil(len(lines) / LABELS_PER_COLUMN))
     per_column = math.ceil(len(lines) / n_columns)
-    most = max(count for _, count, _ in lines if count is not None)
-    width = max(LABEL_WIDTH * n_columns, 7.0)
-    figure = Figure(figsize=(width, 1.2 + LABEL_HEIGHT * max(per_column, 4)), layout="constrained")
+    counts = [count for _, count, _ in lines if count is not None]
+    logarithmic = max(counts) > LOGARITHMIC * min(counts)
+    height = 1.0 + LABEL_HEIGHT * max(per_column, 6)
+    figure = Figure(figsize=(max(LABEL_WIDTH * n_columns, 5.0), height), layout="constrained")
     for column, axes in enumerate(figure.subplots(1, n_columns, squeeze=False, sharex=True)[0]):
         own = lines[column * per_column : (column + 1) * per_column]
-        for place, (name, count, number) in enumerate(own):
+        for place, (_, count, number) in enumerate(own):
+            if count is not None:
+                # Two tints in turn: headings beside the bars say which group it is.
+                axes.barh(place, count, height=0.8, color=("#5790fc", "#f89c20")[number % 2])
+        axes.set_yticks(range(len(own)), [name for name, _, _ in own], fontsize=7)
+        for tick, (_, count, _) in zip(axes.get_yticklabels(), own, strict=True):
             if count is None:
-                axes.annotate(
-                    name, (0, place), xycoords=("axes fraction", "data"), fontsize=10,
-                    fontweight="bold", va="center", xytext=(2, 0), textcoords="offset points",
-                )  # fmt: skip
-            else:
-                # Two tints in turn: names beside the bars say which group it is.
-                colour = ("#3f90da", "#f89c20")[number % 2]
-                axes.barh(place, count, height=0.8, color=colour)
-        named = [place for place, line in enumerate(own) if line[1] is not None]
-        axes.set_yticks(named, [own[place][0] for place in named], fontsize=9)
+                tick.set_fontweight("bold")
         axes.set_ylim(per_column - 0.4, -0.6)
-        axes.tick_params(axis="y", which="both", length=0, right=False)
-        axes.tick_params(axis="x", labelsize=9, which="both", top=False)
-        axes.set_xlim(0, 1.05 * most)
+        axes.tick_params(axis="y", which="both", length=0, pad=2, right=False)
+        axes.tick_params(axis="x", labelsize=7, which="both", top=False, length=3, pad=2)
+        if logarithmic:
+            axes.set_xscale("log")
+            axes.set_xlim(0.7 * min(counts), 1.3 * max(counts))
+        else:
+            axes.set_xlim(0, 1.05 * max(counts))
+            axes.locator_params(axis="x", nbins=4)
         axes.minorticks_off()
-        axes.locator_params(axis="x", nbins=4)
-        axes.set_xlabel("Rows", fontsize=11)
-        axes.grid(axis="x", alpha=0.3)
+        axes.set_xlabel("Rows", fontsize=8)
+        axes.grid(axis="x", alpha=0.4, lw=0.6)
         axes.set_axisbelow(True)
+        for side in axes.spines.values():
+            side.set_linewidth(0.8)
     return figure
 
 
@@ -150,16 +155,21 @@ def plot_examples(panels: Sequence[tuple[str, Panel]]) -> Figure:
     """Draw rows beside each other, each with its title."""
     n_columns = min(COLUMNS_OF_EXAMPLES, len(panels))
     n_rows = math.ceil(len(panels) / n_columns)
-    figure = Figure(figsize=(4.2 * n_columns, 4.75 * n_rows + 0.5), layout="constrained")
+    figure = Figure(figsize=(3.3 * n_columns + 0.4, 3.75 * n_rows + 0.9), layout="constrained")
     places = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
-    for axes, (title, panel) in zip(places, panels, strict=False):
-        draw_panel(axes, panel)
-        axes.set_title(title, fontsize=13, pad=8)
+    alike = len({(panel.x_limits, panel.y_limits) for _, panel in panels}) == 1
+    for number, (axes, (title, panel)) in enumerate(zip(places, panels, strict=False)):
+        draw_panel(axes, panel, 0.6)
+        axes.set_title(title, fontsize=13, pad=6)
+        if alike and number % n_columns:
+            axes.set_ylabel("")
+            axes.tick_params(axis="y", labelleft=False)
+        if alike and number + n_columns < len(panels):
+            axes.set_xlabel("")
     for axes in places[len(panels) :]:
         axes.set_axis_off()
-    kinds = [marks.kind for _, panel in panels for marks in panel.marks]
-    handles = legend_handles(kinds)
-    columns = len(handles) if n_columns > 2 else 3
+    handles = legend_handles(set().union(*(panel.kinds for _, panel in panels)))
+    columns = len(handles) if n_columns > 2 else 2
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=13)
     return figure
 

@@ -57,6 +57,8 @@ class Panel:
         What is shown.
     circles
         (x, y, radius) of each jet's cone.
+    levels
+        Objects that have no x, each a line across at its y.
     from_origin
         Objects are arrows from the origin, as long as their transverse momentum.
     """
@@ -67,7 +69,13 @@ class Panel:
     x_limits: tuple[float, float]
     y_limits: tuple[float, float]
     circles: tuple[tuple[float, float, float], ...] = ()
+    levels: tuple[tuple[Kind, float], ...] = ()
     from_origin: bool = False
+
+    @property
+    def kinds(self) -> set[Kind]:
+        """Which kinds of objects there are."""
+        return {marks.kind for marks in self.marks} | {kind for kind, _ in self.levels}
 
 
 @dataclass(frozen=True)

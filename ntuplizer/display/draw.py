@@ -1,6 +1,6 @@
 """Draw views: the same look for all products."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,6 +17,8 @@ from ntuplizer.display import Kind, Marks, Panel, View
 
 # The largest marker, in points squared, stands for the hardest object of a panel.
 LARGEST, SMALLEST = 700.0, 6.0
+# Missing momentum has no place in η.
+LINE = ""
 # Told apart by shape as well as by colour (Petroff's sequence, arXiv:2107.02270).
 STYLES: dict[Kind, tuple[str, str]] = {
     "charged hadron": ("#3f90da", "o"),
@@ -27,7 +29,7 @@ STYLES: dict[Kind, tuple[str, str]] = {
     "lepton": ("#832db6", "^"),
     "b-jet": ("#bd1f01", "o"),
     "light jet": ("#3f90da", "o"),
-    "missing momentum": ("#717581", "s"),
+    "missing momentum": ("#717581", LINE),
     "secondary vertex": ("#a96b59", "*"),
     "GEN-jet": ("#000000", "+"),
     "truth": ("#000000", "x"),
@@ -83,7 +85,7 @@ def draw_view(
         axes.set_title(panel.title, fontsize=14, pad=8)
     if scores:
         _draw_scores(upper[-1], scores)
-    kinds = [mark.kind for panel in view.panels for mark in panel.marks]
+    kinds = set().union(*(panel.kinds for panel in view.panels))
     figure.legend(
         handles=legend_handles(kinds),
         loc="outside lower center",
@@ -96,11 +98,23 @@ def draw_view(
     return figure
 
 
-def draw_panel(axes: Axes, panel: Panel) -> None:
-    """Draw a panel into axes; its title is the caller's."""
+def draw_panel(axes: Axes, panel: Panel, scale: float = 1.0) -> None:
+    """Draw a panel into axes; its title is the caller's.
+
+    Parameters
+    ----------
+    axes
+        Where.
+    panel
+        What.
+    scale
+        Of the markers' areas.
+    """
     largest = max((float(np.max(m.pt)) for m in panel.marks if m.pt is not None), default=1.0)
     for x, y, radius in panel.circles:
         axes.add_patch(Circle((x, y), radius, fill=False, color="0.6", linestyle="--", lw=1))
+    for kind, y in panel.levels:
+        axes.axhline(y, color=STYLES[kind][0], linestyle="--", lw=2, zorder=1)
     for marks in panel.marks:
         colour, shape = STYLES[marks.kind]
         if panel.from_origin:
@@ -115,7 +129,7 @@ def draw_panel(axes: Axes, panel: Panel) -> None:
         axes.scatter(
             marks.x,
             marks.y,
-            s=area,
+            s=scale * area,
             c=colour,
             marker=shape,
             alpha=None if hollow else 0.65,
@@ -123,10 +137,19 @@ def draw_panel(axes: Axes, panel: Panel) -> None:
             zorder=3 if hollow else 2,
         )
         for name, x, y in zip(marks.names, marks.x, marks.y, strict=bool(marks.names)):
-            inside = _within(x, panel.x_limits) and _within(y, panel.y_limits)
-            if inside:
-                offset = (7, 6)
-                axes.annotate(name, (x, y), offset, textcoords="offset points", fontsize=13, zorder=4)
+            if name and _within(x, panel.x_limits) and _within(y, panel.y_limits):
+                # Beside the mark, towards the middle of the panel.
+                side, level = (-1 if x > np.mean(panel.x_limits) else 1), (-1 if y > 0 else 1)
+                axes.annotate(
+                    name,
+                    (x, y),
+                    (7 * side, 6 * level),
+                    textcoords="offset points",
+                    ha="left" if side > 0 else "right",
+                    va="bottom" if level > 0 else "top",
+                    fontsize=13 if scale == 1 else 11,
+                    zorder=4,
+                )
     axes.set(xlim=panel.x_limits, ylim=panel.y_limits)
     axes.set_xlabel(panel.axes[0], fontsize=15)
     axes.set_ylabel(panel.axes[1], fontsize=15)
@@ -134,17 +157,20 @@ def draw_panel(axes: Axes, panel: Panel) -> None:
     axes.set_aspect("equal", adjustable="box")
 
 
-def legend_handles(kinds: Sequence[Kind]) -> list[Line2D]:
+def legend_handles(kinds: Collection[Kind]) -> list[Line2D]:
     """Return an entry for each kind that occurs, in the order of `STYLES`."""
     return [
-        Line2D([], [], color=colour, marker=shape, linestyle="", markersize=9, label=kind)
+        Line2D(
+            [], [], color=colour, marker=shape, markersize=9, label=kind, lw=2,
+            linestyle="--" if shape == LINE else "",
+        )  # fmt: skip
         for kind, (colour, shape) in STYLES.items()
         if kind in kinds
     ]
 
 
 def _draw_arrows(axes: Axes, marks: Marks, colour: str) -> None:
-    line = "--" if marks.kind == "missing momentum" else "-"
+    line = "--" if STYLES[marks.kind][1] == LINE else "-"
     for x, y in zip(marks.x, marks.y, strict=True):
         arrow = {"arrowstyle": "-|>", "color": colour, "lw": 2.5, "linestyle": line}
         axes.annotate("", (x, y), (0, 0), arrowprops=arrow | {"shrinkA": 0, "shrinkB": 0})

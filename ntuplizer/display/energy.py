@@ -5,8 +5,8 @@ import numpy as np
 from ntuplizer.display import Marks, Row, View
 from ntuplizer.display.jets import KINDS, constituent_marks, jet_panel, relative
 
-CHARGED = {name: kind for name, kind in KINDS.items() if name not in {"isPhoton", "isNeutralHadron"}}
-NEUTRAL = {name: kind for name, kind in KINDS.items() if name not in CHARGED}
+NEUTRAL = {name: KINDS[name] for name in ("isPhoton", "isNeutralHadron")}
+CHARGED = {name: kind for name, kind in KINDS.items() if name not in NEUTRAL}
 
 
 def view_energy_jet(row: Row, radius: float) -> View:
@@ -35,7 +35,7 @@ def view_energy_jet(row: Row, radius: float) -> View:
         place = relative(row, np.array([row["genjet_eta"]]), np.array([row["genjet_phi"]]))
         marks.append(Marks("GEN-jet", *place))
         response = row["jet_pt"] / row["genjet_pt"]
-        facts.append(f"GEN-jet: $p_T$ {row['genjet_pt']:.1f} GeV, so that the response is {response:.3f}")
+        facts.append(f"GEN-jet: $p_T$ {row['genjet_pt']:.1f} GeV, response {response:.3f}")
         short += f", GEN {row['genjet_pt']:.0f} GeV"
     if "jet_hadronflavour" in row:
         facts.append(

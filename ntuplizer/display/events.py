@@ -44,14 +44,16 @@ def view_event(row: Row, options: SlotOptions) -> View:
             places.append(Marks(kind, eta[chosen], phi[chosen], pt[chosen], names))
     reach = max(ETA_REACH, 1.1 * float(np.abs(eta).max(initial=0)))
     jets = np.isin(code, (B_JET, LIGHT_JET))
-    missing = [f"{row['met_pt']:.0f} GeV missing"] if row.get("met_type") else []
     plane = Panel(
-        ", ".join(["Objects with their $p_T$ in GeV", *missing]),
+        "Objects with their $p_T$ in GeV",
         tuple(places),
         (r"$\eta$", r"$\phi$"),
         (-reach, reach),
         (-np.pi, np.pi),
-        circles=tuple((float(x), float(y), RADIUS) for x, y in zip(eta[jets], phi[jets], strict=True)),
+        circles=tuple(
+            (float(x), float(y), RADIUS) for x, y in zip(eta[jets], phi[jets], strict=True)
+        ),
+        levels=tuple(("missing momentum", float(angle)) for angle in phi[code == MISSING]),
     )
     span = 1.1 * float(pt.max(initial=1.0))
     transverse = Panel(
@@ -68,4 +70,5 @@ def view_event(row: Row, options: SlotOptions) -> View:
         + f", $\\phi$ {row[f'{slot}_phi']:.2f}"
         for slot, own in zip(slots, code, strict=True)
     )
-    return View(f"{row.get('process', 'event')}", (plane, transverse), facts)
+    missing = pt[code == MISSING].sum()
+    return View(f"$p_T^{{miss}}$ {missing:.0f} GeV", (plane, transverse), facts)

@@ -104,7 +104,7 @@ COLUMNS: tuple[Column, ...] = (
 
 LABEL = Label("jet_label", LABELS, group_of)
 JET_AXES = (
-    Axis("jet_pt", r"Jet $p_\mathrm{T}$ (GeV)", 60, 20, 3000, logarithmic=True),
+    Axis("jet_pt", r"Jet $p_\mathrm{T}$ (GeV)", 60, 20, 6000, logarithmic=True),
     Axis("jet_eta", r"Jet $\eta$", 50, -5, 5),
     Axis("jet_sdmass", "Soft-drop mass (GeV)", 50, 0, 500),
     Axis("jet_nparticles", "Constituents", 40, 0, 200),

@@ -227,14 +227,10 @@ def example_rows(
             few = rows[:CANDIDATES]
             content = table.take(few).to_pylist()
             views = [product.view(row, options) for row in content]
-            best = max(range(len(few)), key=lambda i: (len(_kinds(views[i])), -i))
+            best = max(range(len(few)), key=lambda i: (len(views[i].panels[0].kinds), -i))
             title = part if label is None else label.names[content[best][label.column]]
             chosen[group] = (title, views[best], file["path"], few[best])
     yield from chosen.values()
-
-
-def _kinds(view: View) -> set[str]:
-    return {marks.kind for marks in view.panels[0].marks}
 
 
 def _labels(manifest: Mapping[str, Any], label: Label, place: Place) -> Section:
@@ -269,8 +265,9 @@ def _labels(manifest: Mapping[str, Any], label: Label, place: Place) -> Section:
     )  # fmt: skip
     head = ("Label", *(["Group"] if grouped else []), *(f"Rows, {s}" for s in SPLITS), "Rows")
     table = Table("Rows by label and split", head, rows, foot)
-    blocks: list[Block] = [picture]
-    blocks.append(Fold(f"Rows by label and split: {len(rows)} labels", [table]) if table.searchable else table)
+    blocks: list[Block] = [picture, table]
+    if table.searchable:
+        blocks[1] = Fold(f"Rows by label and split: {len(rows)} labels", [table])
     if missing:
         blocks.append(Text(f"Labels without a row: {', '.join(missing)}."))
     return Section("Labels", f"labels-{manifest['name']}", blocks)
@@ -286,15 +283,15 @@ def _kinematics(product: Product, values: Values, name: str, place: Place) -> Se
             continue
         figure, data, outside = figures.plot_distribution(parts, axis)
         caption = f"The column {axis.column} by part, each part normalised to one"
-        if outside:
-            caption += f"; {outside:.1%} of the rows lie outside"
+        if outside > 0.0005:
+            caption += f"; {100 * outside:.1f} % of the rows lie outside"
         pictures.append(place.draw(f"{name}_{axis.column}", figure, data, caption + "."))
         quantiles = [np.quantile(own, (0.16, 0.5, 0.84)) for own in parts.values()]
         rows.append(
             cells(
                 axis.column,
                 *(
-                    Cell(f"{middle:.4g} ({low:.4g} to {high:.4g})", float(middle))
+                    Cell(f"{middle:.3g} ({low:.3g} to {high:.3g})", float(middle))
                     for low, middle, high in quantiles
                 ),
             )
@@ -330,10 +327,12 @@ def _gen_jets(product: Product, values: Values, name: str, place: Place) -> Iter
     pictures.append(place.draw(f"{name}_response", figure, data, caption))
     rows = []
     for part, (response, _) in responses.items():
-        low, middle, high = np.quantile(response, (0.16, 0.5, 0.84)) if len(response) else (None,) * 3
-        width = None if middle is None else float((high - low) / 2 / middle)
-        share = Cell(f"{matched[part]:.2%}", matched[part])
-        rows.append(cells(part, share, None if middle is None else float(middle), width))
+        share = Cell(f"{100 * matched[part]:.2f} %", matched[part])
+        if len(response):
+            low, middle, high = map(float, np.quantile(response, (0.16, 0.5, 0.84)))
+            rows.append(cells(part, share, middle, (high - low) / 2 / middle))
+        else:
+            rows.append(cells(part, share, None, None))
     head = ("Part", "With a GEN-jet", "Median response", "Half of the central 68 % over the median")
     table = Table("Matching and response by part", head, rows)
     yield Section("GEN-jets", f"gen-jets-{name}", [table, *pictures])

@@ -6,6 +6,7 @@ Whatever fills a section is data, so that the look of all of them is decided in 
 import base64
 import io
 import math
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from provenance.files import atomic_output, write_json
 DASH = "–"
 # Longer tables get a field to search in, and are closed until they are opened.
 LONG_TABLE = 12
+# Inches from which a figure of the report is wide, and width over height from which another is.
+WIDE, WIDE_RATIO = 9.0, 1.6
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure inside the page, with links to its PDF and data beside the page."""
+    """A figure inside the page, with links to its PDF and data beside the page.
+
+    A wide one keeps a size that can be read on a phone, and is moved sideways there.
+    """
 
     kind: ClassVar[str] = "picture"
     image: str  # data URI
     caption: str
     links: Mapping[str, str] = field(default_factory=dict)
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -189,7 +196,8 @@ class Place:
         stream = io.BytesIO()
         figure.savefig(stream, format="svg", metadata={"Date": None})
         image = as_uri(stream.getvalue(), "svg+xml")
-        return Picture(image, caption, {"PDF": self.link(pdf), "data": self.link(numbers)})
+        links = {"PDF": self.link(pdf), "data": self.link(numbers)}
+        return Picture(image, caption, links, figure.get_figwidth() > WIDE)
 
     def take(self, stem: Path, caption: str, data: Path) -> Picture:
         """Return a figure that lies beside its numbers, as PNG and where there is one as PDF.
@@ -205,7 +213,9 @@ class Place:
         except FileNotFoundError:
             raise UserError(f"{png}: no such figure") from None
         links = {"PDF": self.link(pdf)} if pdf.exists() else {"PNG": self.link(png)}
-        return Picture(image, caption, links | {"data": self.link(data)})
+        width, height = struct.unpack(">II", png.read_bytes()[16:24])
+        wide = width > WIDE_RATIO * height
+        return Picture(image, caption, links | {"data": self.link(data)}, wide)
 
 
 def as_uri(content: bytes, kind: str) -> str:
