@@ -307,7 +307,7 @@ def plot_study(results: list[dict[str, Any]], study: Mapping[str, Any]) -> Figur
     figure = Figure(figsize=(width, 3.4 + 2.6 * panels), layout="constrained")
     ratios = {"height_ratios": [2, 1][:panels]}
     all_axes = figure.subplots(panels, 1, squeeze=False, sharex=True, gridspec_kw=ratios)[:, 0]
-    panel = [("mean", "error", study["metric"].replace("_", " ").capitalize())]
+    panel = [("mean", "error", study["metric"].replace("_", " "))]
     panel += [("gain", "gain_error", f"Gain over {study['baseline']}")][: panels - 1]
     for axes, (value, error, title) in zip(all_axes, panel, strict=True):
         for number, way in enumerate(ways):
@@ -335,7 +335,7 @@ def plot_study(results: list[dict[str, Any]], study: Mapping[str, Any]) -> Figur
         last.set_xscale("log")
         last.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=20)
         last.set_xticks([], minor=True)
-        last.set_xlabel(study["size_key"].replace("_", " "))
+        last.set_xlabel(study["size_key"])
         all_axes[0].legend()
     return figure
 

@@ -161,7 +161,13 @@ def legend_handles(kinds: Collection[Kind]) -> list[Line2D]:
     """Return an entry for each kind that occurs, in the order of `STYLES`."""
     return [
         Line2D(
-            [], [], color=colour, marker=shape, markersize=9, label=kind, lw=2,
+            [],
+            [],
+            color=colour,
+            marker=shape,
+            markersize=9,
+            label=kind,
+            lw=2,
             linestyle="--" if shape == LINE else "",
         )  # fmt: skip
         for kind, (colour, shape) in STYLES.items()

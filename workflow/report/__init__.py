@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from ntuplizer.display.draw import style
 from ntuplizer.manifest import read_manifest
@@ -52,6 +53,7 @@ def write_report(inputs: Inputs, output: Path) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["marked"] = marked
     page = environment.get_template("page.html.jinja").render(
         name=inputs.name,
         tiles=tiles(manifests, trained, inputs),
@@ -61,6 +63,15 @@ def write_report(inputs: Inputs, output: Path) -> None:
     )
     with atomic_output(output) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def marked(text: str) -> Markup:
+    """Return text with what stands in backticks as code; all else is escaped."""
+    parts = (escape(part) for part in text.split("`"))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else part
+        for number, part in enumerate(parts)
+    )
 
 
 def read_network(path: Path, inputs: Inputs) -> Network:

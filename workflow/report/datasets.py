@@ -29,7 +29,7 @@ from workflow.report.elements import (
     cell,
     cells,
     format_number,
-    readable,
+    title,
 )
 
 SPLITS = ("train", "val", "test")
@@ -67,7 +67,9 @@ def section(path: Path, manifest: Mapping[str, Any], place: Place) -> Section:
     sections.append(_kinematics(product, values, name, place))
     if product.match is not None:
         sections += _gen_jets(product, values, name, place)
-    return Section(f"Dataset {name}", f"dataset-{name}", [Text(_summary(manifest, product))], sections)
+    return Section(
+        f"Dataset {name}", f"dataset-{name}", [Text(_summary(manifest, product))], sections
+    )
 
 
 def _summary(manifest: Mapping[str, Any], product: Product) -> str:
@@ -158,7 +160,7 @@ def _simulated(files: list[dict[str, Any]], parts: list[str]) -> Table:
                 Cell(f"{milliseconds:.0f}", milliseconds) if milliseconds else cell(None),
             )
         )
-    head = ("Part", "Events", "Events left out", *(readable(step).capitalize() for step in steps))
+    head = ("Part", "Events", "Events left out", *(title(step) for step in steps))
     return Table(
         "From events to rows", (*head, "Rows made", "Left over", "Time per event (ms)"), rows
     )
@@ -174,12 +176,8 @@ def _examples(
 ) -> Section:
     """Return pictures of rows: of each group of labels one, or some of each part."""
     found = list(example_rows(folder, manifest, product, options, label))
-    panels = [
-        (f"{name}\n{view.title}", view.panels[0]) for name, view, _, _ in found[:EXAMPLES]
-    ]
-    shown = [
-        {"file": path, "row": row, "name": name} for name, _, path, row in found[:EXAMPLES]
-    ]
+    panels = [(f"{name}\n{view.title}", view.panels[0]) for name, view, _, _ in found[:EXAMPLES]]
+    shown = [{"file": path, "row": row, "name": name} for name, _, path, row in found[:EXAMPLES]]
     first = shown[0]
     caption = (
         "Single rows, of those that are alike one with many kinds of objects. Areas are "

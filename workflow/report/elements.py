@@ -20,6 +20,7 @@ from provenance.files import atomic_output, write_json
 DASH = "–"
 # Longer tables get a field to search in, and are closed until they are opened.
 LONG_TABLE = 12
+ACRONYMS = {"auc": "AUC", "qcd": "QCD", "pt": "pT", "met": "missing momentum"}
 # Inches from which a figure of the report is wide, and width over height from which another is.
 WIDE, WIDE_RATIO = 9.0, 1.6
 
@@ -58,7 +59,9 @@ class Table:
     @property
     def numeric(self) -> tuple[bool, ...]:
         """Which columns are numbers throughout."""
-        return tuple(all(cell.numeric for cell in column) for column in zip(*self.rows, strict=True))
+        return tuple(
+            all(cell.numeric for cell in column) for column in zip(*self.rows, strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,13 @@ def format_number(value: float | None) -> str:
 
 def readable(name: str) -> str:
     """Return a key as words."""
-    return name.replace("_", " ")
+    return " ".join(ACRONYMS.get(word, word) for word in name.split("_"))
+
+
+def title(name: str) -> str:
+    """Return a key as the words at the head of a column or sentence."""
+    words = readable(name)
+    return words[:1].upper() + words[1:]
 
 
 @dataclass(frozen=True)

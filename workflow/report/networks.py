@@ -55,9 +55,7 @@ def section(
     )
 
 
-def side_by_side(
-    networks: Sequence[Network], datasets: Mapping[str, str], inputs: Inputs
-) -> Table:
+def side_by_side(networks: Sequence[Network], datasets: Mapping[str, str], inputs: Inputs) -> Table:
     """Return the table of all numbers, a column for each network."""
     facts = {
         "task": [n.metrics["task"] for n in networks],

@@ -68,10 +68,19 @@ def _cost(folder: Path | None) -> list[Block]:
         cpu = sum(job["cpu_time"] for job in jobs) / 3600
         longest = max(job["s"] for job in jobs) / 60
         peak = max(job["max_rss"] for job in jobs)
-        rows.append(cells(readable(rule), len(jobs), *map(_rounded, (cpu, wall, longest)), _rounded(peak)))
+        rows.append(
+            cells(readable(rule), len(jobs), *map(_rounded, (cpu, wall, longest)), _rounded(peak))
+        )
         total = [total[0] + len(jobs), total[1] + cpu, total[2] + wall, max(total[3], peak)]
     foot = cells("all", total[0], _rounded(total[1]), _rounded(total[2]), "", _rounded(total[3]))
-    head = ("Stage", "Jobs", "CPU-hours", "Hours of all jobs", "Longest job (min)", "Peak memory (MB)")
+    head = (
+        "Stage",
+        "Jobs",
+        "CPU-hours",
+        "Hours of all jobs",
+        "Longest job (min)",
+        "Peak memory (MB)",
+    )
     return [
         Table("Cost by stage", head, rows, foot),
         Text(
@@ -110,7 +119,9 @@ def _rounded(value: float) -> Cell:
 
 def _checksums(manifests: Mapping[Path, dict[str, Any]], networks: list[Network]) -> list[Block]:
     datasets = [
-        cells(m["name"], str(m["seed"]), hash_cell(m["dataset_sha256"]), hash_cell(m["fingerprint"]))
+        cells(
+            m["name"], str(m["seed"]), hash_cell(m["dataset_sha256"]), hash_cell(m["fingerprint"])
+        )
         for m in manifests.values()
     ]
     head = ("Dataset", "Seed", "SHA-256 of its content", "Of all that shaped it")
@@ -132,13 +143,17 @@ def _checksums(manifests: Mapping[Path, dict[str, Any]], networks: list[Network]
         blocks.append(Table("Networks", head, rows))
     blocks.append(_inputs(manifests))
     files = [
-        cells(manifest["name"], file["path"], file["split"], file["rows"], hash_cell(file["sha256"]))
+        cells(
+            manifest["name"], file["path"], file["split"], file["rows"], hash_cell(file["sha256"])
+        )
         for manifest in manifests.values()
         for file in manifest["files"]
     ]
     if len(files) > MAX_FILES:
         number = format_number(len(files))
-        blocks.append(Text(f"The checksums of the {number} files are in the manifests beside them."))
+        blocks.append(
+            Text(f"The checksums of the {number} files are in the manifests beside them.")
+        )
     else:
         table = Table("Files", ("Dataset", "File", "Split", "Rows", "SHA-256"), files)
         blocks.append(Fold(f"All {len(files)} files", [table]))

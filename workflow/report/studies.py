@@ -5,7 +5,7 @@ from pathlib import Path
 
 from provenance.errors import UserError
 from provenance.files import read_json
-from workflow.report.elements import Cell, Place, Section, Table, Text, cells, readable
+from workflow.report.elements import Cell, Place, Section, Table, Text, cells, title
 
 
 def sections(paths: list[Path], place: Place) -> Iterator[Section]:
@@ -24,15 +24,15 @@ def sections(paths: list[Path], place: Place) -> Iterator[Section]:
 
 
 def _section(path: Path, study: dict, place: Place) -> Section:
-    metric, size, baseline = readable(study["metric"]), study["size_key"], study["baseline"]
+    metric, size, baseline = title(study["metric"]), study["size_key"], study["baseline"]
     differences = f"; differences to {baseline} are paired by seed" if baseline else ""
     text = (
-        f"{metric.capitalize()} of {study['training']} on the test split; errors are standard "
+        f"{metric} of {study['training']} on the test split; errors are standard "
         f"errors of the mean over seeds{differences}."
     )
     if study.get("note"):
         text += f" {study['note']}."
-    head = ["Way", *([readable(size)] if size else []), "Seeds", "Mean", "±"]
+    head = ["Way", *([size] if size else []), "Seeds", "Mean", "±"]
     head += ["Gain", "± of the gain"] if baseline else []
     rows: list[tuple[Cell, ...]] = []
     for row in study["results"]:
@@ -40,7 +40,7 @@ def _section(path: Path, study: dict, place: Place) -> Section:
         values += [row["mean"], row["error"]]
         values += [row.get("gain"), row.get("gain_error")] if baseline else []
         rows.append(cells(*values))
-    table = Table(f"{metric.capitalize()} by way", tuple(head), rows)
-    caption = f"{metric.capitalize()} of the study {study['name']}; bars are standard errors."
+    table = Table(f"{metric} by way", tuple(head), rows)
+    caption = f"{metric} of the study {study['name']}; bars are standard errors."
     picture = place.take(path.with_suffix(""), caption, path)
     return Section(f"Study {study['name']}", f"study-{study['name']}", [Text(text), picture, table])
