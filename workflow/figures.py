@@ -160,6 +160,7 @@ def plot_examples(panels: Sequence[tuple[str, Panel]]) -> Figure:
     alike = len({(panel.x_limits, panel.y_limits) for _, panel in panels}) == 1
     for number, (axes, (title, panel)) in enumerate(zip(places, panels, strict=False)):
         draw_panel(axes, panel, 0.6)
+        axes.minorticks_off()
         axes.set_title(title, fontsize=13, pad=6)
         if alike and number % n_columns:
             axes.set_ylabel("")
@@ -270,7 +271,7 @@ def _shifted(edges: np.ndarray, number: int, total: int) -> np.ndarray:
 
 
 def _wilson(passed: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return Wilson's intervals of 68 % for shares, (n,) each: never empty, never beyond 0 and 1."""
+    """Return Wilson's intervals of 68 % for shares, (n,) each: within 0 and 1."""
     share = passed / total
     middle = (share + 0.5 / total) / (1 + 1 / total)
     half = np.sqrt(share * (1 - share) / total + 0.25 / total**2) / (1 + 1 / total)

@@ -108,14 +108,9 @@ def find_row(path: Path, row: int) -> Found:
         has = f"has rows 0 to {rows - 1}" if rows else "has no rows"
         raise UserError(f"{path}: {has}, not {row}")
     content = table.to_pylist()[0]
-    names, label = metadata.get("labels"), product.label(options)
-    known = names and label is not None and label.column in content
-    return Found(
-        product,
-        product.view(content, options),
-        names[content[label.column]] if known and label is not None else None,
-        table,
-    )
+    label, names = product.label(options), metadata.get("labels") or []
+    name = names[content[label.column]] if label is not None and label.column in content else None
+    return Found(product, product.view(content, options), name, table)
 
 
 def _read_row(file: pq.ParquetFile, row: int) -> pa.Table | None:

@@ -159,20 +159,13 @@ def draw_panel(axes: Axes, panel: Panel, scale: float = 1.0) -> None:
 
 def legend_handles(kinds: Collection[Kind]) -> list[Line2D]:
     """Return an entry for each kind that occurs, in the order of `STYLES`."""
-    return [
-        Line2D(
-            [],
-            [],
-            color=colour,
-            marker=shape,
-            markersize=9,
-            label=kind,
-            lw=2,
-            linestyle="--" if shape == LINE else "",
-        )  # fmt: skip
-        for kind, (colour, shape) in STYLES.items()
-        if kind in kinds
-    ]
+    handles = []
+    for kind, (colour, shape) in STYLES.items():
+        if kind in kinds:
+            entry = Line2D([], [], color=colour, marker=shape, markersize=9, lw=2, label=kind)
+            entry.set_linestyle("--" if shape == LINE else "")
+            handles.append(entry)
+    return handles
 
 
 def _draw_arrows(axes: Axes, marks: Marks, colour: str) -> None:

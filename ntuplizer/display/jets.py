@@ -102,7 +102,7 @@ def truth_marks(row: Row) -> tuple[Marks, ...]:
     )
     roles = {"X": "aux_genpart_isResX", "Y": "aux_genpart_isResY"}
     names = []
-    for place in np.flatnonzero(visible):
+    for place in map(int, np.flatnonzero(visible)):
         role = next((name for name, column in roles.items() if _flag(row, column, place)), None)
         of_tau = _flag(row, "aux_genpart_isTauDecayProd", place)
         names.append("" if of_tau else role or particle_name(int(code[place])))
@@ -117,7 +117,7 @@ def relative(row: Row, eta: np.ndarray, phi: np.ndarray) -> tuple[np.ndarray, np
 
 
 def particle_name(code: int) -> str:
-    """Return the name of a particle as mathtext: `$\\bar{b}$`; its PDG code if it has none here."""
+    """Return the name of a particle as mathtext, or its PDG code if it has none here."""
     name = NAMES.get(abs(code))
     if name is None:
         return str(code)

@@ -1,7 +1,7 @@
 """A dataset as the report shows it: rows, labels, examples, kinematics, GEN-jets.
 
-What can be shown follows from what the product says of its rows (`ntuplizer.products.Product`): a new
-product appears here without a line of its own.
+What can be shown follows from what the product says of its rows (`ntuplizer.products.Product`): a
+new product appears here without a line of its own.
 """
 
 from collections import Counter

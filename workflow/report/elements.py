@@ -59,9 +59,9 @@ class Table:
     @property
     def numeric(self) -> tuple[bool, ...]:
         """Which columns are numbers throughout."""
-        return tuple(
-            all(cell.numeric for cell in column) for column in zip(*self.rows, strict=True)
-        )
+        if not self.rows:
+            return (False,) * len(self.head)
+        return tuple(all(own.numeric for own in column) for column in zip(*self.rows, strict=True))
 
 
 @dataclass(frozen=True)
@@ -201,6 +201,8 @@ class Place:
         with atomic_output(pdf) as temporary:
             # Without the date, which would change every time.
             figure.savefig(temporary, metadata={"CreationDate": None})
+        # What was laid out once need not be again.
+        figure.set_layout_engine("none")
         write_json(numbers, data)
         stream = io.BytesIO()
         figure.savefig(stream, format="svg", metadata={"Date": None})

@@ -17,7 +17,6 @@ from workflow.report.elements import (
     Table,
     Text,
     cells,
-    format_number,
     hash_cell,
     readable,
 )
@@ -68,25 +67,17 @@ def _cost(folder: Path | None) -> list[Block]:
         cpu = sum(job["cpu_time"] for job in jobs) / 3600
         longest = max(job["s"] for job in jobs) / 60
         peak = max(job["max_rss"] for job in jobs)
-        rows.append(
-            cells(readable(rule), len(jobs), *map(_rounded, (cpu, wall, longest)), _rounded(peak))
-        )
+        measured = map(_rounded, (cpu, wall, longest, peak))
+        rows.append(cells(readable(rule), len(jobs), *measured))
         total = [total[0] + len(jobs), total[1] + cpu, total[2] + wall, max(total[3], peak)]
     foot = cells("all", total[0], _rounded(total[1]), _rounded(total[2]), "", _rounded(total[3]))
-    head = (
-        "Stage",
-        "Jobs",
-        "CPU-hours",
-        "Hours of all jobs",
-        "Longest job (min)",
-        "Peak memory (MB)",
-    )
+    head = ("Stage", "Jobs", "CPU-hours", "Hours", "Longest job (min)", "Peak memory (MB)")
     return [
         Table("Cost by stage", head, rows, foot),
         Text(
-            "As Snakemake measured the last run of each job: CPU time and resident memory of its "
-            "processes, looked at every few seconds, so that what ends between two looks is missing "
-            "and short jobs show less than they used."
+            "As Snakemake measured the last run of each job: hours are those of all jobs one after "
+            "the other; CPU time and resident memory of the processes are looked at every few "
+            "seconds, so that what ends between two looks is missing."
         ),
     ]
 
@@ -118,12 +109,10 @@ def _rounded(value: float) -> Cell:
 
 
 def _checksums(manifests: Mapping[Path, dict[str, Any]], networks: list[Network]) -> list[Block]:
-    datasets = [
-        cells(
-            m["name"], str(m["seed"]), hash_cell(m["dataset_sha256"]), hash_cell(m["fingerprint"])
-        )
-        for m in manifests.values()
-    ]
+    datasets = []
+    for manifest in manifests.values():
+        digests = (hash_cell(manifest[key]) for key in ("dataset_sha256", "fingerprint"))
+        datasets.append(cells(manifest["name"], str(manifest["seed"]), *digests))
     head = ("Dataset", "Seed", "SHA-256 of its content", "Of all that shaped it")
     blocks: list[Block] = [Table("Datasets", head, datasets)]
     if networks:
@@ -142,18 +131,15 @@ def _checksums(manifests: Mapping[Path, dict[str, Any]], networks: list[Network]
         head = ("Network", "Seed", "SHA-256 of its checkpoint", "Of the dataset measured on")
         blocks.append(Table("Networks", head, rows))
     blocks.append(_inputs(manifests))
+    told = ("path", "split", "rows")
     files = [
-        cells(
-            manifest["name"], file["path"], file["split"], file["rows"], hash_cell(file["sha256"])
-        )
+        cells(manifest["name"], *(file[key] for key in told), hash_cell(file["sha256"]))
         for manifest in manifests.values()
         for file in manifest["files"]
     ]
     if len(files) > MAX_FILES:
-        number = format_number(len(files))
-        blocks.append(
-            Text(f"The checksums of the {number} files are in the manifests beside them.")
-        )
+        text = f"The checksums of the {len(files):,} files are in the manifests beside them."
+        blocks.append(Text(text))
     else:
         table = Table("Files", ("Dataset", "File", "Split", "Rows", "SHA-256"), files)
         blocks.append(Fold(f"All {len(files)} files", [table]))
