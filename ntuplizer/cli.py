@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _add_manifest(commands)
     _add_verify(commands)
     _add_disjoint(commands)
+    _add_display(commands)
     options = parser.parse_args(arguments)
     options.run(options)
 
@@ -234,3 +235,21 @@ def _run_disjoint(options: argparse.Namespace) -> None:
     if problems:
         raise UserError("datasets share events: give them seeds of their own")
     print("no batch of events is in two datasets or splits")
+
+
+def _add_display(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("display", help="a picture of one row")
+    parser.add_argument("file", type=Path, help="a shard, or another file of rows")
+    parser.add_argument("--row", type=int, required=True, help="its number, from 0")
+    parser.add_argument("--checkpoint", type=Path, help="of a network: says what it thinks")
+    parser.add_argument(
+        "--output", type=Path, default=Path("row.png"), help="PNG, PDF or SVG (%(default)s)"
+    )
+    parser.set_defaults(run=_run_display)
+
+
+def _run_display(options: argparse.Namespace) -> None:
+    from ntuplizer.display.command import display
+
+    display(options.file, options.row, options.output, options.checkpoint)
+    print(options.output)

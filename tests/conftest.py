@@ -12,7 +12,7 @@ settings.load_profile("reproducible")
 REFERENCE = Path(__file__).parents[1].parent / "shared" / "reference"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def reference():
     """Return a function that gives the path of a reference file, skipping the test without it."""
 

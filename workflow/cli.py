@@ -1,7 +1,9 @@
 """`python -m workflow`: what the rules call beyond the three stages."""
 
 import argparse
+import json
 from pathlib import Path
+from typing import Any
 
 from provenance.files import atomic_output, read_json
 
@@ -103,7 +105,9 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
     for option, destination, meaning in (
         ("--dataset", "manifests", "manifest of a dataset"),
         ("--evaluation", "metrics", "metrics.json of a network"),
+        ("--checkpoint", "checkpoints", "ledger of the checkpoint of a network"),
         ("--study", "studies", "study.json of a study"),
+        ("--comparison", "comparisons", "comparison.json of a comparison with Delphes"),
     ):
         parser.add_argument(
             option,
@@ -111,18 +115,22 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
             action="append",
             default=[],
             dest=destination,
+            metavar="FILE",
             help=f"{meaning}; may be repeated",
         )
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--benchmarks", type=Path, metavar="FOLDER", help="what the jobs took")
+    parser.add_argument("--config", default="{}", help="configuration of the run, JSON")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="the page; a folder of its name gets the figures"
+    )
     parser.set_defaults(function=_report)
 
 
-def _report(
-    name: str, manifests: list[Path], metrics: list[Path], studies: list[Path], output: Path
-) -> None:
+def _report(config: str, output: Path, **inputs: Any) -> None:
     from workflow.report import write_report
+    from workflow.report.inputs import Inputs
 
-    write_report(name, manifests, metrics, studies, output)
+    write_report(Inputs(**inputs, configuration=json.loads(config)), output)
 
 
 def _add_schema(commands: argparse._SubParsersAction) -> None:

@@ -1,181 +1,281 @@
-"""Figures of a dataset: what its jets look like."""
+"""Figures of datasets and studies, in the style that all pictures of rows have."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
-import hist
-import matplotlib as mpl
 import mplhep
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Circle
 
+from ntuplizer.display import Panel
+from ntuplizer.display.draw import draw_panel, legend_handles, style
 from ntuplizer.products import Axis
 from provenance.files import atomic_output
 
+# Parts are told apart in print and without colours, too.
+LINES = ("-", "--", "-.", ":")
+MARKERS = "osD^vP"
+# Of all rows, what may lie beyond the ends of an axis.
+TAIL = 0.001
+# Fewer values than this in a bin are too few for a median.
+MIN_VALUES = 10
+COLUMNS_OF_EXAMPLES = 4
+# The label chart is shown at its own size: lines that one column takes, and inches of each.
+LABELS_PER_COLUMN, LABEL_HEIGHT, LABEL_WIDTH = 52, 0.145, 2.5
+# Counts that differ by more than this are drawn on a logarithmic axis.
+LOGARITHMIC = 30
 
-def style() -> None:
-    """Set the look of all figures."""
-    mpl.use("agg")
-    mplhep.style.use("CMS")
-    mpl.rcParams.update({"font.size": 15, "savefig.dpi": 110})
-
-
-# Distributions are drawn from at most this many shards of each part: the figure of a dataset of
-# 200 million jets looks no different, and takes a minute.
-SHARDS_PER_PART = 10
-
-CONSTITUENTS = {
-    "charged hadron": ("part_isChargedHadron", "#3f90da"),
-    "neutral hadron": ("part_isNeutralHadron", "#92dadd"),
-    "photon": ("part_isPhoton", "#ffa90e"),
-    "electron": ("part_isElectron", "#bd1f01"),
-    "muon": ("part_isMuon", "#832db6"),
-}
-# The largest marker, in points squared, stands for the hardest constituent.
-MARKER_AREA = 900
+Pairs = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
-def read_rows(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """Stream columns of a shard, checking the page checksums."""
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        yield from file.iter_batches(columns=columns)
-
-
-def fill_rows(files: list[tuple[str, Path]], axes: Sequence[Axis]) -> dict[str, hist.Hist]:
-    """Fill the distribution of some columns for each part.
+def plot_distribution(
+    parts: Mapping[str, np.ndarray], axis: Axis
+) -> tuple[Figure, dict[str, Any], float]:
+    """Draw one quantity, the bins of each part summing to one, over the range that has rows.
 
     Parameters
     ----------
-    files
-        (part, path of the shard).
-    axes
-        The columns and their bins, as a product names them.
+    parts
+        Values by part, (n,) each.
+    axis
+        Title and bins.
 
     Returns
     -------
-    dict
-        For each column a histogram with the axes `part` and the column.
+    figure : Figure
+    data : dict
+        `edges`, and counts by part.
+    outside : float
+        Share of the rows that are not shown.
     """
-    parts = list(dict.fromkeys(part for part, _ in files))
-    filled: dict[str, hist.Hist] = {
-        axis.column: hist.Hist(
-            hist.axis.StrCategory(parts, name="part"),
-            hist.axis.Regular(axis.bins, axis.low, axis.high, name=axis.column, label=axis.title),
-        )
-        for axis in axes
-    }
-    for part, path in files:
-        for rows in read_rows(path, list(filled)):
-            for name, histogram in filled.items():
-                histogram.fill(part=part, **{name: rows[name].to_numpy()})
-    return filled
-
-
-def plot_distribution(histogram: hist.Hist) -> Figure:
-    """Draw one quantity, each part normalised to unit area."""
-    figure = Figure(figsize=(7, 5.4), layout="constrained")
+    space = np.geomspace if axis.logarithmic else np.linspace
+    edges = space(axis.low, axis.high, axis.bins + 1)
+    counts = {part: np.histogram(values, edges)[0] for part, values in parts.items()}
+    summed = sum(counts.values(), np.zeros(axis.bins, int))
+    first, last = _filled(summed)
+    edges = edges[first : last + 1]
+    counts = {part: own[first:last] for part, own in counts.items()}
+    rows = sum(len(values) for values in parts.values())
+    shown = sum(int(own.sum()) for own in counts.values())
+    figure = Figure(figsize=(7, 5.2), layout="constrained")
     axes = figure.subplots()
-    for part in histogram.axes["part"]:
-        mplhep.histplot(histogram[part, :], ax=axes, label=part, density=True, yerr=False, lw=2)
-    axes.set_xlabel(histogram.axes[1].label)
-    axes.set_ylabel("Rows (normalised)")
-    axes.set_ylim(bottom=0)
+    for number, (part, own) in enumerate(counts.items()):
+        share = own / max(len(parts[part]), 1)
+        line = LINES[number % len(LINES)]
+        mplhep.histplot(share, edges, ax=axes, label=part, yerr=False, lw=2, linestyle=line)
+    axes.set(xlim=(edges[0], edges[-1]), xscale="log" if axis.logarithmic else "linear")
+    axes.set_xlabel(axis.title)
+    axes.set_ylabel("Share of rows per bin")
+    # Room for the legend above the highest bin.
+    axes.set_ylim(0, 1.25 * max(axes.get_ylim()[1] / 1.05, 1e-9))
+    axes.legend(ncols=2 if len(counts) > 2 else 1)
+    if axis.logarithmic:
+        _plain_decades(axes)
+    data = {"column": axis.column, "edges": edges.tolist()}
+    data["rows"] = {part: own.tolist() for part, own in counts.items()}
+    return figure, data, (rows - shown) / max(rows, 1)
+
+
+def _filled(counts: np.ndarray) -> tuple[int, int]:
+    """Return the first and one past the last bin between the tails; all bins without rows."""
+    total = counts.sum()
+    if not total:
+        return 0, len(counts)
+    below = np.cumsum(counts) / total
+    first = int(np.searchsorted(below, TAIL, side="right"))
+    last = int(np.searchsorted(below, 1 - TAIL, side="left")) + 1
+    return first, min(max(last, first + 1), len(counts))
+
+
+def _plain_decades(axes: Axes) -> None:
+    """Write 20, 50, 100 on a logarithmic axis: it may span less than a decade."""
+    low, high = axes.get_xlim()
+    ticks = [
+        factor * 10.0**power
+        for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        for factor in (1, 2, 5)
+    ]
+    inside = [tick for tick in ticks if low <= tick <= high]
+    axes.set_xticks(inside, [f"{tick:g}" for tick in inside])
+    axes.set_xticks([], minor=True)
+
+
+def plot_label_counts(groups: Mapping[str, Mapping[str, int]]) -> Figure:
+    """Draw the rows of each label that occurs as bars, group by group in several columns.
+
+    Parameters
+    ----------
+    groups
+        Rows by label name, by group.
+    """
+    lines: list[tuple[str, int | None, int]] = []
+    for number, (group, members) in enumerate(groups.items()):
+        if len(groups) > 1:
+            lines.append((group, None, number))
+        lines += [(name, count, number) for name, count in members.items()]
+    n_columns = max(1, math.ceil(len(lines) / LABELS_PER_COLUMN))
+    per_column = math.ceil(len(lines) / n_columns)
+    counts = [count for _, count, _ in lines if count is not None]
+    logarithmic = max(counts) > LOGARITHMIC * min(counts)
+    height = 1.0 + LABEL_HEIGHT * max(per_column, 6)
+    figure = Figure(figsize=(max(LABEL_WIDTH * n_columns, 5.0), height), layout="constrained")
+    for column, axes in enumerate(figure.subplots(1, n_columns, squeeze=False, sharex=True)[0]):
+        own = lines[column * per_column : (column + 1) * per_column]
+        for place, (_, count, number) in enumerate(own):
+            if count is not None:
+                # Two tints in turn: headings beside the bars say which group it is.
+                axes.barh(place, count, height=0.8, color=("#5790fc", "#f89c20")[number % 2])
+        axes.set_yticks(range(len(own)), [name for name, _, _ in own], fontsize=7)
+        for tick, (_, count, _) in zip(axes.get_yticklabels(), own, strict=True):
+            if count is None:
+                tick.set_fontweight("bold")
+        axes.set_ylim(per_column - 0.4, -0.6)
+        axes.tick_params(axis="y", which="both", length=0, pad=2, right=False)
+        axes.tick_params(axis="x", labelsize=7, which="both", top=False, length=3, pad=2)
+        if logarithmic:
+            axes.set_xscale("log")
+            axes.set_xlim(0.7 * min(counts), 1.3 * max(counts))
+        else:
+            axes.set_xlim(0, 1.05 * max(counts))
+            axes.locator_params(axis="x", nbins=4)
+        axes.minorticks_off()
+        axes.set_xlabel("Rows", fontsize=8)
+        axes.grid(axis="x", alpha=0.4, lw=0.6)
+        axes.set_axisbelow(True)
+        for side in axes.spines.values():
+            side.set_linewidth(0.8)
+    return figure
+
+
+def plot_examples(panels: Sequence[tuple[str, Panel]]) -> Figure:
+    """Draw rows beside each other, each with its title."""
+    n_columns = min(COLUMNS_OF_EXAMPLES, len(panels))
+    n_rows = math.ceil(len(panels) / n_columns)
+    figure = Figure(figsize=(3.3 * n_columns + 0.4, 3.75 * n_rows + 0.9), layout="constrained")
+    places = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    alike = len({(panel.x_limits, panel.y_limits) for _, panel in panels}) == 1
+    for number, (axes, (title, panel)) in enumerate(zip(places, panels, strict=False)):
+        draw_panel(axes, panel, 0.6)
+        axes.minorticks_off()
+        axes.set_title(title, fontsize=13, pad=6)
+        if alike and number % n_columns:
+            axes.set_ylabel("")
+            axes.tick_params(axis="y", labelleft=False)
+        if alike and number + n_columns < len(panels):
+            axes.set_xlabel("")
+    for axes in places[len(panels) :]:
+        axes.set_axis_off()
+    handles = legend_handles(set().union(*(panel.kinds for _, panel in panels)))
+    columns = len(handles) if n_columns > 2 else 2
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=13)
+    return figure
+
+
+def plot_matching(pairs: Pairs) -> tuple[Figure, dict[str, Any]]:
+    """Draw the share of jets with a GEN-jet against pT, with intervals of 68 %.
+
+    Parameters
+    ----------
+    pairs
+        pT of jet and GEN-jet by part, (n,) each; 0 without a match.
+    """
+    figure = Figure(figsize=(7, 5.2), layout="constrained")
+    axes = figure.subplots()
+    edges = _pt_edges([pt for pt, _ in pairs.values()], 12)
+    data: dict[str, Any] = {"edges": edges.tolist(), "parts": {}}
+    lowest = 1.0
+    for number, (part, (pt, gen)) in enumerate(pairs.items()):
+        jets = np.histogram(pt, edges)[0]
+        found = np.histogram(pt[gen > 0], edges)[0]
+        data["parts"][part] = {"jets": jets.tolist(), "matched": found.tolist()}
+        filled = jets >= MIN_VALUES
+        share = found[filled] / jets[filled]
+        low, high = _wilson(found[filled], jets[filled])
+        centre = _shifted(edges, number, len(pairs))[filled]
+        bars = np.maximum([share - low, high - share], 0)
+        marker = MARKERS[number % len(MARKERS)]
+        axes.errorbar(centre, share, bars, fmt=marker, ms=6, capsize=2, label=part)
+        lowest = min(lowest, *low) if len(low) else lowest
+    axes.axhline(1, color="0.6", lw=1, zorder=0)
+    axes.set(xscale="log", xlim=(edges[0], edges[-1]))
+    axes.set_ylim(lowest - 0.15 * (1 - lowest), 1 + 0.15 * (1 - lowest))
+    axes.set_xlabel(r"Jet $p_\mathrm{T}$ (GeV)")
+    axes.set_ylabel("Share with a GEN-jet")
+    _plain_decades(axes)
     axes.legend()
-    return figure
+    return figure, data
 
 
-def plot_label_counts(counts: dict[str, int]) -> Figure:
-    """Draw the number of jets of each label that occurs, most frequent first.
-
-    Parameters
-    ----------
-    counts
-        Jets per label name.
-    """
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    figure = Figure(figsize=(14, 4.6), layout="constrained")
-    axes = figure.subplots()
-    colours = {"X_YY": "#e42536", "QCD": "#7a7d81"}
-    axes.bar(
-        range(len(ordered)),
-        [count for _, count in ordered],
-        width=1.0,
-        color=[
-            next((c for prefix, c in colours.items() if name.startswith(prefix)), "#3f90da")
-            for name, _ in ordered
-        ],
-    )
-    # Names of 188 labels cannot be read on one axis; the table below the figure holds them all.
-    step = max(1, len(ordered) // 48)
-    axes.set_xticks(range(0, len(ordered), step), [name for name, _ in ordered[::step]])
-    axes.tick_params(axis="x", labelrotation=90, labelsize=9, which="both", top=False)
-    axes.minorticks_off()
-    axes.set_yscale("log")
-    axes.set_ylabel("Jets")
-    axes.margins(x=0.005)
-    axes.legend(
-        handles=[
-            Line2D([], [], color=colour, lw=6, label=label)
-            for label, colour in (
-                ("X → 2 prongs", "#3f90da"),
-                ("X → YY", colours["X_YY"]),
-                ("QCD", colours["QCD"]),
-            )
-        ]
-    )
-    return figure
-
-
-def plot_jets(jets: list[tuple[str, dict[str, Any]]]) -> Figure:
-    """Draw jets as their constituents in (Δη, Δφ); the marker's area is proportional to pT.
+def plot_response(responses: Pairs) -> tuple[Figure, dict[str, Any]]:
+    """Draw the distribution of the response, and its median against the pT of the GEN-jet.
 
     Parameters
     ----------
-    jets
-        (label name, row of the jet file) of each jet.
+    responses
+        Response and pT of the GEN-jet by part, (n,) each.
     """
-    reach = [np.hypot(jet["part_deta"], jet["part_dphi"]).max() for _, jet in jets]
-    radius = max(0.8, *reach)
-    figure = Figure(figsize=(4.6 * len(jets), 5.8), layout="constrained")
-    for axes, (label, jet) in zip(
-        figure.subplots(1, len(jets), squeeze=False)[0], jets, strict=True
-    ):
-        pt = np.hypot(jet["part_px"], jet["part_py"])
-        for column, colour in CONSTITUENTS.values():
-            chosen = np.asarray(jet[column], dtype=bool)
-            axes.scatter(
-                np.asarray(jet["part_deta"])[chosen],
-                np.asarray(jet["part_dphi"])[chosen],
-                s=MARKER_AREA * pt[chosen] / pt.max() + 4,
-                color=colour,
-                alpha=0.7,
-                linewidths=0,
-            )
-        axes.add_patch(Circle((0, 0), radius, fill=False, color="0.7", linestyle="--"))
-        axes.set(xlim=(-1.1 * radius, 1.1 * radius), ylim=(-1.1 * radius, 1.1 * radius))
-        axes.set_aspect("equal")
-        axes.set_xlabel(r"$\Delta\eta$")
-        axes.set_ylabel(r"$\Delta\phi$")
-        axes.set_title(
-            f"{label}\n$p_T$ {jet['jet_pt']:.0f} GeV, $m_{{SD}}$ {jet['jet_sdmass']:.0f} GeV",
-            fontsize=14,
-            pad=10,
-        )
-    figure.legend(
-        handles=[
-            Line2D([], [], color=colour, marker="o", linestyle="", label=name)
-            for name, (_, colour) in CONSTITUENTS.items()
-        ],
-        loc="outside lower center",
-        ncols=len(CONSTITUENTS),
-        fontsize=13,
-    )
-    return figure
+    figure = Figure(figsize=(14, 5.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    pooled = np.concatenate([response for response, _ in responses.values()])
+    low, high = np.quantile(pooled, (0.003, 0.997)) if len(pooled) else (0.5, 1.5)
+    bins = np.linspace(math.floor(20 * low) / 20, math.ceil(20 * high) / 20, 61)
+    edges = _pt_edges([gen for _, gen in responses.values()], 12)
+    data: dict[str, Any] = {"response": bins.tolist(), "gen_pt": edges.tolist(), "parts": {}}
+    for number, (part, (response, gen)) in enumerate(responses.items()):
+        counts = np.histogram(response, bins)[0]
+        line, marker = LINES[number % len(LINES)], MARKERS[number % len(MARKERS)]
+        share = counts / max(len(response), 1)
+        mplhep.histplot(share, bins, ax=left, yerr=False, lw=2, linestyle=line, label=part)
+        place = np.digitize(gen, edges) - 1
+        centres = _shifted(edges, number, len(responses))
+        rows = []
+        for index, centre in enumerate(centres):
+            own = response[place == index]
+            if len(own) >= MIN_VALUES:
+                rows.append((centre, *np.quantile(own, (0.16, 0.5, 0.84))))
+        if rows:
+            at, lower, middle, upper = np.array(rows).T
+            bars = [middle - lower, upper - middle]
+            right.errorbar(at, middle, bars, fmt=marker, ms=6, capsize=2, label=part)
+        data["parts"][part] = {"rows": counts.tolist(), "quantiles": np.array(rows).tolist()}
+    left.set_xlim(bins[0], bins[-1])
+    left.set_ylim(bottom=0)
+    left.set_xlabel("Response")
+    left.set_ylabel("Share of jets per bin")
+    left.legend()
+    right.axhline(1, color="0.6", lw=1, zorder=0)
+    right.set(xscale="log", xlim=(edges[0], edges[-1]))
+    right.set_xlabel(r"GEN-jet $p_\mathrm{T}$ (GeV)")
+    right.set_ylabel("Median response")
+    _plain_decades(right)
+    return figure, data
+
+
+def _pt_edges(samples: Sequence[np.ndarray], bins: int) -> np.ndarray:
+    """Return edges of equal ratio over the range of some positive samples."""
+    pooled = np.concatenate([sample[sample > 0] for sample in samples])
+    if not len(pooled):
+        return np.geomspace(10, 1000, bins + 1)
+    low, high = np.quantile(pooled, (TAIL, 1 - TAIL))
+    return np.geomspace(low, max(high, 1.01 * low), bins + 1)
+
+
+def _shifted(edges: np.ndarray, number: int, total: int) -> np.ndarray:
+    """Return a place in each bin, another for each part, so that bars do not cover each other."""
+    share = (number + 1) / (total + 1)
+    return edges[:-1] ** (1 - share) * edges[1:] ** share
+
+
+def _wilson(passed: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return Wilson's intervals of 68 % for shares, (n,) each: within 0 and 1."""
+    share = passed / total
+    middle = (share + 0.5 / total) / (1 + 1 / total)
+    half = np.sqrt(share * (1 - share) / total + 0.25 / total**2) / (1 + 1 / total)
+    return middle - half, middle + half
 
 
 def draw_study(stem: Path, results: list[dict[str, Any]], study: Mapping[str, Any]) -> None:
@@ -191,43 +291,54 @@ def draw_study(stem: Path, results: list[dict[str, Any]], study: Mapping[str, An
     results, study
         From `workflow.jobs.study`.
     """
-    style()
+    with style():
+        figure = plot_study(results, study)
+        for suffix in (".png", ".pdf"):
+            with atomic_output(stem.with_suffix(suffix)) as temporary:
+                # Without the date, which would change every time.
+                metadata = {"Software": None} if suffix == ".png" else {"CreationDate": None}
+                figure.savefig(temporary, dpi=110, metadata=metadata)
+
+
+def plot_study(results: list[dict[str, Any]], study: Mapping[str, Any]) -> Figure:
+    """Return the figure of a study; see `draw_study`."""
     panels = 1 if study["baseline"] is None else 2
-    figure = Figure(figsize=(8, 3.2 + 2.6 * panels), layout="constrained")
+    ways = list(dict.fromkeys(row["way"] for row in results))
+    width = 8.0 if study["size_key"] is not None else max(8.0, 1.1 * len(ways))
+    figure = Figure(figsize=(width, 3.4 + 2.6 * panels), layout="constrained")
     ratios = {"height_ratios": [2, 1][:panels]}
     all_axes = figure.subplots(panels, 1, squeeze=False, sharex=True, gridspec_kw=ratios)[:, 0]
-    ways = list(dict.fromkeys(row["way"] for row in results))
     panel = [("mean", "error", study["metric"].replace("_", " "))]
-    panel += [("gain", "gain_error", f"gain over {study['baseline']}")][: panels - 1]
+    panel += [("gain", "gain_error", f"Gain over {study['baseline']}")][: panels - 1]
     for axes, (value, error, title) in zip(all_axes, panel, strict=True):
-        for way in ways:
+        for number, way in enumerate(ways):
             rows = [row for row in results if row["way"] == way and value in row]
             if rows:
                 at = [_place(row, ways) for row in rows]
                 errors = [row[error] or 0.0 for row in rows]
-                colour = f"C{ways.index(way)}"
                 axes.errorbar(
-                    at, [row[value] for row in rows], errors, fmt="o-", capsize=4, label=way,
-                    color=colour,
+                    at, [row[value] for row in rows], errors, capsize=4, label=way,
+                    color=f"C{number}", marker=MARKERS[number % len(MARKERS)],
+                    linestyle=LINES[number % len(LINES)],
                 )  # fmt: skip
         axes.set_ylabel(title)
         axes.grid(alpha=0.3)
     if study["note"] is not None:
-        all_axes[0].set_title(study["note"], fontsize=13)
+        all_axes[0].set_title("\n".join(wrap(study["note"], 80)), fontsize=13)
     if len(all_axes) > 1:
         all_axes[1].axhline(0, color="0.4", lw=1)
+    last = all_axes[-1]
     if study["size_key"] is None:
-        all_axes[-1].set_xticks(range(len(ways)), ways, rotation=20, ha="right")
-        all_axes[-1].minorticks_off()
+        last.set_xticks(range(len(ways)), ways, rotation=20, ha="right")
+        last.minorticks_off()
     else:
-        all_axes[-1].set_xscale("log")
-        all_axes[-1].set_xlabel(study["size_key"])
+        sizes = sorted({row["size"] for row in results if row["size"]})
+        last.set_xscale("log")
+        last.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=20)
+        last.set_xticks([], minor=True)
+        last.set_xlabel(study["size_key"])
         all_axes[0].legend()
-    for suffix in (".png", ".pdf"):
-        with atomic_output(stem.with_suffix(suffix)) as temporary:
-            # Without the date, which would change every time.
-            metadata = {"Software": None} if suffix == ".png" else {"CreationDate": None}
-            figure.savefig(temporary, metadata=metadata)
+    return figure
 
 
 def _place(row: Mapping[str, Any], ways: list[str]) -> float:

@@ -35,7 +35,11 @@ class Paths:
         self.evaluation = str(root / "evaluation" / "{fit}")
         self.metrics = str(root / "evaluation" / "{fit}" / "metrics.json")
         self.study = str(root / "studies" / "{study}" / "study.json")
+        self.study_figure = str(root / "studies" / "{study}" / "study.png")
+        self.comparison = str(root / "comparison" / "{comparison}" / "comparison.json")
+        self.benchmarks = str(root / "benchmarks")
         self.report = str(root / "report.html")
+        self.report_figures = str(root / "report")
 
     def shards(self, config: Config, dataset: str) -> list[str]:
         """Return every shard of a dataset, part by part."""
@@ -64,7 +68,7 @@ class Paths:
 
     def benchmark(self, name: str) -> str:
         """Return a job's benchmark file; `name` is the rule, then its wildcards."""
-        return str(self.root / "benchmarks" / f"{name}.tsv")
+        return f"{self.benchmarks}/{name}.tsv"
 
 
 def shard_index(index: int) -> str:

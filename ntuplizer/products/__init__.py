@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ntuplizer.batch import EventBatch
+    from ntuplizer.display import View
 
 Branches = Mapping[str, tuple[str, ...]]
 
@@ -42,23 +43,43 @@ class ProductOptions(BaseModel):
         return value
 
 
+def _one_group(name: str) -> str:
+    return "labels"
+
+
 @dataclass(frozen=True)
 class Label:
-    """The column that classes a row, int32, and the names of its values."""
+    """The column that classes a row, int32, and the names of its values.
+
+    `group_of` tells which names belong together, where there are too many to look at each.
+    """
 
     column: str
     names: tuple[str, ...]
+    group_of: Callable[[str], str] = _one_group
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A column worth a histogram, with its title (matplotlib's mathtext) and range."""
+    """A column worth a histogram, with its title (matplotlib's mathtext) and range.
+
+    Of a column that spans decades, `logarithmic` makes bins of equal ratio.
+    """
 
     column: str
     title: str
     bins: int
     low: float
     high: float
+    logarithmic: bool = False
+
+
+@dataclass(frozen=True)
+class Match:
+    """The columns with the transverse momenta of a jet and of its GEN-jet, 0 without a match."""
+
+    pt: str
+    gen_pt: str
 
 
 def _no_branches(options: Any) -> Branches:
@@ -96,7 +117,11 @@ class Product:
         Columns that name a row for good: those of the event, of which `event` is the last, and
         what numbers the rows of an event. Empty when rows are told apart by their values alone.
     axes
-        What a report draws.
+        What a report draws of the columns.
+    match
+        Where a row is a jet with its GEN-jet: a report shows matching and response.
+    view
+        (row by column name, options) → what a row looks like; None: it cannot be drawn.
     """
 
     name: str
@@ -110,6 +135,8 @@ class Product:
     label: Callable[[Any], Label | None] = _no_label
     identity: tuple[str, ...] = ()
     axes: tuple[Axis, ...] = ()
+    match: Match | None = None
+    view: "Callable[[dict[str, Any], Any], View] | None" = None
 
     def read_options(self, values: Mapping[str, Any]) -> ProductOptions:
         """Check options by name; those that are not given have their defaults.

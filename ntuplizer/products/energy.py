@@ -7,11 +7,12 @@ from pydantic import Field
 
 from ntuplizer.branches import CANDIDATE_BRANCHES, CANDIDATE_LEAVES, RECORD_LEAVES
 from ntuplizer.counts import Counts
-from ntuplizer.products import Axis, Branches, Product, ProductOptions
+from ntuplizer.products import Axis, Branches, Match, Product, ProductOptions
 from ntuplizer.schema import EVENT_IDENTITY, Column, constituents, lists, scalars
 
 if TYPE_CHECKING:
     from ntuplizer.batch import EventBatch
+    from ntuplizer.display import View
 
 
 class EnergyOptions(ProductOptions):
@@ -151,6 +152,12 @@ def _make(batch: "EventBatch", options: EnergyOptions, counts: Counts) -> dict[s
     return make_energy_jets(batch, options, counts)
 
 
+def _view(row: dict[str, Any], options: EnergyOptions) -> "View":
+    from ntuplizer.display.energy import view_energy_jet
+
+    return view_energy_jet(row, options.jet_radius)
+
+
 PRODUCT = Product(
     name="energy",
     summary="jets with their GEN-jet, to learn energies",
@@ -162,9 +169,13 @@ PRODUCT = Product(
     make=_make,
     identity=(*(column.name for column in EVENT_IDENTITY), JET_NUMBER.name),
     axes=(
-        Axis("jet_pt", r"Jet $p_\mathrm{T}$ (GeV)", 50, 0, 500),
-        Axis("genjet_pt", r"GEN-jet $p_\mathrm{T}$ (GeV)", 50, 0, 500),
+        Axis("jet_pt", r"Jet $p_\mathrm{T}$ (GeV)", 50, 10, 5000, logarithmic=True),
+        Axis("genjet_pt", r"GEN-jet $p_\mathrm{T}$ (GeV)", 50, 10, 5000, logarithmic=True),
         Axis("jet_eta", r"Jet $\eta$", 50, -5, 5),
+        Axis("event_ninteractions", "True interactions", 50, 0, 100),
         Axis("event_nvertices", "Reconstructed vertices", 50, 0, 100),
+        Axis("event_rho", r"Energy density $\rho$ (GeV)", 50, 0, 100),
     ),
+    match=Match("jet_pt", "genjet_pt"),
+    view=_view,
 )

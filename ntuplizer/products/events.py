@@ -12,6 +12,7 @@ from ntuplizer.slots import B_JET, EMPTY, LEPTON, LIGHT_JET, MISSING, SlotOption
 
 if TYPE_CHECKING:
     from ntuplizer.batch import EventBatch
+    from ntuplizer.display import View
 
 
 class EventOptions(SlotOptions, ProductOptions):
@@ -81,6 +82,12 @@ def _make(batch: "EventBatch", options: EventOptions, counts: Counts) -> dict[st
     return make_events(batch, options, counts)
 
 
+def _view(row: dict[str, Any], options: EventOptions) -> "View":
+    from ntuplizer.display.events import view_event
+
+    return view_event(row, options)
+
+
 PRODUCT = Product(
     name="events",
     summary="leading objects of the events that have enough",
@@ -96,4 +103,5 @@ PRODUCT = Product(
         Axis("bjet1_pt", r"Leading b-jet $p_\mathrm{T}$ (GeV)", 50, 0, 500),
         Axis("jet1_pt", r"Leading light jet $p_\mathrm{T}$ (GeV)", 50, 0, 500),
     ),
+    view=_view,
 )

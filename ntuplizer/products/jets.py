@@ -8,12 +8,13 @@ from pydantic import Field
 
 from ntuplizer.branches import CANDIDATE_BRANCHES, CANDIDATE_LEAVES, RECORD_LEAVES
 from ntuplizer.counts import Counts
-from ntuplizer.labels import LABELS
-from ntuplizer.products import Axis, Branches, Label, Product, ProductOptions
+from ntuplizer.labels import LABELS, group_of
+from ntuplizer.products import Axis, Branches, Label, Match, Product, ProductOptions
 from ntuplizer.schema import CONSTITUENTS, Column, lists, scalars
 
 if TYPE_CHECKING:
     from ntuplizer.batch import EventBatch
+    from ntuplizer.display import View
 
 
 class ClusteringOptions(ProductOptions):
@@ -101,12 +102,14 @@ COLUMNS: tuple[Column, ...] = (
     ),
 )
 
-LABEL = Label("jet_label", LABELS)
+LABEL = Label("jet_label", LABELS, group_of)
 JET_AXES = (
-    Axis("jet_pt", r"Jet $p_\mathrm{T}$ (GeV)", 46, 200, 2500),
+    Axis("jet_pt", r"Jet $p_\mathrm{T}$ (GeV)", 60, 20, 6000, logarithmic=True),
+    Axis("jet_eta", r"Jet $\eta$", 50, -5, 5),
     Axis("jet_sdmass", "Soft-drop mass (GeV)", 50, 0, 500),
     Axis("jet_nparticles", "Constituents", 40, 0, 200),
 )
+MATCH = Match("jet_pt", "genjet_pt")
 
 
 def jet_branches(options: ClusteringOptions) -> Branches:
@@ -132,6 +135,13 @@ def columns_for(labels: tuple[str, ...]) -> tuple[Column, ...]:
     )
 
 
+def view_jet(row: dict[str, Any], options: ClusteringOptions) -> "View":
+    """Return what a jet of any labels looks like."""
+    from ntuplizer.display import jets
+
+    return jets.view_jet(row, options.jet_radius)
+
+
 def _make(batch: "EventBatch", options: JetOptions, counts: Counts) -> dict[str, Any]:
     from ntuplizer.rows.jets import make_jets
 
@@ -149,4 +159,6 @@ PRODUCT = Product(
     make=_make,
     label=lambda options: LABEL,
     axes=JET_AXES,
+    match=MATCH,
+    view=view_jet,
 )

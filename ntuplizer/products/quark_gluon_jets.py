@@ -10,10 +10,12 @@ from ntuplizer.products import Label, Product
 from ntuplizer.products.jets import (
     JET_AXES,
     LABEL,
+    MATCH,
     ClusteringOptions,
     columns_for,
     jet_branches,
     optional_jet_branches,
+    view_jet,
 )
 
 if TYPE_CHECKING:
@@ -54,4 +56,6 @@ PRODUCT = Product(
     make=_make,
     label=lambda options: Label(LABEL.column, LABELS),
     axes=JET_AXES,
+    match=MATCH,
+    view=view_jet,
 )

@@ -87,10 +87,9 @@ def plot_roc(axes: Axes, curves: Curves) -> None:
         label = name if area is None else f"{name} (AUC {area:.3f})"
         axes.plot(signal[visible], background[visible], label=label)
     axes.set(xlabel="Signal efficiency", ylabel="Background efficiency")
-    axes.set(yscale="log", xlim=(0, 1), ylim=(None, 1))
-    # Room for the legend below the curves.
-    axes.set_ylim(bottom=axes.get_ylim()[0] / 10)
-    axes.legend(loc="lower right")
+    lowest = [curve[1][curve[1] > 0].min(initial=1.0) for curve in curves.values()]
+    axes.set(yscale="log", xlim=(0, 1), ylim=(min(lowest, default=1e-3), 1))
+    axes.legend(loc="best", fontsize=15, framealpha=0.9, frameon=True, edgecolor="none")
 
 
 def draw_confusion(path: Path, counts: np.ndarray, names: Sequence[str], kind: str) -> None:

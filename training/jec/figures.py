@@ -24,7 +24,8 @@ def response_figures(result: Mapping) -> Iterator[tuple[str, str, Figure]]:
         From `training.jec.response.evaluate_response`, also after a trip through JSON.
     """
     for region, content in result["regions"].items():
-        if not any(content["jets"]["all"]):
+        # Too few jets for a single median would fill pages with empty axes.
+        if not _any_known(content["median"]["all"]):
             continue
         where = f"|η| {region.replace('-', ' to ')}"
         stem = region.replace(".", "p")
@@ -43,21 +44,49 @@ def response_figures(result: Mapping) -> Iterator[tuple[str, str, Figure]]:
             f"Improvement of the resolution by flavour, {where}",
             _improvement(result, content["improvement"]),
         )
-        yield (
-            f"flavour_dependence_{stem}",
-            f"Spread of the median response over flavours, {where}",
-            _dependence(result, content["flavour_dependence"]),
-        )
-        yield (
-            f"residual_response_{stem}",
-            f"Difference of the median response between flavours, {where}",
-            _residual(result, content["residual"]),
-        )
+        if _any_known(content["flavour_dependence"]):
+            yield (
+                f"flavour_dependence_{stem}",
+                f"Spread of the median response over flavours, {where}",
+                _dependence(result, content["flavour_dependence"]),
+            )
+        if _any_known(content["residual"]):
+            yield (
+                f"residual_response_{stem}",
+                f"Difference of the median response between flavours, {where}",
+                _residual(result, content["residual"]),
+            )
         yield (
             f"response_distributions_{stem}",
             f"Response of jets of three flavours in bins of pT, {where}",
             _distributions(result, content["distributions"]),
         )
+
+
+def _any_known(content: Any) -> bool:
+    """Return whether there is a number among nested values, `None` where one is not known."""
+    if isinstance(content, Mapping):
+        return any(_any_known(value) for key, value in content.items() if key != "error")
+    if isinstance(content, list):
+        return any(map(_any_known, content))
+    return content is not None and bool(np.isfinite(content))
+
+
+def _known_only(content: Mapping[str, Mapping]) -> dict[str, Mapping]:
+    """Return what has a number to draw; all of it where nothing has."""
+    known = {name: own for name, own in content.items() if _any_known(own)}
+    return known or dict(content)
+
+
+def _panels(number: int, share_x: bool = True) -> tuple[Figure, list[Axes]]:
+    """Return a figure of a number of panels, three beside each other, so that they can be read."""
+    columns = min(number, 3)
+    rows = -(-number // columns)
+    canvas = Figure(figsize=(_SIZE[0] * columns, _SIZE[1] * rows), layout="constrained")
+    panels = canvas.subplots(rows, columns, sharex=share_x, sharey=True, squeeze=False).ravel()
+    for axes in panels[number:]:
+        axes.set_axis_off()
+    return canvas, list(panels[:number])
 
 
 def _centres(result: Mapping) -> np.ndarray:
@@ -82,8 +111,8 @@ def _plot_curves(axes: Axes, result: Mapping, curves: Mapping[str, Mapping]) -> 
 
 
 def _median(result: Mapping, curves: Mapping[str, Mapping]) -> Figure:
-    canvas = Figure(figsize=(_SIZE[0] * len(curves), _SIZE[1]), layout="constrained")
-    panels = canvas.subplots(1, len(curves), sharey=True, squeeze=False)[0]
+    curves = _known_only(curves)
+    canvas, panels = _panels(len(curves), share_x=False)
     for axes, (flavour, own) in zip(panels, curves.items(), strict=True):
         axes.axhspan(1 - CLOSURE, 1 + CLOSURE, color="0.9", zorder=0)
         axes.axhline(1, color="0.6", lw=1, zorder=0)
@@ -129,7 +158,8 @@ def _grouped(
             np.arange(len(bins)) + shift, value, error, fmt=marker, ms=7, label=name, capsize=2
         )
     axes.set_xticks(np.arange(len(bins)), [name.replace("-inf", "+") for name in bins], rotation=30)
-    axes.set(xlabel=_PT_LABEL)
+    axes.set(xlabel=_PT_LABEL, xlim=(-0.5, len(bins) - 0.5))
+    axes.tick_params(axis="x", which="minor", bottom=False, top=False)
     axes.axhline(0, color="0.6", lw=1, zorder=0)
 
 
@@ -138,8 +168,8 @@ def _of_flavour(own: Mapping[str, Mapping], name: str, wide: str) -> Any:
 
 
 def _improvement(result: Mapping, improvement: Mapping[str, Mapping]) -> Figure:
-    canvas = Figure(figsize=(_SIZE[0] * len(improvement), _SIZE[1]), layout="constrained")
-    panels = canvas.subplots(1, len(improvement), sharey=True, squeeze=False)[0]
+    improvement = _known_only(improvement)
+    canvas, panels = _panels(len(improvement), share_x=False)
     names = [name for name in result["corrections"] if name != result["baseline"]]
     for axes, (flavour, own) in zip(panels, improvement.items(), strict=True):
         _grouped(axes, result, names, partial(_of_flavour, own))
@@ -160,8 +190,8 @@ def _dependence(result: Mapping, dependence: Mapping[str, Mapping]) -> Figure:
 
 
 def _residual(result: Mapping, residual: Mapping[str, Mapping]) -> Figure:
-    canvas = Figure(figsize=(_SIZE[0] * 3, _SIZE[1] * 2), layout="constrained")
-    panels = canvas.subplots(2, 3, sharex=True, sharey=True).ravel()
+    residual = _known_only(residual)
+    canvas, panels = _panels(len(residual))
     for axes, (pair, curves) in zip(panels, residual.items(), strict=True):
         axes.axhline(0, color="0.6", lw=1, zorder=0)
         _plot_curves(axes, result, curves)

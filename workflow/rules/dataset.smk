@@ -10,7 +10,13 @@ rule manifest:
     input:
         lambda wildcards: paths.shards(run_config, wildcards.dataset),
     output:
-        paths.manifest,
+        report(
+            paths.manifest,
+            caption="../report/captions/manifest.rst",
+            category="Datasets",
+            subcategory="{dataset}",
+            labels={"figure": "manifest"},
+        ),
     log:
         paths.log("manifest/{dataset}"),
     localrule: True

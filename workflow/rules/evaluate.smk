@@ -14,7 +14,13 @@ rule evaluate:
         manifest=manifest_of,
         checkpoint=paths.checkpoint,
     output:
-        paths.metrics,
+        report(
+            paths.metrics,
+            caption="../report/captions/metrics.rst",
+            category="Networks",
+            subcategory="{fit}",
+            labels={"content": "numbers"},
+        ),
     log:
         paths.log("evaluate/{fit}"),
     benchmark:
@@ -41,7 +47,20 @@ rule study:
             )
         ],
     output:
-        paths.study,
+        numbers=report(
+            paths.study,
+            caption="../report/captions/study.rst",
+            category="Studies",
+            subcategory="{study}",
+            labels={"content": "numbers"},
+        ),
+        figure=report(
+            paths.study_figure,
+            caption="../report/captions/study.rst",
+            category="Studies",
+            subcategory="{study}",
+            labels={"content": "figure"},
+        ),
     log:
         paths.log("study/{study}"),
     localrule: True
@@ -53,4 +72,4 @@ rule study:
         version=1,
     shell:
         "python -m workflow study --job {params.job:q} --evaluations {params.evaluations}"
-        " --output {output} 2>&1 | tee {log}"
+        " --output {output.numbers} 2>&1 | tee {log}"

@@ -1,8 +1,11 @@
 """The report: one HTML file with what was built and what was learned.
 
-INPUT:  datasets/*/manifest.json, evaluation/*/metrics.json, studies/*/study.json
-OUTPUT: report.html
+INPUT:  datasets/*/manifest.json, evaluation/*/metrics.json, training/*/checkpoint.ckpt.json,
+        studies/*/study.json, comparison/*/comparison.json where there are any
+OUTPUT: report.html; report/, PDF and data of its figures
 """
+
+import json
 
 
 rule report:
@@ -10,9 +13,27 @@ rule report:
     input:
         dataset=expand(paths.manifest, dataset=run_config.products),
         evaluation=expand(paths.metrics, fit=run_config.training),
+        checkpoint=expand(f"{paths.checkpoint}.json", fit=run_config.training),
         study=expand(paths.study, study=run_config.studies),
+        # Made by hand, where Delphes' files are.
+        comparison=sorted(
+            map(str, Path().glob(paths.comparison.format(comparison="*")))
+        ),
     output:
-        paths.report,
+        page=report(
+            paths.report,
+            caption="../report/captions/page.rst",
+            category="Report",
+            labels={"content": "the report"},
+        ),
+        figures=report(
+            directory(paths.report_figures),
+            patterns=["{dataset}_{figure}.pdf"],
+            caption="../report/captions/figure.rst",
+            category="Datasets",
+            subcategory="{dataset}",
+            labels={"figure": "{figure}"},
+        ),
     log:
         paths.log("report/report"),
     localrule: True
@@ -20,10 +41,15 @@ rule report:
         name=run_config.name,
         inputs=lambda wildcards, input: [
             f"--{kind} {file}"
-            for kind in ("dataset", "evaluation", "study")
+            for kind in ("dataset", "evaluation", "checkpoint", "study", "comparison")
             for file in input.get(kind)
         ],
-        version=2,
+        benchmarks=paths.benchmarks,
+        config=json.dumps(
+            run_config.model_dump(mode="json", exclude_unset=True, by_alias=True)
+        ),
+        version=3,
     shell:
-        "python -m workflow report --name {params.name} {params.inputs} --output {output}"
+        "python -m workflow report --name {params.name} {params.inputs}"
+        " --benchmarks {params.benchmarks} --config {params.config:q} --output {output.page}"
         " 2>&1 | tee {log}"

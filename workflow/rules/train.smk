@@ -51,7 +51,13 @@ rule train:
     output:
         checkpoint=paths.checkpoint,
         ledger=f"{paths.checkpoint}.json",
-        history=paths.history,
+        history=report(
+            paths.history,
+            caption="../report/captions/history.rst",
+            category="Networks",
+            subcategory="{fit}",
+            labels={"content": "history"},
+        ),
     log:
         paths.log("train/{fit}"),
     benchmark:
