@@ -7,7 +7,9 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from provenance.errors import UserError
+from workflow.announcement import announce
 from workflow.config_model import load_config
+from workflow.fastjet_notice import leave_to_the_run, show_notice
 from workflow.fits import resolve_fits
 from workflow.growth import refuse_moved_splits
 from workflow.jobs.description import ShardJobs, dataset_seed
@@ -21,6 +23,8 @@ min_version("9.0")
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
 )
+
+leave_to_the_run()
 
 
 # The default, not a base that other configurations are merged into.
@@ -63,6 +67,11 @@ include: "workflow/rules/report.smk"
 onstart:
     for check in checks:
         check()
+    to_do = list(workflow.dag.needrun_jobs())
+    cores = None if workflow.non_local_exec else workflow.cores
+    if any(str(job.rule) == "shard" for job in to_do):
+        show_notice()
+    sys.stderr.write(f"\n{announce(run_config, paths, fits, to_do, cores)}\n")
 
 
 onsuccess:

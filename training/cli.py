@@ -1,15 +1,31 @@
-"""The command line: parses and calls one function."""
+"""Command line of the networks: `python -m training --help`."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
+from commandline.parser import Commands, run_package
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run `python -m training <command>`."""
-    parser = argparse.ArgumentParser(prog="python -m training", description="Shards to models.")
-    commands = parser.add_subparsers(required=True, metavar="command")
 
-    fit = commands.add_parser("fit", help="train a network on a dataset, or go on with a training")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line and run one command.
+
+    Raises
+    ------
+    UserError
+        When an input or an option is wrong.
+    """
+    run_package("training", "Train networks on datasets, and use them.", add_commands, arguments)
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the commands of this package."""
+    fit = commands.add(
+        "fit",
+        _fit,
+        "train a network on a dataset, or go on with a training",
+        "--config training/configs/sophon-small.yaml --manifest jets/manifest.json --output sophon",
+    )
     _add_config(fit)
     _add_manifest(fit)
     fit.add_argument("--output", type=Path, required=True, help="folder for the results")
@@ -18,47 +34,67 @@ def main(arguments: list[str] | None = None) -> None:
     fit.add_argument(
         "--restart", action="store_true", help="begin anew, whatever the folder's last.ckpt holds"
     )
-    fit.set_defaults(call=_fit)
 
-    evaluate = commands.add_parser("evaluate", help="measure a trained network")
+    evaluate = commands.add(
+        "evaluate",
+        _evaluate,
+        "measure a trained network",
+        "--checkpoint sophon/checkpoint.ckpt --manifest jets/manifest.json --output evaluation",
+    )
     _add_checkpoint(evaluate)
     _add_manifest(evaluate)
     evaluate.add_argument("--split", choices=("train", "val", "test"), default="test")
     evaluate.add_argument("--output", type=Path, required=True, help="folder for the results")
-    evaluate.set_defaults(call=_evaluate)
 
-    predict = commands.add_parser("predict", help="say something of every row of a file")
+    predict = commands.add(
+        "predict",
+        _predict,
+        "say something of every row of a file",
+        "--checkpoint sophon/checkpoint.ckpt --input events.root --output scores.parquet",
+    )
     _add_checkpoint(predict)
     predict.add_argument(
         "--input", type=Path, required=True, help="rows (Parquet) or Delphes events (ROOT)"
     )
     predict.add_argument("--output", type=Path, required=True, help="Parquet file")
-    predict.set_defaults(call=_predict)
 
-    export = commands.add_parser("export", help="write a trained network in another format")
+    export = commands.add(
+        "export",
+        _export,
+        "write a trained network in another format",
+        "--checkpoint sophon/checkpoint.ckpt --output network.onnx",
+    )
     _add_checkpoint(export)
     export.add_argument("--format", choices=("onnx",), default="onnx")
     export.add_argument("--output", type=Path, required=True, help="network.onnx")
-    export.set_defaults(call=_export)
 
-    convert = commands.add_parser("convert", help="make a checkpoint of another program's weights")
+    convert = commands.add(
+        "convert",
+        _convert,
+        "make a checkpoint of another program's weights",
+        "--task sophon --weights model.pt --output checkpoint.ckpt",
+    )
     convert.add_argument("--task", required=True, help="a folder of training/tasks")
     convert.add_argument("--weights", type=Path, required=True, help="e.g. model.pt of weaver")
     convert.add_argument("--output", type=Path, required=True, help="checkpoint.ckpt")
-    convert.set_defaults(call=_convert)
 
-    weights = commands.add_parser("weights", help="compute the sampling weights of a training")
+    weights = commands.add(
+        "weights",
+        _weights,
+        "compute the sampling weights of a training",
+        "--config training/configs/sophon.yaml --manifest jets/manifest.json --output weights.json",
+    )
     _add_config(weights)
     _add_manifest(weights)
     weights.add_argument("--output", type=Path, required=True, help="weights.json")
-    weights.set_defaults(call=_weights)
 
-    summary = commands.add_parser("summary", help="print a network's layers and parameters")
+    summary = commands.add(
+        "summary",
+        _summary,
+        "print a network's layers and parameters",
+        "--config training/configs/sophon.yaml --set model.blocks=4",
+    )
     _add_config(summary)
-    summary.set_defaults(call=_summary)
-
-    options = parser.parse_args(arguments)
-    options.call(options)
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Command line of collisions: `python -m ntuplizer nanoaod|pfnano`."""
+"""Command line of collisions: `python -m ntuplizer nanoaod --help`."""
 
 import argparse
 import json
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from commandline.parser import Commands
 from ntuplizer.counts import Counts
 from ntuplizer.products import get_product
 from provenance.errors import UserError
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
     from ntuplizer.collisions.files import RemoteFile
 
 
-def add_commands(commands: argparse._SubParsersAction) -> None:
+def add_commands(commands: Commands) -> None:
     """Add the commands that read collisions."""
-    nanoaod = commands.add_parser(
+    nanoaod = commands.add(
         "nanoaod",
-        help="event objects of CMS NanoAOD",
-        usage="%(prog)s FILE ... --era ERA --output OUTPUT [options]",
+        _run_nanoaod,
+        "event objects of CMS NanoAOD",
+        "nano.root --era 2018 --certified golden.json --output events.parquet",
     )
     _add_input(nanoaod, era_needed=True)
     nanoaod.add_argument(
@@ -43,14 +45,15 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         help="earlier outputs: their events are left out, as those of other data sets",
     )
     _add_options(nanoaod, "of the product events, as leptons_min=0")
-    nanoaod.set_defaults(run=_run_nanoaod)
 
-    pfnano = commands.add_parser(
-        "pfnano", help="jets of CMS PFNano", usage="%(prog)s FILE ... --output OUTPUT [options]"
+    pfnano = commands.add(
+        "pfnano",
+        _run_pfnano,
+        "jets of CMS PFNano",
+        "pfnano.root --option jets=ak4 --output jets.parquet",
     )
     _add_input(pfnano, era_needed=False)
     _add_options(pfnano, "of the jets: jets, pt_min, eta_max, identified")
-    pfnano.set_defaults(run=_run_pfnano)
 
 
 def _add_input(parser: argparse.ArgumentParser, era_needed: bool) -> None:

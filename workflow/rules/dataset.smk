@@ -21,4 +21,4 @@ rule manifest:
     shell:
         "python -m ntuplizer manifest {params.shards} --name {wildcards.dataset}"
         " --seed {params.seed} --fingerprint {params.fingerprint} --output {output}"
-        " 2>&1 | tee {log}"
+        " > {log} 2>&1"

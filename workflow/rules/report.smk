@@ -26,4 +26,4 @@ rule report:
         version=2,
     shell:
         "python -m workflow report --name {params.name} {params.inputs} --output {output}"
-        " 2>&1 | tee {log}"
+        " > {log} 2>&1"
