@@ -5,10 +5,11 @@ import copy
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from typing import Any
 
 # Columns of a help text, on a wider terminal too.
 WIDTH = 100
-CALL_WIDTH = 66
+CALL_WIDTH = 70
 
 AddCommands = Callable[["Commands"], None]
 
@@ -21,7 +22,15 @@ class _Help(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=26, width=min(columns, WIDTH))
 
 
-class _CommandParser(argparse.ArgumentParser):
+class _Parser(argparse.ArgumentParser):
+    """A parser whose help does not explain --help."""
+
+    def __init__(self, **options: Any):
+        super().__init__(**options, add_help=False, formatter_class=_Help)
+        self.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
+
+
+class _CommandParser(_Parser):
     """The parser of one command; its usage names what must be given."""
 
     def format_usage(self) -> str:
@@ -60,7 +69,7 @@ class Commands:
     def __init__(self, parser: argparse.ArgumentParser):
         self.program = parser.prog
         self._names: Callable[[str], str | None] = str
-        self._commands = parser.add_subparsers(
+        self._commands: argparse._SubParsersAction[_CommandParser] = parser.add_subparsers(
             prog=self.program,
             required=True,
             metavar="COMMAND",
@@ -104,7 +113,6 @@ class Commands:
             help=summary.replace("%", "%%"),
             description=f"{summary[0].upper()}{summary[1:]}.",
             epilog="example:\n  " + " \\\n      ".join(_lines(f"{program} {example}")),
-            formatter_class=_Help,
         )
         parser.set_defaults(run=run)
         return parser
@@ -139,12 +147,11 @@ def make_parser(program: str, description: str, more: str = "") -> argparse.Argu
     more
         Said below the commands.
     """
-    return argparse.ArgumentParser(
+    return _Parser(
         prog=program,
         usage=f"{program} COMMAND [OPTIONS]",
         description=description,
         epilog=f"{more}`{program} COMMAND --help` shows one, with an example.",
-        formatter_class=_Help,
     )
 
 

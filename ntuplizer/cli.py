@@ -135,7 +135,7 @@ def _add_shard(commands: Commands) -> None:
         "shard",
         _run_shard,
         "a dataset file of exactly N shuffled rows",
-        "a.parquet b.parquet --rows 1000 --dataset jets --part QCD --index 0 --split train"
+        "a.parquet b.parquet --rows 9 --dataset jets --part QCD --index 0 --split train"
         " --seed 1 --output QCD_0000.parquet",
     )
     parser.add_argument(
@@ -147,9 +147,12 @@ def _add_shard(commands: Commands) -> None:
     parser.add_argument("--index", type=int, required=True, help="number within the part")
     parser.add_argument("--split", required=True, help="train, val or test")
     parser.add_argument("--seed", type=int, required=True, help="the dataset's seed")
-    parser.add_argument("--fingerprint", default="", help="hash of all that shaped the rows")
+    parser.add_argument(
+        "--fingerprint", metavar="HASH", default="", help="hash of all that shaped the rows"
+    )
     parser.add_argument(
         "--raise-key",
+        metavar="KEY",
         default="the number of events",
         help="what to raise when there are too few rows",
     )
@@ -202,7 +205,9 @@ def _add_manifest(commands: Commands) -> None:
     )
     parser.add_argument("--name", required=True, help="name of the dataset")
     parser.add_argument("--seed", type=int, required=True, help="seed of the dataset")
-    parser.add_argument("--fingerprint", default="", help="hash of all that shaped the dataset")
+    parser.add_argument(
+        "--fingerprint", metavar="HASH", default="", help="hash of all that shaped the dataset"
+    )
     parser.add_argument("--output", type=Path, required=True, help="manifest to write")
 
 

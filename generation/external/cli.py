@@ -101,7 +101,7 @@ def _add_plan(commands: Commands) -> None:
     parser.add_argument("--process", required=True)
     parser.add_argument("--first", type=int, default=0, help="first batch")
     parser.add_argument("--batches", type=int, required=True)
-    parser.add_argument("--events-per-batch", type=int, required=True)
+    parser.add_argument("--events-per-batch", metavar="N", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True, help="dataset seed")
     _add_place(parser)
     parser.add_argument("--output", type=Path, required=True)
@@ -194,12 +194,12 @@ def _add_simulate(commands: Commands) -> None:
         _run_simulate,
         "one batch with Delphes",
         "--process qcd --batch 0 --events-per-batch 100 --seed 1 --card "
-        "delphes_cards/jetclass2_fatjet.tcl --pileup minbias.pileup --scratch "
+        "card.tcl --pileup minbias.pileup --scratch "
         "/tmp --output events.root",
     )
     parser.add_argument("--process", required=True)
-    parser.add_argument("--batch", type=int, required=True)
-    parser.add_argument("--events-per-batch", type=int, required=True)
+    parser.add_argument("--batch", metavar="N", type=int, required=True)
+    parser.add_argument("--events-per-batch", metavar="N", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True, help="dataset seed")
     _add_place(parser)
     parser.add_argument("--card", type=Path, required=True)

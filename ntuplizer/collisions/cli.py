@@ -34,7 +34,8 @@ def add_commands(commands: Commands) -> None:
         "--working-point",
         choices=("loose", "medium", "tight"),
         default="medium",
-        help="of b-tagging (medium)",
+        metavar="POINT",
+        help="of b-tagging: loose, medium or tight (medium)",
     )
     nanoaod.add_argument("--process", help="process of simulated events (the name of their file)")
     nanoaod.add_argument(
@@ -42,6 +43,7 @@ def add_commands(commands: Commands) -> None:
         type=Path,
         nargs="+",
         default=[],
+        metavar="FILE",
         help="earlier outputs: their events are left out, as those of other data sets",
     )
     _add_options(nanoaod, "of the product events, as leptons_min=0")
