@@ -37,6 +37,7 @@ def add_commands(commands: Commands) -> None:
     _add_manifest(commands)
     _add_verify(commands)
     _add_disjoint(commands)
+    _add_card(commands)
 
 
 def _add_product(commands: Commands, product: Product) -> None:
@@ -261,3 +262,26 @@ def _run_disjoint(options: argparse.Namespace) -> None:
     if problems:
         raise UserError("datasets share events: give them seeds of their own")
     print("no batch of events is in two datasets or splits")
+
+
+def _add_card(commands: Commands) -> None:
+    parser = commands.add(
+        "card",
+        _run_card,
+        "the card of a dataset, for publishing it",
+        "results/quickstart/datasets/jets --title 'Jets of the quickstart'",
+    )
+    parser.add_argument("dataset", type=Path, help="manifest or the folder that holds it")
+    parser.add_argument("--title", help="how it is called (its name and what a row is)")
+    parser.add_argument("--url", help="where it is published")
+    parser.add_argument("--licence", default="CC-BY-4.0", help="its SPDX name (CC-BY-4.0)")
+    parser.add_argument("--version", default="1.0.0", help="of the published dataset (1.0.0)")
+    parser.add_argument("--date", metavar="YYYY-MM-DD", help="when it was published")
+
+
+def _run_card(options: argparse.Namespace) -> None:
+    from ntuplizer.card import Terms, write_card
+
+    terms = Terms(options.title, options.url, options.licence, options.version, options.date)
+    write_card(options.dataset, terms)
+    print(f"{options.dataset}: wrote README.md and croissant.json")
