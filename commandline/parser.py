@@ -35,26 +35,13 @@ class _CommandParser(_Parser):
 
     def format_usage(self) -> str:
         """Return the usage alone, as mistakes show it."""
-        self.usage = self._short_usage()
+        self.usage = usage_of(self)
         return super().format_usage()
 
     def format_help(self) -> str:
         """Return the whole help."""
-        self.usage = self._short_usage()
+        self.usage = usage_of(self)
         return super().format_help()
-
-    def _short_usage(self) -> str:
-        groups = [group for group in self._mutually_exclusive_groups if group.required]
-        alternatives = [action for group in groups for action in group._group_actions]
-        needed = [
-            _named(action)
-            for action in self._actions
-            if action not in alternatives and (action.required or not action.option_strings)
-        ]
-        either = [f"({' | '.join(map(_named, group._group_actions))})" for group in groups]
-        # More than --help and these.
-        more = ["[options]"] * (len(self._actions) > 1 + len(needed) + len(alternatives))
-        return "\n      ".join(_lines(" ".join([self.prog, *either, *needed, *more])))
 
 
 class Commands:
@@ -82,6 +69,11 @@ class Commands:
         other = copy.copy(self)
         other._names = names
         return other
+
+    @property
+    def parsers(self) -> dict[str, argparse.ArgumentParser]:
+        """The parsers of the commands, by name."""
+        return dict(self._commands.choices)
 
     def add(
         self,
@@ -116,6 +108,21 @@ class Commands:
         )
         parser.set_defaults(run=run)
         return parser
+
+
+def usage_of(parser: argparse.ArgumentParser) -> str:
+    """Return how a command is called: what must be given, on as many lines as fit a terminal."""
+    groups = [group for group in parser._mutually_exclusive_groups if group.required]
+    alternatives = [action for group in groups for action in group._group_actions]
+    needed = [
+        _named(action)
+        for action in parser._actions
+        if action not in alternatives and (action.required or not action.option_strings)
+    ]
+    either = [f"({' | '.join(map(_named, group._group_actions))})" for group in groups]
+    # More than --help and these.
+    more = ["[options]"] * (len(parser._actions) > 1 + len(needed) + len(alternatives))
+    return "\n      ".join(_lines(" ".join([parser.prog, *either, *needed, *more])))
 
 
 def _named(action: argparse.Action) -> str:

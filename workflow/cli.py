@@ -138,7 +138,7 @@ def _add_schema(commands: Commands) -> None:
     parser = commands.add(
         "schema",
         _run_schema,
-        "regenerate the configuration's JSON schema and reference page",
+        "regenerate the configuration's schema and the reference pages",
         "--root .",
     )
     parser.add_argument("--root", type=Path, default=Path(), help="the project's root")
@@ -146,7 +146,8 @@ def _add_schema(commands: Commands) -> None:
 
 def _run_schema(options: argparse.Namespace) -> None:
     from workflow.config_docs import GENERATED
+    from workflow.reference_pages import PAGES
 
-    for path, text in GENERATED.items():
+    for path, text in (GENERATED | PAGES).items():
         with atomic_output(options.root / path) as temporary:
             temporary.write_text(text(), encoding="utf-8")
