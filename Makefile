@@ -7,7 +7,7 @@ VENV := .venv
 # Written last: an interrupted installation is not taken for a finished one.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test test-all lint plan clean
+.PHONY: run test test-all lint plan docs clean
 
 run: $(INSTALLED)  ## build the dataset, train, evaluate, report
 	$(VENV)/bin/snakemake --cores $(CORES) --configfile $(CONFIG)
@@ -29,8 +29,12 @@ lint: $(INSTALLED)  ## style and types
 	@# Advice: it asks for a conda environment or container in rules that run in the project's own.
 	-$(VENV)/bin/snakemake --lint
 
+docs: $(INSTALLED)  ## the documentation as a site; a link that leads nowhere is an error
+	$(VENV)/bin/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
 clean:  ## remove results, keep the environment
-	rm -rf results .snakemake
+	rm -rf results .snakemake docs/_build
 
 $(INSTALLED): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

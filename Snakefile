@@ -81,6 +81,7 @@ onsuccess:
 localrules:
     all,
     datasets,
+    cards,
     training,
 
 
@@ -95,6 +96,12 @@ rule datasets:
     """Build the datasets only."""
     input:
         expand(paths.manifest, dataset=run_config.datasets),
+
+
+rule cards:
+    """Write the cards of the datasets, for publishing them."""
+    input:
+        expand(paths.card, dataset=run_config.datasets),
 
 
 rule training:

@@ -14,5 +14,3 @@ myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 # A page that is in no list of pages, or a link that leads nowhere, ends the build (`-W`).
 nitpicky = True
-# Patterns of pages that need not be there.
-suppress_warnings = ["toc.empty_glob"]

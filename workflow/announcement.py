@@ -17,6 +17,8 @@ SECONDS_PER_PILEUP_EVENT = 0.005
 SECONDS_PER_ROW = 0.011
 # Of the small networks; one for a GPU is not trained on a CPU.
 SECONDS_PER_STEP = 0.06
+# Their evaluation, figures included.
+SECONDS_TO_EVALUATE = 10.0
 
 
 class Job(Protocol):
@@ -49,7 +51,7 @@ def announce(
     cores
         Of this machine that jobs may take; None where a cluster decides.
     """
-    jobs = [job for job in jobs if str(job.rule) not in {"all", "datasets", "training"}]
+    jobs = [job for job in jobs if str(job.rule) not in {"all", "datasets", "cards", "training"}]
     if not jobs:
         return "Nothing is left to do.\n"
     counts = Counter(str(job.rule) for job in jobs)
@@ -104,6 +106,8 @@ def estimate(job: Job, config: Config, fits: Mapping[str, Fit]) -> float | None:
         if fit.config.run.accelerator != "cpu":
             return None
         return SECONDS_TO_START + steps(fit.config, _training_rows(config, fit)) * SECONDS_PER_STEP
+    if rule == "evaluate":
+        return SECONDS_TO_EVALUATE
     if rule in {"process_directory", "hard_process", "pileup_delphes"}:
         return None
     return SECONDS_TO_START

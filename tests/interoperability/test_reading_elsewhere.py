@@ -11,19 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from random_jets import random_jet
+from jet_dataset import JETS, OPTIONS, write_jet_dataset
 
 from ntuplizer.card import CARD, CROISSANT, size_category
 from ntuplizer.cli import main
 from ntuplizer.labels import LABELS
-from ntuplizer.products import get_product
-from ntuplizer.schema import tabulate
-from ntuplizer.shards import describe, write_tables
 from provenance.errors import UserError
 from workflow.config_model import ROOT
 
-JETS = get_product("jets")
-OPTIONS = JETS.Options()
 SPLITS = ("train", "train", "train", "train", "val", "test")
 ROWS = 20
 
@@ -32,36 +27,10 @@ def library(name):
     return pytest.importorskip(name, reason=f"{name} is not installed: pip install '.[interop]'")
 
 
-def jets(seed):
-    """Return jets whose constituents make sense to a network, and nothing else of whose does."""
-    rng = np.random.default_rng(seed)
-    counts = rng.integers(3, 30, ROWS)
-    offsets = np.concatenate(([0], np.cumsum(counts)))
-    momenta = np.concatenate([random_jet(rng, n) for n in counts])
-    values = {f"part_{name}": momenta[:, i] for i, name in enumerate(("px", "py", "pz", "energy"))}
-    values |= {"jet_pt": rng.uniform(250, 1500, ROWS), "jet_sdmass": rng.uniform(30, 400, ROWS)}
-    values |= {"jet_energy": values["jet_pt"] * 1.2, "jet_label": rng.integers(0, 188, ROWS)}
-    columns = {}
-    for field in JETS.schema(OPTIONS):
-        is_list = pa.types.is_list(field.type)
-        drawn = np.abs(rng.normal(size=offsets[-1] if is_list else ROWS))
-        column = values.get(field.name, drawn)
-        columns[field.name] = (offsets, column) if is_list else column
-    return tabulate(columns, JETS.schema(OPTIONS))
-
-
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory) -> Path:
     """Return a dataset of six shards with its card, made by the command line."""
-    folder = tmp_path_factory.mktemp("published") / "jets"
-    for index, split in enumerate(SPLITS):
-        rows = folder.parent / f"{index}.parquet"
-        write_tables(rows, [jets(index)], JETS.schema(OPTIONS), lambda: describe(JETS, OPTIONS))
-        main(
-            ["shard", str(rows), f"--rows={ROWS}", "--dataset=jets", "--seed=5", "--part=QCD",
-             f"--index={index}", f"--split={split}", f"--output={folder}/QCD_{index:04d}.parquet"]
-        )  # fmt: skip
-    main(["manifest", str(folder), "--name=jets", "--seed=5", f"--output={folder}/manifest.json"])
+    folder = write_jet_dataset(tmp_path_factory.mktemp("published") / "jets", SPLITS, ROWS)
     main(["card", str(folder), "--title=Random jets", "--date=2026-11-27"])
     return folder
 
