@@ -14,7 +14,7 @@ from workflow.paths import Paths
 # Processor seconds of jobs on the machine of docs/scaling.md, starts included.
 SECONDS_TO_START = 4.0
 SECONDS_PER_PILEUP_EVENT = 0.005
-SECONDS_PER_ROW = 0.011
+SECONDS_PER_ROW = 0.0095
 # Of the small networks; one for a GPU is not trained on a CPU.
 SECONDS_PER_STEP = 0.06
 # Their evaluation, figures included.
@@ -61,7 +61,7 @@ def announce(
         if (rows := dataset.rows_per_shard)
     ]
     lines = [
-        f"Run {config.name}: {len(jobs)} jobs to do, "
+        f"Run {config.name}: {len(jobs)} {'job' if len(jobs) == 1 else 'jobs'} to do, "
         + ", ".join(f"{count} {rule}" for rule, count in counts.items()),
         f"  datasets   {', '.join(made)}",
     ]
@@ -76,7 +76,7 @@ def announce(
         text += f", {duration(known / cores)} on {cores} cores"
     unknown = seconds.count(None)
     if unknown:
-        text += f", and {unknown} jobs whose time depends on the machine (GPU, MadGraph)"
+        text += f", and {unknown} more whose time depends on the machine (GPU, MadGraph)"
     lines += [
         text,
         f"  results    {paths.root}, at the end {paths.report}",

@@ -51,7 +51,7 @@ def failed(tmp_path_factory):
 
 
 def test_a_run_says_what_it_will_do(failed):
-    assert "Run mini: 1 jobs to do, 1 manifest\n" in failed
+    assert "Run mini: 1 job to do, 1 manifest\n" in failed
     assert "\n  datasets   jets (48 rows)\n" in failed
     assert "\n  results    results/mini, at the end results/mini/report.html\n" in failed
     # Nothing is clustered.
@@ -91,7 +91,7 @@ def test_what_cannot_be_known_is_said(quickstart):
     jobs = [job("train", fit="sophon"), job("report"), job("all")]
     text = announce(config, Paths(config), fits, jobs, cores=2)
     assert "Run quickstart: 2 jobs to do, 1 train, 1 report\n" in text
-    assert "about 4 s of a processor, 2 s on 2 cores, and 1 jobs whose time depends" in text
+    assert "about 4 s of a processor, 2 s on 2 cores, and 1 more whose time depends" in text
     assert announce(config, Paths(config), fits, [job("all")], 2) == "Nothing is left to do.\n"
 
 
