@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -40,7 +41,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         self._started = self._said = time.monotonic()
-        if not self._silent and sys.stderr.isatty():
+        if not self._silent and sys.stderr.isatty() and find_spec("rich"):
             self._bar = _make_bar(self.unit)
             self._task = self._bar.add_task(self.title, total=self.total, completed=self._done)
             self._bar.start()
