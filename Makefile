@@ -18,7 +18,7 @@ ifneq ($(shell mkdir -p "$(CACHE)" 2> /dev/null && test -w "$(CACHE)" && echo ye
 export XDG_CACHE_HOME := $(CURDIR)/.snakemake/cache
 endif
 
-.PHONY: run test test-all lint plan lock clean
+.PHONY: run test test-all lint plan docs lock clean
 
 run: $(INSTALLED)  ## build the dataset, train, evaluate, report
 	@$(VENV)/bin/python -m workflow check $(CONFIG)
@@ -45,8 +45,12 @@ lint: $(INSTALLED)  ## style and types
 lock: $(INSTALLED)  ## the locked requirements anew from pyproject.toml; uv must be on the PATH
 	$(VENV)/bin/python -m workflow.requirements
 
+docs: $(INSTALLED)  ## the documentation as a site; a link that leads nowhere is an error
+	$(VENV)/bin/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
 clean:  ## remove results, keep the environment
-	rm -rf results .snakemake
+	rm -rf results .snakemake docs/_build
 
 $(INSTALLED): requirements.lock requirements-torch.lock requirements-torch-cpu.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

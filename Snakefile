@@ -7,6 +7,8 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from provenance.errors import UserError
+from workflow.announcement import announce
+from workflow.fastjet_notice import leave_to_the_run, show_notice
 from workflow.growth import refuse_moved_splits
 from workflow.jobs.description import dataset_seed
 from workflow.lock import hold_run_lock
@@ -20,6 +22,8 @@ min_version("9.0")
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
 )
+
+leave_to_the_run()
 
 
 # The default, not a base that other configurations are merged into.
@@ -64,6 +68,11 @@ include: "workflow/rules/report.smk"
 onstart:
     for check in checks:
         check()
+    to_do = list(workflow.dag.needrun_jobs())
+    cores = None if workflow.non_local_exec else workflow.cores
+    if any(str(job.rule) == "shard" for job in to_do):
+        show_notice()
+    sys.stderr.write(f"\n{announce(run_config, paths, fits, to_do, cores)}\n")
 
 
 onsuccess:
@@ -73,6 +82,7 @@ onsuccess:
 localrules:
     all,
     datasets,
+    cards,
     training,
 
 
@@ -87,6 +97,12 @@ rule datasets:
     """Build the datasets only."""
     input:
         expand(paths.manifest, dataset=run_config.products),
+
+
+rule cards:
+    """Write the cards of the datasets, for publishing them."""
+    input:
+        expand(paths.card, dataset=run_config.datasets),
 
 
 rule training:

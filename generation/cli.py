@@ -1,4 +1,4 @@
-"""Command line: `python -m generation simulate|resimulate|pileup|card|processes`."""
+"""Command line of the events: `python -m generation --help`."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generation.process import load_process, process_names
+from commandline.parser import Commands, run_package
 from provenance.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,20 +23,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     UserError
         When an input or an option is wrong.
     """
-    parser = argparse.ArgumentParser(prog="python -m generation", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="command")
+    run_package("generation", "Simulate collisions and the detector.", add_commands, arguments)
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the commands of this package."""
     _add_simulate(commands)
     _add_resimulate(commands)
     _add_pileup(commands)
     _add_card(commands)
     _add_processes(commands)
-    options = parser.parse_args(arguments)
-    options.run(options)
 
 
-def _add_simulate(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("simulate", help="generate events and simulate the detector")
-    parser.add_argument("--process", required=True, help="see `python -m generation processes`")
+def _add_simulate(commands: Commands) -> None:
+    parser = commands.add(
+        "simulate",
+        _run_simulate,
+        "generate events and simulate the detector",
+        "--process res2p --events 200 --seed 7 --output events.root",
+    )
+    parser.add_argument("--process", required=True, help="see the command processes")
     parser.add_argument("--events", type=int, help="how many; all of the file with --lhe")
     parser.add_argument("--lhe", type=Path, help="shower the events of this MadGraph file instead")
     parser.add_argument("--first-batch", type=int, default=0, help="number of the first batch (0)")
@@ -45,17 +51,18 @@ def _add_simulate(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--seed", type=int, required=True, help="dataset seed, 0 to 2^64 - 1")
     _add_detector(parser)
-    parser.set_defaults(run=_run_simulate)
 
 
-def _add_resimulate(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser(
-        "resimulate", help="simulate the detector again for the generator record of a file"
+def _add_resimulate(commands: Commands) -> None:
+    parser = commands.add(
+        "resimulate",
+        _run_resimulate,
+        "simulate the detector again, of the events of a file",
+        "events.root --seed 1 --card delphes_cards/jetclass2_full.tcl --output again.root",
     )
     parser.add_argument("events", type=Path, help="Delphes event file, real or embedded")
     parser.add_argument("--seed", type=int, required=True, help="another seed is another pass")
     _add_detector(parser)
-    parser.set_defaults(run=_run_resimulate)
 
 
 def _add_detector(parser: argparse.ArgumentParser) -> None:
@@ -77,8 +84,13 @@ def _add_detector(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_pileup(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("pileup", help="generate a library of minimum-bias events")
+def _add_pileup(commands: Commands) -> None:
+    parser = commands.add(
+        "pileup",
+        _run_pileup,
+        "generate a library of minimum-bias events",
+        "--events 5000 --seed 1 --output minbias.arrow",
+    )
     origin = parser.add_mutually_exclusive_group(required=True)
     origin.add_argument("--events", type=int, help="how many")
     origin.add_argument(
@@ -86,21 +98,20 @@ def _add_pileup(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--seed", type=int, help="dataset seed, 0 to 2^64 - 1")
     parser.add_argument("--output", type=Path, required=True, help="Arrow file to write")
-    parser.set_defaults(run=_run_pileup)
 
 
-def _add_card(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("card", help="show what a Delphes card says")
+def _add_card(commands: Commands) -> None:
+    parser = commands.add(
+        "card", _run_card, "show what a Delphes card says", "delphes_cards/jetclass2_fatjet.tcl"
+    )
     parser.add_argument(
         "card", type=Path, nargs="+", help="Tcl file; of several, only what is not implemented"
     )
     parser.add_argument("--json", action="store_true", help="all parameters of one, as JSON")
-    parser.set_defaults(run=_run_card)
 
 
-def _add_processes(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("processes", help="list what can be generated")
-    parser.set_defaults(run=_run_processes)
+def _add_processes(commands: Commands) -> None:
+    commands.add("processes", _run_processes, "list what can be generated", "")
 
 
 def _run_simulate(options: argparse.Namespace) -> None:
@@ -199,5 +210,7 @@ def _lacking(card: "Card") -> str:
 
 
 def _run_processes(_: argparse.Namespace) -> None:
+    from generation.process import load_process, process_names
+
     for name in process_names():
         print(f"{name:16s} {load_process(name).description}")

@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-import pylhe
 
 from generation.process import LheValue, Process, beam_energy
 from provenance.errors import UserError
+
+if TYPE_CHECKING:
+    import pylhe
 
 INCOMING, OUTGOING = -1, 1
 # Of the energy: MadGraph writes ten digits and balances momenta to fewer.
@@ -75,6 +77,8 @@ def check_lhe(path: str | Path, process: Process) -> CheckedLhe:
         raise UserError(f"process {process.name} takes no MadGraph events: Pythia makes it alone")
     if not path.is_file():
         raise UserError(f"{path}: no such file")
+    import pylhe
+
     try:
         with warnings.catch_warnings():
             # pylhe only warns of a file that ends too early.
@@ -109,7 +113,7 @@ def check_lhe(path: str | Path, process: Process) -> CheckedLhe:
 
 
 def _check_event(
-    event: pylhe.LHEEvent, final_state: list[int], place: str, lowest_pt: dict[int, float]
+    event: "pylhe.LHEEvent", final_state: list[int], place: str, lowest_pt: dict[int, float]
 ) -> None:
     """Check one event; update the lowest pT of each kind of outgoing particle."""
     if event.eventinfo.nparticles != len(event.particles):

@@ -122,8 +122,8 @@ def build_library(path: str | Path, events: int, seed: int) -> None:
         When the number of events is not positive or the seed is out of range.
     """
     # Whoever only reads a library need not wait for these.
+    from commandline.progress import progress
     from generation.process import load_process
-    from generation.progress import progress
     from generation.pythia import EventGenerator
 
     started = time.perf_counter()

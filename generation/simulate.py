@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from commandline.progress import progress
 from generation.default_library import default_library
 from generation.delphes_file import count_events, read_generator_records, write_delphes_file
 from generation.fastsim.branches import Branch
@@ -16,7 +17,6 @@ from generation.fastsim.engine import Detector
 from generation.lhe_check import check_lhe, uncompressed
 from generation.pileup import PileupLibrary
 from generation.process import Point, load_process
-from generation.progress import progress
 from generation.pythia import EventGenerator, GeneratedBatch
 from generation.seeds import KEY_BYTES, Stage, batch_key, resimulation_key, stream
 from provenance.errors import UserError

@@ -1,4 +1,4 @@
-"""Command line: `python -m ntuplizer <product>|nanoaod|pfnano|import|shard|manifest|verify|…`."""
+"""Command line of rows and datasets: `python -m ntuplizer --help`."""
 
 import argparse
 import json
@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
+from commandline.parser import Commands, run_package
 from ntuplizer.collisions import cli as collisions
 from ntuplizer.imports import get_source, source_names
 from ntuplizer.products import Product, get_product, product_names
@@ -23,10 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     UserError
         When an input or an option is wrong.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m ntuplizer", description="Tables of rows, made of events, and datasets."
-    )
-    commands = parser.add_subparsers(required=True, metavar="command")
+    run_package("ntuplizer", "Make rows of events, and datasets of rows.", add_commands, arguments)
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the commands of this package."""
     for name in product_names():
         _add_product(commands, get_product(name))
     collisions.add_commands(commands)
@@ -36,16 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _add_verify(commands)
     _add_disjoint(commands)
     _add_display(commands)
-    options = parser.parse_args(arguments)
-    options.run(options)
+    _add_card(commands)
 
 
-def _add_product(commands: argparse._SubParsersAction, product: Product) -> None:
+def _add_product(commands: Commands, product: Product) -> None:
     """Add the command that makes a product's rows; its options are the product's own."""
-    parser = commands.add_parser(
+    parser = commands.add(
         product.name,
-        help=product.summary,
-        usage="%(prog)s events --output OUTPUT [options]",
+        _run_product,
+        product.summary,
+        f"events.root --output {product.name}.parquet",
     )
     parser.add_argument("events", type=Path, help="Delphes event file, real or embedded")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
@@ -62,7 +64,7 @@ def _add_product(commands: argparse._SubParsersAction, product: Product) -> None
             values = "|".join(get_args(field.annotation)) if kind is Literal else "VALUE"
             several = "+" if kind in {tuple, list} else None
             parser.add_argument(flag, nargs=several, metavar=values, help=text)
-    parser.set_defaults(run=_run_product, product=product)
+    parser.set_defaults(product=product)
 
 
 def _as_text(default: object) -> str:
@@ -107,15 +109,19 @@ def _run_product(options: argparse.Namespace) -> None:
     print(f"{options.output}: {json.dumps(counts.as_dict())}")
 
 
-def _add_import(commands: argparse._SubParsersAction) -> None:
+def _add_import(commands: Commands) -> None:
     """Add the command that reads public sets."""
-    parser = commands.add_parser("import", help="jets of a public set, with our columns")
+    parser = commands.add(
+        "import",
+        _run_import,
+        "jets of a public set, with our columns",
+        "jetclass test.root --output jets.parquet",
+    )
     summaries = ", ".join(f"{name}: {get_source(name).summary}" for name in source_names())
     parser.add_argument("set", choices=source_names(), help=summaries)
     parser.add_argument("file", type=Path, help="a file of the set, as it is published")
     parser.add_argument("--label", help="class of all jets, where the file does not say it")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
-    parser.set_defaults(run=_run_import)
 
 
 def _run_import(options: argparse.Namespace) -> None:
@@ -126,8 +132,14 @@ def _run_import(options: argparse.Namespace) -> None:
     print(f"{rows} jets: {options.output}")
 
 
-def _add_shard(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("shard", help="a dataset file of exactly N shuffled rows")
+def _add_shard(commands: Commands) -> None:
+    parser = commands.add(
+        "shard",
+        _run_shard,
+        "a dataset file of exactly N shuffled rows",
+        "a.parquet b.parquet --rows 9 --dataset jets --part QCD --index 0 --split train"
+        " --seed 1 --output QCD_0000.parquet",
+    )
     parser.add_argument(
         "files", type=Path, nargs="+", help="files of one product, in a fixed order"
     )
@@ -137,14 +149,16 @@ def _add_shard(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--index", type=int, required=True, help="number within the part")
     parser.add_argument("--split", required=True, help="train, val or test")
     parser.add_argument("--seed", type=int, required=True, help="the dataset's seed")
-    parser.add_argument("--fingerprint", default="", help="hash of all that shaped the rows")
+    parser.add_argument(
+        "--fingerprint", metavar="HASH", default="", help="hash of all that shaped the rows"
+    )
     parser.add_argument(
         "--raise-key",
+        metavar="KEY",
         default="the number of events",
         help="what to raise when there are too few rows",
     )
     parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
-    parser.set_defaults(run=_run_shard)
 
 
 def _run_shard(options: argparse.Namespace) -> None:
@@ -178,8 +192,13 @@ def _run_shard(options: argparse.Namespace) -> None:
     print(f"{rows.num_rows} rows: {options.output}")
 
 
-def _add_manifest(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("manifest", help="the manifest of a dataset from its shards")
+def _add_manifest(commands: Commands) -> None:
+    parser = commands.add(
+        "manifest",
+        _run_manifest,
+        "the manifest of a dataset from its shards",
+        "shards/ --name jets --seed 1 --output shards/manifest.json",
+    )
     parser.add_argument(
         "shards",
         type=Path,
@@ -188,9 +207,10 @@ def _add_manifest(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--name", required=True, help="name of the dataset")
     parser.add_argument("--seed", type=int, required=True, help="seed of the dataset")
-    parser.add_argument("--fingerprint", default="", help="hash of all that shaped the dataset")
+    parser.add_argument(
+        "--fingerprint", metavar="HASH", default="", help="hash of all that shaped the dataset"
+    )
     parser.add_argument("--output", type=Path, required=True, help="manifest to write")
-    parser.set_defaults(run=_run_manifest)
 
 
 def _run_manifest(options: argparse.Namespace) -> None:
@@ -203,10 +223,14 @@ def _run_manifest(options: argparse.Namespace) -> None:
     print(f"{totals['files']} files, {totals['rows']} rows: {options.output}")
 
 
-def _add_verify(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("verify", help="check a dataset against its manifest")
+def _add_verify(commands: Commands) -> None:
+    parser = commands.add(
+        "verify",
+        _run_verify,
+        "check a dataset against its manifest",
+        "results/quickstart/datasets/jets",
+    )
     parser.add_argument("dataset", type=Path, help="manifest or the folder that holds it")
-    parser.set_defaults(run=_run_verify)
 
 
 def _run_verify(options: argparse.Namespace) -> None:
@@ -220,10 +244,14 @@ def _run_verify(options: argparse.Namespace) -> None:
     print(f"{options.dataset}: all files are as the manifest says")
 
 
-def _add_disjoint(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("disjoint", help="check that datasets share no events")
+def _add_disjoint(commands: Commands) -> None:
+    parser = commands.add(
+        "disjoint",
+        _run_disjoint,
+        "check that datasets share no events",
+        "datasets/jets datasets/energy",
+    )
     parser.add_argument("datasets", type=Path, nargs="+", help="manifests or their folders")
-    parser.set_defaults(run=_run_disjoint)
 
 
 def _run_disjoint(options: argparse.Namespace) -> None:
@@ -237,15 +265,19 @@ def _run_disjoint(options: argparse.Namespace) -> None:
     print("no batch of events is in two datasets or splits")
 
 
-def _add_display(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("display", help="a picture of one row")
+def _add_display(commands: Commands) -> None:
+    parser = commands.add(
+        "display",
+        _run_display,
+        "a picture of one row",
+        "QCD_0000.parquet --row 12 --checkpoint sophon/checkpoint.ckpt --output row.png",
+    )
     parser.add_argument("file", type=Path, help="a shard, or another file of rows")
     parser.add_argument("--row", type=int, required=True, help="its number, from 0")
     parser.add_argument("--checkpoint", type=Path, help="of a network: says what it thinks")
     parser.add_argument(
-        "--output", type=Path, default=Path("row.png"), help="PNG, PDF or SVG (%(default)s)"
+        "--output", type=Path, default=Path("row.png"), help="PNG, PDF or SVG (row.png)"
     )
-    parser.set_defaults(run=_run_display)
 
 
 def _run_display(options: argparse.Namespace) -> None:
@@ -253,3 +285,26 @@ def _run_display(options: argparse.Namespace) -> None:
 
     display(options.file, options.row, options.output, options.checkpoint)
     print(options.output)
+
+
+def _add_card(commands: Commands) -> None:
+    parser = commands.add(
+        "card",
+        _run_card,
+        "the card of a dataset, for publishing it",
+        "results/quickstart/datasets/jets --title 'Jets of the quickstart'",
+    )
+    parser.add_argument("dataset", type=Path, help="manifest or the folder that holds it")
+    parser.add_argument("--title", help="how it is called (its name and what a row is)")
+    parser.add_argument("--url", help="where it is published")
+    parser.add_argument("--licence", default="CC-BY-4.0", help="its SPDX name (CC-BY-4.0)")
+    parser.add_argument("--version", default="1.0.0", help="of the published dataset (1.0.0)")
+    parser.add_argument("--date", metavar="YYYY-MM-DD", help="when it was published")
+
+
+def _run_card(options: argparse.Namespace) -> None:
+    from ntuplizer.card import Terms, write_card
+
+    terms = Terms(options.title, options.url, options.licence, options.version, options.date)
+    write_card(options.dataset, terms)
+    print(f"{options.dataset}: wrote README.md and croissant.json")

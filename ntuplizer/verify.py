@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from commandline.progress import progress
 from ntuplizer.manifest import MANIFEST_NAME, read_manifest
 from ntuplizer.products import Label, Product, count_classes
 from ntuplizer.shards import find_product, read_metadata
@@ -68,7 +69,8 @@ def verify(path: str | Path) -> list[Problem]:
     by_digest = {entry["sha256"]: entry["path"] for entry in manifest["files"]}
     digests: dict[str, str] = {}
     contents: list[_Content] = []
-    for entry in manifest["files"]:
+    files = manifest["files"]
+    for entry in progress(files, len(files), manifest["name"], "files"):
         problem = _file_problem(folder / entry["path"], entry, by_digest, digests)
         if problem:
             problems.append(problem)

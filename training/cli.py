@@ -1,15 +1,31 @@
-"""The command line: parses and calls one function."""
+"""Command line of the networks: `python -m training --help`."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
+from commandline.parser import Commands, run_package
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run `python -m training <command>`."""
-    parser = argparse.ArgumentParser(prog="python -m training", description="Shards to models.")
-    commands = parser.add_subparsers(required=True, metavar="command")
 
-    fit = commands.add_parser("fit", help="train a network on a dataset, or go on with a training")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line and run one command.
+
+    Raises
+    ------
+    UserError
+        When an input or an option is wrong.
+    """
+    run_package("training", "Train networks on datasets, and use them.", add_commands, arguments)
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the commands of this package."""
+    fit = commands.add(
+        "fit",
+        _fit,
+        "train a network on a dataset, or go on with a training",
+        "--config training/configs/sophon-small.yaml --manifest jets/manifest.json --output sophon",
+    )
     _add_config(fit)
     _add_manifest(fit)
     fit.add_argument("--output", type=Path, required=True, help="folder for the results")
@@ -18,9 +34,13 @@ def main(arguments: list[str] | None = None) -> None:
     fit.add_argument(
         "--restart", action="store_true", help="begin anew, whatever the folder's last.ckpt holds"
     )
-    fit.set_defaults(call=_fit)
 
-    evaluate = commands.add_parser("evaluate", help="measure a trained network")
+    evaluate = commands.add(
+        "evaluate",
+        _evaluate,
+        "measure a trained network",
+        "--checkpoint sophon/checkpoint.ckpt --manifest jets/manifest.json --output evaluation",
+    )
     _add_checkpoint(evaluate)
     _add_manifest(evaluate)
     evaluate.add_argument("--split", choices=("train", "val", "test"), default="test")
@@ -33,43 +53,65 @@ def main(arguments: list[str] | None = None) -> None:
         help="what predict wrote of the split's shards, in place of the network's own",
     )
     evaluate.add_argument("--output", type=Path, required=True, help="folder for the results")
-    evaluate.set_defaults(call=_evaluate)
 
-    predict = commands.add_parser("predict", help="say something of every row of a file")
+    predict = commands.add(
+        "predict",
+        _predict,
+        "say something of every row of a file",
+        "--checkpoint sophon/checkpoint.ckpt --input events.root --output scores.parquet",
+    )
     _add_checkpoint(predict)
     predict.add_argument(
         "--input", type=Path, required=True, help="rows (Parquet) or Delphes events (ROOT)"
     )
     predict.add_argument("--output", type=Path, required=True, help="Parquet file")
-    predict.set_defaults(call=_predict)
 
-    visualize = commands.add_parser("visualize", help="draw the rows that a training would read")
+    visualize = commands.add(
+        "visualize",
+        _visualize,
+        "draw the rows that a training would read",
+        "--config training/configs/jet-energy-pfn.yaml --manifest manifest.json --output figures",
+    )
     _add_config(visualize)
     _add_manifest(visualize)
     visualize.add_argument("--split", choices=("train", "val", "test"), default="train")
     visualize.add_argument("--output", type=Path, required=True, help="folder for the figures")
-    visualize.set_defaults(call=_visualize)
 
-    export = commands.add_parser("export", help="write a trained network in another format")
+    export = commands.add(
+        "export",
+        _export,
+        "write a trained network in another format",
+        "--checkpoint sophon/checkpoint.ckpt --output network.onnx",
+    )
     _add_checkpoint(export)
     export.add_argument("--format", choices=("onnx",), default="onnx")
     export.add_argument("--output", type=Path, required=True, help="network.onnx")
-    export.set_defaults(call=_export)
 
-    convert = commands.add_parser("convert", help="make a checkpoint of another program's weights")
+    convert = commands.add(
+        "convert",
+        _convert,
+        "make a checkpoint of another program's weights",
+        "--task sophon --weights model.pt --output checkpoint.ckpt",
+    )
     convert.add_argument("--task", required=True, help="a folder of training/tasks")
     convert.add_argument("--weights", type=Path, required=True, help="e.g. model.pt of weaver")
     convert.add_argument("--output", type=Path, required=True, help="checkpoint.ckpt")
-    convert.set_defaults(call=_convert)
 
-    weights = commands.add_parser("weights", help="compute the sampling weights of a training")
+    weights = commands.add(
+        "weights",
+        _weights,
+        "compute the sampling weights of a training",
+        "--config training/configs/sophon.yaml --manifest jets/manifest.json --output weights.json",
+    )
     _add_config(weights)
     _add_manifest(weights)
     weights.add_argument("--output", type=Path, required=True, help="weights.json")
-    weights.set_defaults(call=_weights)
 
-    standard = commands.add_parser(
-        "standard-benchmark", help="time CMS' corrections from text files on jets of CMS"
+    standard = commands.add(
+        "standard-benchmark",
+        _standard_benchmark,
+        "time CMS' corrections from text files on jets of CMS",
+        "--input nano.root --texts *_AK4PFchs.txt --output times.json",
     )
     standard.add_argument(
         "--input", type=Path, nargs="+", required=True, help="NanoAOD or PFNano (ROOT)"
@@ -79,14 +121,14 @@ def main(arguments: list[str] | None = None) -> None:
     )
     standard.add_argument("--jet-type", default="AK4PFchs", help="as the texts name it (AK4PFchs)")
     standard.add_argument("--output", type=Path, required=True, help="JSON file")
-    standard.set_defaults(call=_standard_benchmark)
 
-    summary = commands.add_parser("summary", help="print a network's layers and parameters")
+    summary = commands.add(
+        "summary",
+        _summary,
+        "print a network's layers and parameters",
+        "--config training/configs/sophon.yaml --set model.blocks=4",
+    )
     _add_config(summary)
-    summary.set_defaults(call=_summary)
-
-    options = parser.parse_args(arguments)
-    options.call(options)
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:

@@ -11,12 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from lightning.fabric import Fabric
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.tensorboard import SummaryWriter
 
+from commandline.progress import Progress
 from provenance.errors import UserError
 from training.average import MovingAverage
 from training.captured import CapturedUpdate, Numbers, plain_optimizer_state
@@ -103,15 +102,16 @@ class Training:
         writer = None
         if self.fabric.is_global_zero:
             writer = SummaryWriter(str(self.logs), purge_step=self.step)
-        bar = Progress(console=Console(stderr=True), disable=not self._speaks(to_terminal=True))
-        shown = bar.add_task("steps", total=self.total, completed=self.step)
         self.task.train()
         batches = iter(self.loader) if self.step < self.total else iter(())
-        with bar:
+        shown = Progress(
+            "training", self.total, "steps", done=self.step, silent=not self.fabric.is_global_zero
+        )
+        with shown:
             self._rows, self._clock = 0, time.perf_counter()
             while self.step < self.total:
                 self._train_on(next(batches))
-                bar.update(shown, completed=self.step)
+                shown.update(self.step)
                 if writer is not None and self.step % LOGGED_STEPS == 0:
                     self._check_last()
                     writer.add_scalar("loss", self._last_loss, self.step)
@@ -268,7 +268,7 @@ class Training:
         if writer is not None:
             for name, value in row.items():
                 writer.add_scalar(f"epoch/{name}", value, self.step)
-        if self._speaks():
+        if self.fabric.is_global_zero:
             epochs = -(-self.total // self.steps_per_epoch)
             numbers = ", ".join(f"{name} {value:.4f}" for name, value in validated.items())
             sys.stderr.write(
@@ -315,9 +315,6 @@ class Training:
     def _seed(self, *numbers: int) -> None:
         sequence = np.random.SeedSequence([self.config.seed, *numbers])
         torch.manual_seed(int(sequence.generate_state(1)[0]))
-
-    def _speaks(self, to_terminal: bool = False) -> bool:
-        return self.fabric.is_global_zero and (not to_terminal or sys.stderr.isatty())
 
 
 def on_gpu(fabric: Fabric) -> bool:

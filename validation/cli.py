@@ -1,8 +1,10 @@
-"""Command line: `python -m validation compare`."""
+"""Command line of the comparison with Delphes: `python -m validation --help`."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+
+from commandline.parser import Commands, run_package
 
 CARD = Path(__file__).parents[1] / "delphes_cards" / "jetclass2_fatjet.tcl"
 
@@ -15,15 +17,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     UserError
         When an input or an option is wrong.
     """
-    parser = argparse.ArgumentParser(prog="python -m validation", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="command")
+    run_package("validation", "Compare fastsim with Delphes.", add_commands, arguments)
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the commands of this package."""
     _add_compare(commands)
-    options = parser.parse_args(arguments)
-    options.run(options)
 
 
-def _add_compare(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("compare", help="compare fastsim with real Delphes files")
+def _add_compare(commands: Commands) -> None:
+    parser = commands.add(
+        "compare",
+        _run_compare,
+        "compare fastsim with real Delphes files",
+        "real.root --pileup minbias.arrow --output comparison",
+    )
     parser.add_argument("real", type=Path, nargs="+", help="event files that Delphes wrote")
     parser.add_argument(
         "--reruns", type=Path, nargs="*", default=[], help="jet files of Delphes run again on them"
@@ -33,7 +41,6 @@ def _add_compare(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--repeats", type=int, default=4, help="passes through fastsim (4)")
     parser.add_argument("--jet-radius", type=float, default=0.8)
     parser.add_argument("--output", type=Path, required=True, help="folder for page and figures")
-    parser.set_defaults(run=_run_compare)
 
 
 def _run_compare(options: argparse.Namespace) -> None:

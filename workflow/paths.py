@@ -28,6 +28,8 @@ class Paths:
         self.shard = str(root / "datasets" / "{dataset}" / "{part}_{index}.parquet")
         self.collision_rows = str(root / "collisions" / "{dataset}" / "{file}.parquet")
         self.manifest = str(root / "datasets" / "{dataset}" / "manifest.json")
+        self.card = str(root / "datasets" / "{dataset}" / "README.md")
+        self.croissant = str(root / "datasets" / "{dataset}" / "croissant.json")
         self.training = str(root / "training" / "{fit}")
         self.weights = str(root / "training" / "{fit}" / "weights.json")
         self.checkpoint = str(root / "training" / "{fit}" / "checkpoint.ckpt")

@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from commandline.parser import Commands, run_package
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and run one command.
@@ -13,8 +15,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     UserError
         When an input is wrong or a program fails.
     """
-    parser = argparse.ArgumentParser(prog="python -m generation.external", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="command")
+    run_package(
+        "generation.external",
+        "Run MadGraph, Pythia and Delphes as programs; called by the rules.",
+        add_commands,
+        arguments,
+    )
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the commands of this package."""
     _add_fetch(commands)
     _add_process_directory(commands)
     _add_plan(commands)
@@ -22,16 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _add_library(commands)
     _add_pileup(commands)
     _add_simulate(commands)
-    options = parser.parse_args(arguments)
-    options.run(options)
 
 
-def _add_fetch(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("fetch", help="an archive from elsewhere, checked")
+def _add_fetch(commands: Commands) -> None:
+    parser = commands.add(
+        "fetch",
+        _run_fetch,
+        "an archive from elsewhere, checked",
+        "--url https://example.org/heft.tgz --sha256 0123… --output heft.tgz",
+    )
     parser.add_argument("--url", required=True)
     parser.add_argument("--sha256", required=True)
     parser.add_argument("--output", type=Path, required=True)
-    parser.set_defaults(run=_run_fetch)
 
 
 def _run_fetch(options: argparse.Namespace) -> None:
@@ -46,8 +58,13 @@ def _add_parton_densities(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_process_directory(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("process-directory", help="MadGraph's code of a process, compiled")
+def _add_process_directory(commands: Commands) -> None:
+    parser = commands.add(
+        "process-directory",
+        _run_process_directory,
+        "MadGraph's code of a process, compiled",
+        "--process res2p --model heft=heft.tgz --scratch /tmp --output res2p.tar.gz",
+    )
     parser.add_argument("--process", required=True)
     parser.add_argument(
         "--model", action="append", default=[], metavar="NAME=ARCHIVE", help="UFO model to use"
@@ -55,7 +72,6 @@ def _add_process_directory(commands: argparse._SubParsersAction) -> None:
     _add_parton_densities(parser)
     parser.add_argument("--scratch", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
-    parser.set_defaults(run=_run_process_directory)
 
 
 def _run_process_directory(options: argparse.Namespace) -> None:
@@ -75,16 +91,20 @@ def _add_place(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_plan(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("plan", help="the hard-process events that each batch takes")
+def _add_plan(commands: Commands) -> None:
+    parser = commands.add(
+        "plan",
+        _run_plan,
+        "the hard-process events that each batch takes",
+        "--process res2p --batches 60 --events-per-batch 100 --seed 1 --output plan.json",
+    )
     parser.add_argument("--process", required=True)
     parser.add_argument("--first", type=int, default=0, help="first batch")
     parser.add_argument("--batches", type=int, required=True)
-    parser.add_argument("--events-per-batch", type=int, required=True)
+    parser.add_argument("--events-per-batch", metavar="N", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True, help="dataset seed")
     _add_place(parser)
     parser.add_argument("--output", type=Path, required=True)
-    parser.set_defaults(run=_run_plan)
 
 
 def _run_plan(options: argparse.Namespace) -> None:
@@ -97,8 +117,14 @@ def _run_plan(options: argparse.Namespace) -> None:
     plan.write(options.output)
 
 
-def _add_hard_process(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("hard-process", help="events at the points of one block")
+def _add_hard_process(commands: Commands) -> None:
+    parser = commands.add(
+        "hard-process",
+        _run_hard_process,
+        "events at the points of one block",
+        "--plan plan.json --directory res2p.tar.gz --block 0 --blocks 2 "
+        "--scratch /tmp --output 0.tar",
+    )
     parser.add_argument("--plan", type=Path, required=True)
     parser.add_argument("--directory", type=Path, required=True, help="from process-directory")
     parser.add_argument("--block", type=int, required=True)
@@ -108,7 +134,6 @@ def _add_hard_process(commands: argparse._SubParsersAction) -> None:
     _add_parton_densities(parser)
     parser.add_argument("--scratch", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
-    parser.set_defaults(run=_run_hard_process)
 
 
 def _run_hard_process(options: argparse.Namespace) -> None:
@@ -122,14 +147,18 @@ def _run_hard_process(options: argparse.Namespace) -> None:
     )  # fmt: skip
 
 
-def _add_library(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("library", help="check all blocks and write their index")
+def _add_library(commands: Commands) -> None:
+    parser = commands.add(
+        "library",
+        _run_library,
+        "check all blocks and write their index",
+        "0.tar 1.tar --plan plan.json --directory res2p.tar.gz --output library.json",
+    )
     parser.add_argument("archives", type=Path, nargs="+", help="from hard-process, in order")
     parser.add_argument("--plan", type=Path, required=True)
     parser.add_argument("--directory", type=Path, required=True, help="from process-directory")
     parser.add_argument("--version", default="", help="MadGraph's version; any without it")
     parser.add_argument("--output", type=Path, required=True)
-    parser.set_defaults(run=_run_library)
 
 
 def _run_library(options: argparse.Namespace) -> None:
@@ -140,13 +169,17 @@ def _run_library(options: argparse.Namespace) -> None:
     )
 
 
-def _add_pileup(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("pileup", help="Delphes' pile-up file")
+def _add_pileup(commands: Commands) -> None:
+    parser = commands.add(
+        "pileup",
+        _run_pileup,
+        "Delphes' pile-up file",
+        "--events 5000 --seed 1 --scratch /tmp --output minbias.pileup",
+    )
     parser.add_argument("--events", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True, help="dataset seed")
     parser.add_argument("--scratch", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
-    parser.set_defaults(run=_run_pileup)
 
 
 def _run_pileup(options: argparse.Namespace) -> None:
@@ -155,11 +188,18 @@ def _run_pileup(options: argparse.Namespace) -> None:
     make_pileup(options.events, options.seed, options.scratch, options.output)
 
 
-def _add_simulate(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("simulate", help="one batch with Delphes")
+def _add_simulate(commands: Commands) -> None:
+    parser = commands.add(
+        "simulate",
+        _run_simulate,
+        "one batch with Delphes",
+        "--process qcd --batch 0 --events-per-batch 100 --seed 1 --card "
+        "card.tcl --pileup minbias.pileup --scratch "
+        "/tmp --output events.root",
+    )
     parser.add_argument("--process", required=True)
-    parser.add_argument("--batch", type=int, required=True)
-    parser.add_argument("--events-per-batch", type=int, required=True)
+    parser.add_argument("--batch", metavar="N", type=int, required=True)
+    parser.add_argument("--events-per-batch", metavar="N", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True, help="dataset seed")
     _add_place(parser)
     parser.add_argument("--card", type=Path, required=True)
@@ -168,7 +208,6 @@ def _add_simulate(commands: argparse._SubParsersAction) -> None:
     _add_parton_densities(parser)
     parser.add_argument("--scratch", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
-    parser.set_defaults(run=_run_simulate)
 
 
 def _run_simulate(options: argparse.Namespace) -> None:

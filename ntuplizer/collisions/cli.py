@@ -1,4 +1,4 @@
-"""Command line of collisions: `python -m ntuplizer nanoaod|pfnano|divide`."""
+"""Command line of collisions: `python -m ntuplizer nanoaod --help`."""
 
 import argparse
 import json
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from commandline.parser import Commands
 from ntuplizer.counts import Counts
 from ntuplizer.products import get_product
 from provenance.errors import UserError
@@ -24,19 +25,21 @@ if TYPE_CHECKING:
 PFNANO_PRODUCTS = ("jets", "energy")
 
 
-def add_commands(commands: argparse._SubParsersAction) -> None:
+def add_commands(commands: Commands) -> None:
     """Add the commands that read collisions."""
-    nanoaod = commands.add_parser(
+    nanoaod = commands.add(
         "nanoaod",
-        help="event objects of CMS NanoAOD",
-        usage="%(prog)s FILE ... --era ERA --output OUTPUT [options]",
+        _run_nanoaod,
+        "event objects of CMS NanoAOD",
+        "nano.root --era 2018 --certified golden.json --output events.parquet",
     )
     _add_input(nanoaod, era_needed=True)
     nanoaod.add_argument(
         "--working-point",
         choices=("loose", "medium", "tight"),
         default="medium",
-        help="of b-tagging (medium)",
+        metavar="POINT",
+        help="of b-tagging: loose, medium or tight (medium)",
     )
     nanoaod.add_argument("--process", help="process of simulated events (the name of their file)")
     nanoaod.add_argument(
@@ -44,22 +47,29 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         type=Path,
         nargs="+",
         default=[],
+        metavar="FILE",
         help="earlier outputs: their events are left out, as those of other data sets",
     )
     _add_options(nanoaod, "of the product events, as leptons_min=0")
-    nanoaod.set_defaults(run=_run_nanoaod)
 
-    pfnano = commands.add_parser(
-        "pfnano", help="jets of CMS PFNano", usage="%(prog)s FILE ... --output OUTPUT [options]"
+    pfnano = commands.add(
+        "pfnano",
+        _run_pfnano,
+        "jets of CMS PFNano",
+        "pfnano.root --option jets=ak4 --output jets.parquet",
     )
     _add_input(pfnano, era_needed=False)
     pfnano.add_argument(
         "--product", choices=PFNANO_PRODUCTS, default="jets", help="what a row is (jets)"
     )
     _add_options(pfnano, "of the jets: jets, pt_min, eta_max, identified")
-    pfnano.set_defaults(run=_run_pfnano)
 
-    divided = commands.add_parser("divide", help="collisions as the shards of a dataset")
+    divided = commands.add(
+        "divide",
+        _run_divide,
+        "collisions as the shards of a dataset",
+        "a.parquet b.parquet --dataset cms --splits train val test --seed 1 --output cms",
+    )
     divided.add_argument(
         "files", type=Path, nargs="+", help="outputs of nanoaod or pfnano; first copies are kept"
     )
@@ -71,7 +81,6 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     divided.add_argument("--seed", type=int, required=True, help="the dataset's seed")
     divided.add_argument("--fingerprint", default="", help="hash of all that shaped the rows")
     divided.add_argument("--output", type=Path, required=True, help="folder of the shards")
-    divided.set_defaults(run=_run_divide)
 
 
 def _add_input(parser: argparse.ArgumentParser, era_needed: bool) -> None:

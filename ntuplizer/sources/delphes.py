@@ -13,6 +13,7 @@ import awkward as ak
 import numpy as np
 import uproot
 
+from commandline.progress import progress
 from ntuplizer.batch import Collection, EventBatch, simulated_identity
 from provenance.errors import UserError
 from provenance.ledger import check_ledger, ledger_path
@@ -70,7 +71,8 @@ def batches(
             found = _find_leaves(tree, branch, own)
             if len(found) == len(own):
                 wanted[branch] = found
-        for start in range(0, tree.num_entries, EVENTS_PER_STEP):
+        starts = range(0, tree.num_entries, EVENTS_PER_STEP)
+        for start in progress(starts, len(starts), Path(path).name, "steps"):
             stop = min(start + EVENTS_PER_STEP, tree.num_entries)
             # uproot meets damage with whatever its parser stumbles over (zlib.error,
             # AssertionError, TypeError, ...): what it raises while reading is the file's fault.

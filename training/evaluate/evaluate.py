@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from commandline.progress import Progress
 from provenance.errors import UserError
 from provenance.files import sha256, write_json
 from provenance.ledger import versions
@@ -142,11 +143,16 @@ def collect_groups(
     room = min(max_rows, sum(group.rows for group in groups))
     with plain_errors():
         loader = evaluation_loader(groups, task.reader, task.config.data)
-        return collect(task, loader, room, names)
+        with Progress("evaluation", room, task.reader.noun + "s") as shown:
+            return collect(task, loader, room, names, shown)
 
 
 def collect(
-    task: AnyTask, batches: Iterable[Drawn], room: int, names: tuple[str, ...] | None = None
+    task: AnyTask,
+    batches: Iterable[Drawn],
+    room: int,
+    names: tuple[str, ...] | None = None,
+    shown: Progress | None = None,
 ) -> tuple[dict[str, np.ndarray], int, Batch | None]:
     """Return `names`, or what a task measures, of the first `room` rows, (n, …) each, and how many.
 
@@ -167,6 +173,8 @@ def collect(
             if name not in kept:
                 kept[name] = np.empty((room, *values.shape[1:]), values.dtype)
             kept[name][begin:end] = values[: end - begin]
+        if shown is not None:
+            shown.update(end)
         if end == room:
             break
     return {name: values[:end] for name, values in kept.items()}, end, first

@@ -1,7 +1,6 @@
 """Numbers that say how well a classifier does. A number that the sample cannot give is None."""
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
 # Below this many rows an efficiency of 30 % is a matter of luck.
 MIN_ROWS = 10
@@ -23,6 +22,9 @@ def auc(signal: np.ndarray, background: np.ndarray) -> float | None:
     """
     if not len(signal) or not len(background):
         return None
+    # Loads scipy.stats: not at the start of every training.
+    from sklearn.metrics import roc_auc_score
+
     return float(roc_auc_score(*_joined(signal, background)))
 
 
@@ -31,6 +33,8 @@ def roc(signal: np.ndarray, background: np.ndarray) -> tuple[np.ndarray, np.ndar
 
     Points on a straight line between their neighbours are left out.
     """
+    from sklearn.metrics import roc_curve
+
     background_efficiency, signal_efficiency, _ = roc_curve(*_joined(signal, background))
     return signal_efficiency, background_efficiency
 
@@ -50,6 +54,8 @@ def rejection(signal: np.ndarray, background: np.ndarray, efficiency: float) -> 
 
 def confusion(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """Return counts, (classes, classes): row is the truth, column the prediction."""
+    from sklearn.metrics import confusion_matrix
+
     return confusion_matrix(true, predicted, labels=np.arange(classes))
 
 

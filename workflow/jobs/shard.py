@@ -5,7 +5,6 @@ jets a batch yields depends on its masses and its pT cut. Here at most one batch
 over, and events live only until their rows are made.
 """
 
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from commandline.progress import Progress
 from ntuplizer.batch import EventBatch
 from ntuplizer.counts import Counts
 from ntuplizer.products import count_classes, get_product
@@ -21,9 +21,6 @@ from ntuplizer.shards import ShardKey, write_shard
 from provenance.ledger import write_ledger
 from workflow.jobs.batches import shard_batches
 from workflow.jobs.description import ShardJob
-
-# Of the line on the standard error.
-SECONDS_BETWEEN_REPORTS = 20.0
 
 
 class EventMaker(Protocol):
@@ -70,7 +67,7 @@ def fill_shard(job: ShardJob, maker: EventMaker, output: Path) -> None:
     key = ShardKey(job.dataset, job.part, job.index, job.split, job.seed)
     counts = Counts()
     made = Made()
-    for process, number in _until_full(job, made, started):
+    for process, number in _until_full(job, made):
         events, batch = maker.batch(process, number)
         made.add((product.rows(some, options, counts) for some in events), batch)
     counts.check_losses(job.name)
@@ -96,25 +93,11 @@ def fill_shard(job: ShardJob, maker: EventMaker, output: Path) -> None:
     )
 
 
-def _until_full(job: ShardJob, made: Made, started: float) -> Iterator[tuple[str, int]]:
+def _until_full(job: ShardJob, made: Made) -> Iterator[tuple[str, int]]:
     """Yield the shard's batches while rows are missing; says on the way how full it is."""
-    reported = started
-    for process, number in shard_batches(job.index, job.processes):
-        if made.rows >= job.rows:
-            break
-        if time.perf_counter() - reported > SECONDS_BETWEEN_REPORTS:
-            reported = time.perf_counter()
-            _report_progress(job, made, reported - started)
-        yield process, number
-    if made.batches:
-        _report_progress(job, made, time.perf_counter() - started)
-
-
-def _report_progress(job: ShardJob, made: Made, seconds: float) -> None:
-    """Write one line on the standard error: how full the shard is and how long it will take."""
-    events = max(made.total("events"), 1)
-    left = seconds * max(job.rows - made.rows, 0) / max(made.rows, 1)
-    sys.stderr.write(
-        f"{job.dataset}/{job.name}: {min(made.rows, job.rows):,}/{job.rows:,} rows from "
-        f"{events:,} events, {1000 * seconds / events:.0f} ms/event, {left / 60:.1f} min left\n"
-    )
+    with Progress(f"{job.dataset}/{job.name}", job.rows, "rows") as shown:
+        for process, number in shard_batches(job.index, job.processes):
+            if made.rows >= job.rows:
+                break
+            yield process, number
+            shown.update(made.rows, f", from {made.total('events'):,} events")

@@ -57,7 +57,7 @@ for collision_name in run_config.collisions:
             fingerprint=collision_jobs.fingerprint,
         shell:
             "python -m ntuplizer {params.command} {params.address} {params.options}"
-            " --output {output.rows} 2>&1 | tee {log}"
+            " --output {output.rows} > {log} 2>&1"
 
     rule:
         name:
@@ -85,7 +85,7 @@ for collision_name in run_config.collisions:
             "python -m ntuplizer divide {input} --dataset {params.name}"
             " --splits {params.splits} --seed {params.seed}"
             " --fingerprint {params.fingerprint} --output {params.folder}"
-            " 2>&1 | tee {log}"
+            " > {log} 2>&1"
 
     rule:
         name:
@@ -104,4 +104,4 @@ for collision_name in run_config.collisions:
         shell:
             "python -m ntuplizer manifest {input} --name {params.name}"
             " --seed {params.seed} --fingerprint {params.fingerprint}"
-            " --output {output} 2>&1 | tee {log}"
+            " --output {output} > {log} 2>&1"

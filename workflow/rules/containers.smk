@@ -89,7 +89,7 @@ rule archive:
         sha256=lambda wildcards: archives[wildcards.archive].sha256,
     shell:
         "python -m generation.external fetch --url {params.url:q} --sha256 {params.sha256}"
-        " --output {output} 2>&1 | tee {log}"
+        " --output {output} > {log} 2>&1"
 
 
 rule process_directory:
@@ -117,7 +117,7 @@ rule process_directory:
     shell:
         "python -m generation.external process-directory --process {wildcards.process}"
         " {params.archives} --scratch {resources.tmpdir:q} --output {output.directory}"
-        " 2>&1 | tee {log}"
+        " > {log} 2>&1"
 
 
 rule hard_process_plan:
@@ -132,7 +132,7 @@ rule hard_process_plan:
         ),
         inputs=lambda wildcards: hard_process_inputs(run_config, wildcards.process),
     shell:
-        "python -m workflow plan --job {params.job:q} --output {output} 2>&1 | tee {log}"
+        "python -m workflow plan --job {params.job:q} --output {output} > {log} 2>&1"
 
 
 rule hard_process:
@@ -166,7 +166,7 @@ rule hard_process:
         "python -m generation.external hard-process --plan {input.plan}"
         " --directory {input.directory} --block {params.block} --blocks {params.blocks}"
         " --events-per-run {params.events} --version {params.version} {params.densities}"
-        " --scratch {resources.tmpdir:q} --output {output.events} 2>&1 | tee {log}"
+        " --scratch {resources.tmpdir:q} --output {output.events} > {log} 2>&1"
 
 
 rule hard_process_library:
@@ -184,7 +184,7 @@ rule hard_process_library:
     shell:
         "python -m generation.external library {input.events} --plan {input.plan}"
         " --directory {input.directory} --version {params.version} --output {output}"
-        " 2>&1 | tee {log}"
+        " > {log} 2>&1"
 
 
 rule pileup_delphes:
@@ -207,7 +207,7 @@ rule pileup_delphes:
         **pileup_inputs(run_config),
     shell:
         "python -m generation.external pileup --events {params.events} --seed {params.seed}"
-        " --scratch {resources.tmpdir:q} --output {output.pileup} 2>&1 | tee {log}"
+        " --scratch {resources.tmpdir:q} --output {output.pileup} > {log} 2>&1"
 
 
 rule shard:
@@ -238,4 +238,4 @@ rule shard:
     shell:
         "python -m workflow shard --job {params.job:q} --pileup {input.pileup}"
         " --scratch {resources.tmpdir:q} --library {input.libraries} {params.densities}"
-        " --output {output.shard} 2>&1 | tee {log}"
+        " --output {output.shard} > {log} 2>&1"

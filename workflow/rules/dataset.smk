@@ -1,7 +1,7 @@
 """The datasets: the manifest of all shards of each, whichever backend made them.
 
 INPUT:  datasets/<dataset>/<part>_<index>.parquet and their ledgers
-OUTPUT: datasets/<dataset>/manifest.json
+OUTPUT: datasets/<dataset>/manifest.json; README.md and croissant.json beside it, when asked for
 """
 
 
@@ -27,4 +27,18 @@ rule manifest:
     shell:
         "python -m ntuplizer manifest {params.shards} --name {wildcards.dataset}"
         " --seed {params.seed} --fingerprint {params.fingerprint} --output {output}"
-        " 2>&1 | tee {log}"
+        " > {log} 2>&1"
+
+
+rule card:
+    """Write what those need who find the dataset published."""
+    input:
+        paths.manifest,
+    output:
+        card=paths.card,
+        croissant=paths.croissant,
+    log:
+        paths.log("card/{dataset}"),
+    localrule: True
+    shell:
+        "python -m ntuplizer card {input} > {log} 2>&1"

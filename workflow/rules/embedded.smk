@@ -23,7 +23,7 @@ rule pileup_library:
         **pileup_inputs(run_config),
     shell:
         "python -m generation pileup --events {params.events} --seed {params.seed}"
-        " --output {output.library} 2>&1 | tee {log}"
+        " --output {output.library} > {log} 2>&1"
 
 
 rule shard:
@@ -51,4 +51,4 @@ rule shard:
         ).text,
     shell:
         "python -m workflow shard --job {params.job:q} --pileup {input.pileup}"
-        " --output {output.shard} 2>&1 | tee {log}"
+        " --output {output.shard} > {log} 2>&1"

@@ -34,7 +34,7 @@ rule evaluate:
         version=lambda wildcards: fits[wildcards.fit].config.version,
     shell:
         "python -m training evaluate --checkpoint {input.checkpoint}"
-        " --manifest {input.manifest} --output {params.folder} 2>&1 | tee {log}"
+        " --manifest {input.manifest} --output {params.folder} > {log} 2>&1"
 
 
 rule study:
@@ -72,4 +72,4 @@ rule study:
         version=1,
     shell:
         "python -m workflow study --job {params.job:q} --evaluations {params.evaluations}"
-        " --output {output.numbers} 2>&1 | tee {log}"
+        " --output {output.numbers} > {log} 2>&1"

@@ -52,4 +52,4 @@ rule report:
     shell:
         "python -m workflow report --name {params.name} {params.inputs}"
         " --benchmarks {params.benchmarks} --config {params.config:q} --output {output.page}"
-        " 2>&1 | tee {log}"
+        " > {log} 2>&1"

@@ -34,7 +34,7 @@ rule sampling_weights:
         config=lambda wildcards: fits[wildcards.fit].text,
     shell:
         "python -m training weights --config {params.config:q} --manifest {input}"
-        " --output {output} 2>&1 | tee {log}"
+        " --output {output} > {log} 2>&1"
 
 
 rule train:
@@ -77,4 +77,4 @@ rule train:
         folder=paths.training,
     shell:
         "python -m training fit --config {params.config:q} --manifest {input.manifest}"
-        " {params.options} --output {params.folder} 2>&1 | tee {log}"
+        " {params.options} --output {params.folder} > {log} 2>&1"

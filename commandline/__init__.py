@@ -1,0 +1,1 @@
+"""What all commands share: how their help reads, and how they say how far they have come."""
