@@ -7,7 +7,7 @@ VENV := .venv
 # Written last: an interrupted installation is not taken for a finished one.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test test-all lint plan clean
+.PHONY: run test test-faults test-all lint plan clean
 
 run: $(INSTALLED)  ## build the dataset, train, evaluate, report
 	$(VENV)/bin/snakemake --cores $(CORES) --configfile $(CONFIG)
@@ -17,6 +17,9 @@ plan: $(INSTALLED)  ## what `make run` would do
 
 test: $(INSTALLED)  ## everything that runs in under 10 minutes
 	$(VENV)/bin/python -m pytest
+
+test-faults: $(INSTALLED)  ## every fault that the project promises to survive, 20 minutes
+	$(VENV)/bin/python -m pytest -m "faults or not faults" tests/faults
 
 test-all: $(INSTALLED)  ## the slow tests too
 	$(VENV)/bin/python -m pytest -m ""
