@@ -4,16 +4,14 @@ For each reader 200 flipped bits and 60 truncations; a few of them in `make test
 """
 
 import gzip
-import json
 import shutil
 import zipfile
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
-import torch
 from damage import campaign
+from tiny import CONFIG, make_tiny_task, real_jets, write_task
 
 from generation.external.library import HardProcessLibrary, write_library
 from generation.external.madgraph import member
@@ -30,7 +28,7 @@ from ntuplizer.sources import delphes
 from provenance.cli import main as check
 from provenance.files import sha256
 from provenance.ledger import check_ledger, ledger_path, read_ledger, write_ledger
-from training.checkpoint import load_task, make_task, read_checkpoint, write_checkpoint
+from training.checkpoint import load_task, read_checkpoint
 from training.config import load_config
 from training.data.sampling import SamplingWeights, write_weights
 from training.data.shards import list_row_groups, read_dataset
@@ -40,20 +38,11 @@ JETS = get_product("jets")
 SCHEMA = JETS.schema(JETS.Options())
 EVENTS = "published/events_delphes_higgs2p_example.root"
 LHE = "madgraph/heft_pp_hh_m150.lhe.gz"
-CONFIG = json.dumps(
-    {
-        "task": "sophon",
-        "model": {"embedding": [8], "pair_embedding": [4], "heads": 2, "blocks": 1,
-                  "class_blocks": 1, "head": [8]},
-        "data": {"max_constituents": 16},
-    }
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def task():
-    torch.manual_seed(0)
-    return make_task(load_config(CONFIG))
+    return make_tiny_task()
 
 
 def pileup_library(folder: Path, reference, task):
@@ -85,7 +74,7 @@ def event_file_ledger(folder: Path, reference, task):
 
 def dataset(folder: Path, reference) -> Path:
     """Write a dataset of three shards of four real jets; return its manifest."""
-    jets = pq.read_table(reference("published/JetClassII_example.parquet")).cast(SCHEMA)
+    jets = real_jets(reference, SCHEMA)
     for number, split in enumerate(("train", "val", "test")):
         rows = folder / "rows" / "rows.parquet"
         rows.parent.mkdir(exist_ok=True)
@@ -131,12 +120,6 @@ def manifest_of_training(folder: Path, reference, task):
         return found.sha256, found.product, found.labels, files
 
     return dataset(folder, reference), read
-
-
-def write_task(path: Path, task) -> Path:
-    write_checkpoint({"description": task.describe(), "state_dict": task.state_dict()}, path)
-    write_ledger(path, 0.0)
-    return path
 
 
 def checkpoint(folder: Path, reference, task):
