@@ -18,7 +18,7 @@ ifneq ($(shell mkdir -p "$(CACHE)" 2> /dev/null && test -w "$(CACHE)" && echo ye
 export XDG_CACHE_HOME := $(CURDIR)/.snakemake/cache
 endif
 
-.PHONY: run test test-all lint plan docs lock clean
+.PHONY: run test test-faults test-all lint plan docs lock clean
 
 run: $(INSTALLED)  ## build the dataset, train, evaluate, report
 	@$(VENV)/bin/python -m workflow check $(CONFIG)
@@ -30,6 +30,9 @@ plan: $(INSTALLED)  ## what `make run` would do
 
 test: $(INSTALLED)  ## everything that runs in under 10 minutes
 	$(PYTEST)
+
+test-faults: $(INSTALLED)  ## every fault that the project promises to survive, 20 minutes
+	$(PYTEST) -m "faults or not faults" tests/faults
 
 test-all: $(INSTALLED)  ## the slow tests too
 	$(PYTEST) -m ""

@@ -10,6 +10,14 @@ from ntuplizer.batch import Collection, EventBatch
 # Nothing at a collider carries as much, GeV; sums of larger values could leave float32.
 ENERGY_LIMIT = 1e6
 ENERGY_LEAVES = frozenset({"PT", "Mass", "MET"})
+# Clustering takes the square of an event's objects, and the cube of those of one direction. Events
+# with 200 collisions have 15,000 candidates, and a tower a handful of them.
+OBJECTS_LIMIT, COPIES_LIMIT = 20_000, 100
+# Fewer objects than this are quickly clustered, whatever they are.
+FEW = 1000
+DIRECTION = ("Eta", "Phi")
+# Of a generator record, what is clustered.
+STABLE = 1
 # What following the decays of a generator record needs.
 RECORD, LINKS = "Particle", frozenset({"PID", "D1", "D2"})
 
@@ -17,8 +25,9 @@ RECORD, LINKS = "Particle", frozenset({"PID", "D1", "D2"})
 def drop_bad_events(batch: EventBatch) -> tuple[EventBatch, Counter[str]]:
     """Leave out events that cannot be trusted.
 
-    An event is left out when it has unphysical values (`unphysical_events`) or, where decays can be
-    followed, broken links (`ntuplizer.truth.broken_events`).
+    An event is left out when it has unphysical values (`unphysical_events`), more objects than a
+    collision makes (`crowded_events`) or, where decays can be followed, broken links
+    (`ntuplizer.truth.broken_events`).
 
     Returns
     -------
@@ -28,12 +37,17 @@ def drop_bad_events(batch: EventBatch) -> tuple[EventBatch, Counter[str]]:
         How many events were left out, by reason.
     """
     unphysical = unphysical_events(batch)
-    broken = _broken_events(batch) & ~unphysical
+    crowded = crowded_events(batch) & ~unphysical
+    broken = _broken_events(batch) & ~unphysical & ~crowded
     skipped: Counter[str] = Counter()
-    for reason, events in (("unphysical values", unphysical), ("broken decay links", broken)):
+    for reason, events in (
+        ("unphysical values", unphysical),
+        ("too many objects", crowded),
+        ("broken decay links", broken),
+    ):
         if events.any():
             skipped[reason] = int(events.sum())
-    return (batch.select(~(unphysical | broken)) if skipped else batch), skipped
+    return (batch.select(~(unphysical | crowded | broken)) if skipped else batch), skipped
 
 
 def unphysical_events(batch: EventBatch) -> np.ndarray:
@@ -44,6 +58,26 @@ def unphysical_events(batch: EventBatch) -> np.ndarray:
             if wrong.any():
                 unphysical[collection.event[wrong]] = True
     return unphysical
+
+
+def crowded_events(batch: EventBatch) -> np.ndarray:
+    """Find events with more objects to cluster than can be, or copies of one: bool (n_events,)."""
+    crowded = np.zeros(batch.n_events, bool)
+    for collection in batch.collections.values():
+        if not collection.columns.keys() >= {*DIRECTION, "PT"}:
+            continue
+        clustered = collection["PT"] > 0
+        if "Status" in collection.columns:
+            clustered &= collection["Status"] == STABLE
+        counts = np.bincount(collection.event[clustered], minlength=batch.n_events)
+        crowded |= counts > OBJECTS_LIMIT
+        for event in np.flatnonzero((counts > FEW) & ~crowded):
+            own = slice(collection.offsets[event], collection.offsets[event + 1])
+            eta, phi = (collection[leaf][own][clustered[own]] for leaf in DIRECTION)
+            # The bits of both as one number, which is sorted faster than rows of two.
+            directions = np.stack((eta, phi), axis=1).astype(np.float32).view(np.uint64)
+            crowded[event] = np.unique(directions, return_counts=True)[1].max() > COPIES_LIMIT
+    return crowded
 
 
 def _unphysical_objects(collection: Collection) -> Iterator[np.ndarray]:

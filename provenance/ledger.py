@@ -77,16 +77,19 @@ def check_ledger(output: str | Path) -> dict[str, Any]:
     if not output.is_file():
         raise UserError(f"{output}: no such file")
     if not ledger.is_file():
-        if output not in _UNCHECKED:
-            _UNCHECKED.add(output)
-            sys.stderr.write(
-                f"warning: {output}: is used unchecked, as no ledger {ledger.name} lies by it\n"
-            )
+        warn_unchecked(output, f"no ledger {ledger.name} lies by it")
         return {}
     content = read_ledger(output)
     if content.get("sha256") != sha256(output):
         raise UserError(f"{output}: damaged, or changed since its ledger {ledger.name} was written")
     return content
+
+
+def warn_unchecked(path: Path, reason: str) -> None:
+    """Say on stderr, once for each file, that it cannot be told from a damaged one."""
+    if path not in _UNCHECKED:
+        _UNCHECKED.add(path)
+        sys.stderr.write(f"warning: {path}: is used unchecked, as {reason}\n")
 
 
 def versions() -> dict[str, str]:

@@ -147,7 +147,7 @@ def _no_larger_than(path: Path, weights: dict[str, Tensor]) -> Iterator[None]:
     handle = register_module_parameter_registration_hook(count)
     try:
         yield
-    except RuntimeError as error:  # no room for a tensor
+    except (ArithmeticError, IndexError, RuntimeError, ValueError) as error:
         raise UserError(f"{path}: its network cannot be made ({_first_line(error)})") from None
     finally:
         handle.remove()

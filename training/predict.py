@@ -141,10 +141,8 @@ def _finite(values: np.ndarray, name: str, group: RowGroup) -> np.ndarray:
     """
     wrong = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
     if wrong.any():
-        raise UserError(
-            f"{group.path}: the network's {name} of row {row_of(group, int(wrong.argmax()))} "
-            "is NaN or infinity"
-        )
+        row = row_of(group, int(wrong.argmax()))
+        raise UserError(f"{group.path}: the network's {name} of row {row} are NaN or infinity")
     return values
 
 

@@ -103,9 +103,9 @@ class HardProcessLibrary:
         self._version = content["madgraph"]
         self._directory_sha256 = content["directory_sha256"]
         plan = self._folder / content["plan"]
-        self.plan = PointPlan.open(plan)
-        if sha256(plan) != content["plan_sha256"]:
+        if plan.is_file() and sha256(plan) != content["plan_sha256"]:
             raise UserError(f"{plan}: damaged, or changed since {index.name} was written")
+        self.plan = PointPlan.open(plan)
         self._scratch = scratch
         self._parton_densities = parton_densities
         self._madgraph: MadGraphRuns | None = None

@@ -11,8 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ntuplizer.manifest import DIGEST
 from provenance.errors import UserError
 from provenance.files import read_json, sha256
+from provenance.ledger import warn_unchecked
+from provenance.seal import check_seal
 from training.config import FitConfig
 from training.data.reader import Kind, Reader, RowGroup
 from training.data.values import check_values, row_of
@@ -69,15 +72,20 @@ class Dataset:
 def read_dataset(manifest: str | Path) -> Dataset:
     """Read a manifest.
 
-    One that was written by hand need not name `dataset_sha256`; its own checksum serves.
+    One that was written by hand need not name `dataset_sha256`; its own checksum serves. Where it
+    holds no digest of itself, a line on stderr says, once, that it is used unchecked.
 
     Raises
     ------
     UserError
-        When it is missing or lacks its keys.
+        When it is missing, was changed since it was written, or lacks its keys.
     """
     manifest = Path(manifest)
     content = read_json(manifest)
+    if DIGEST in content:
+        check_seal(manifest, content, DIGEST)
+    else:
+        warn_unchecked(manifest, f"it holds no {DIGEST}")
     try:
         labels = content.get("labels")
         return Dataset(
@@ -90,7 +98,7 @@ def read_dataset(manifest: str | Path) -> Dataset:
                 for entry in content["files"]
             ),
         )
-    except (KeyError, TypeError):
+    except (AttributeError, KeyError, TypeError):
         raise UserError(f"{manifest}: not a dataset manifest (`files`, `product`)") from None
 
 

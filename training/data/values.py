@@ -13,8 +13,11 @@ Limits = tuple[float, float]
 ENERGY_LIMIT = 1e6
 # Of everything that is measured in another unit.
 NUMBER_LIMIT = 1e9
-# By the last word of a column's name.
+# Momenta are divided by those of their jet, GeV.
+SMALLEST_JET = 1e-3
+# By a column's name, or its last word.
 LIMITS: dict[str, Limits] = {
+    **dict.fromkeys(("jet_pt", "jet_energy"), (SMALLEST_JET, ENERGY_LIMIT)),
     **dict.fromkeys(("energy", "pt", "ptnu"), (0.0, ENERGY_LIMIT)),
     **dict.fromkeys(("px", "py", "pz", "mass", "sdmass"), (-ENERGY_LIMIT, ENERGY_LIMIT)),
     "charge": (-1.0, 1.0),
@@ -30,7 +33,7 @@ def check_values(group: RowGroup, table: pa.Table) -> None:
     group
         Where the table is from, for the sentence.
     table
-        All rows of the row group; texts are let through.
+        All rows of the row group; a text per row is let through.
 
     Raises
     ------
@@ -61,8 +64,9 @@ def check_values(group: RowGroup, table: pa.Table) -> None:
 def limits_of(name: str, values: np.ndarray) -> Limits:
     """Return the least and the largest that a column of numbers can hold."""
     word = name.rpartition("_")[2]
-    if word in LIMITS:
-        return LIMITS[word]
+    for key in (name, word):
+        if key in LIMITS:
+            return LIMITS[key]
     if word.startswith(FLAG) and word[len(FLAG) :].istitle():
         return FLAG_LIMITS
     return (-np.inf, np.inf) if values.dtype.kind in "iu" else (-NUMBER_LIMIT, NUMBER_LIMIT)
@@ -82,7 +86,7 @@ def _check_numbers(group: RowGroup, name: str, array: pa.Array, offsets: np.ndar
 
     if array.null_count:
         raise _wrong(group, name, row(int(np.argmax(array.is_null()))), "nothing")
-    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+    if offsets is None and (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
         return
     if pa.types.is_boolean(array.type) or not len(array):
         return
