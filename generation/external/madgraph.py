@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from generation.external.archives import unpack
 from generation.external.lhe import LheFile
 from generation.external.parton_densities import lhapdf_environment, sets_used
 from generation.external.points import (
@@ -136,8 +137,7 @@ def _with_models(commands: str, models: Mapping[str, Path]) -> str:
 
 
 def _unpack_model(archive: Path, name: str, folder: Path) -> Path:
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder / "models", filter="data")
+    unpack(archive, folder / "models")
     for found in (folder / "models").rglob("particles.py"):
         if found.parent.name in (name, f"{name}_UFO"):
             return found.parent
@@ -202,8 +202,7 @@ class MadGraphRuns:
         cls, process: Process, directory: Path, folder: Path, parton_densities: Path | None
     ) -> "MadGraphRuns":
         """Unpack the archive that `make_process_directory` wrote."""
-        with tarfile.open(directory) as archive:
-            archive.extractall(folder, filter="tar")
+        unpack(directory, folder, own=True)
         return cls(process, folder, parton_densities)
 
     def launch(self, launches: Sequence[Launch]) -> int:

@@ -2,9 +2,9 @@
 
 import os
 import re
-import tarfile
 from pathlib import Path
 
+from generation.external.archives import unpack
 from provenance.errors import UserError
 from provenance.files import sha256
 
@@ -30,8 +30,7 @@ def lhapdf_environment(archive: Path | None, folder: Path) -> dict[str, str]:
     if archive is None:
         return dict(os.environ)
     target = folder.resolve() / "parton_densities"
-    with tarfile.open(archive) as tar:
-        tar.extractall(target, filter="data")
+    unpack(archive, target)
     found = [path for path in target.glob("*/*.info") if path.stem == path.parent.name]
     if len(found) != 1:
         raise UserError(f"{archive}: holds no set of parton densities, or more than one")

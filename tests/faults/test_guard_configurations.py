@@ -219,6 +219,17 @@ def quickstart():
     return read_files([QUICKSTART])
 
 
+def test_an_endless_card_is_refused_in_time(quickstart, tmp_path):
+    card = tmp_path / "endless.tcl"
+    card.write_text("set i 0\nwhile {1} {incr i}\n")
+    content = copy.deepcopy(quickstart)
+    content["datasets"]["jets"]["card"] = str(card)
+    started = time.process_time()
+    with pytest.raises(UserError, match="a loop may be endless"):
+        make_plan(content)
+    assert time.process_time() - started < PATIENCE
+
+
 def test_there_are_a_hundred():
     assert len({(key, repr(value)) for key, value, _ in WRONG}) >= 100
 

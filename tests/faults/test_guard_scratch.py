@@ -6,17 +6,18 @@ import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from provenance.errors import UserError
 from provenance.files import atomic_output, write_json
-from provenance.scratch import Scratch
+from provenance.scratch import Scratch, remove_abandoned
 
 OWNER = """
 import sys, time
 from provenance.files import atomic_output
-from provenance.scratch import Scratch
+from provenance.scratch import Scratch, remove_abandoned
 scratch = Scratch("pythia", sys.argv[1])
 with atomic_output(sys.argv[1] + "/output.json") as temporary:
     temporary.write_text("half")
@@ -47,7 +48,7 @@ def test_the_scratch_of_a_killed_process_goes_with_the_next(owner, tmp_path):
         assert held.is_dir(), "of another kind"
     with Scratch("pythia", tmp_path) as own:
         assert not held.exists()
-        assert [folder.name for folder in tmp_path.glob("jetclass-*")] == [os.path.basename(own)]  # noqa: PTH119
+        assert [folder.name for folder in tmp_path.glob("jetclass-*")] == [Path(own).name]
     write_json(tmp_path / "output.json", {})
     assert not half.exists()
     assert [file.name for file in tmp_path.iterdir()] == ["output.json"]
@@ -57,6 +58,21 @@ def test_a_living_writer_keeps_what_it_writes(owner, tmp_path):
     (half,) = tmp_path.glob(".output.tmp-*.json")
     write_json(tmp_path / "output.json", {})
     assert half.exists()
+
+
+def test_a_link_in_the_place_of_scratch_leads_nowhere(tmp_path):
+    """Where others may write, a link that has the name of our scratch is not followed."""
+    precious = tmp_path / "home"
+    precious.mkdir()
+    for name in (".owner", "thesis"):
+        (precious / name).touch()
+    with Scratch("pythia", tmp_path) as own:
+        name = Path(own).name
+    (tmp_path / f"{name}x").symlink_to(precious)
+    (tmp_path / f"{name}y").mkdir()
+    (tmp_path / f"{name}y" / ".owner").symlink_to(precious / "thesis")
+    remove_abandoned("pythia", tmp_path)
+    assert sorted(file.name for file in precious.iterdir()) == [".owner", "thesis"]
 
 
 def test_the_first_batch_after_a_kill_leaves_one_folder(tmp_path, monkeypatch):

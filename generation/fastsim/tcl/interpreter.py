@@ -18,7 +18,7 @@ from generation.fastsim.tcl.values import Literal, TclError, Value, as_list, as_
 from provenance.errors import UserError
 
 # Most public cards take up to some 20,000 commands, those with cells of micrometres a million.
-MAX_COMMANDS = 2_000_000
+MAX_COMMANDS = 500_000
 MAX_DEPTH = 50
 # Characters of a text, or elements of a list; so many cost as much as a command.
 MAX_SIZE = 2_000_000
