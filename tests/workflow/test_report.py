@@ -1,4 +1,4 @@
-"""The report: numbers of the manifests, escaped text, figures inside the file; read in a browser."""
+"""The report: numbers of the manifests, escaped text, figures within; read in a browser."""
 
 import re
 from html.parser import HTMLParser
@@ -35,9 +35,10 @@ def write_dataset(folder: Path, name: str, parts: dict[str, tuple[pa.Table, int]
     product = get_product(name)
     options = product.read_options(options or {})
     shards = []
-    for part, (table, n_rows) in parts.items():
+    schema = product.schema(options)
+    for part, (given, n_rows) in parts.items():
         path = folder / f"{part}_0000.parquet"
-        table = table.select(product.schema(options).names).cast(product.schema(options))
+        table = given.select(schema.names).cast(schema)
         key = ShardKey(name, part, 0, "test", 1)
         rows = write_shard(path, [table], n_rows, key, product, options, "f" * 64, "more")
         label = product.label(options)
