@@ -91,6 +91,7 @@ rule all:
     default_target: True
     input:
         paths.report,
+        paths.report_figures,
 
 
 rule datasets:

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import mplhep
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 from generation.pileup import PileupLibrary
 from ntuplizer.products import get_product
 from provenance.errors import UserError
-from provenance.files import atomic_output
+from provenance.files import atomic_output, write_json
 from validation import quantities
 from validation.leaves import Leaf, LeafComparison, LeafScan, join_leaves, read_leaves
 from validation.quantities import (
@@ -38,6 +39,7 @@ EVENTS_PER_FILE = 1_000_000
 EXAMPLE_FILES, EXAMPLE_EVENTS = 10, 100
 NAMES = ("Delphes", "fastsim")
 FIGURE, LEAF_FIGURE, LEAVES = "distributions.png", "leaves.png", "leaves.md"
+FOR_REPORT = "comparison.json"
 # p-values below this are drawn here.
 SMALLEST_DRAWN = 1e-6
 
@@ -88,7 +90,8 @@ def write_comparison(
     jet_radius
         Of the anti-kT jets.
     output
-        Folder for `README.md`, `leaves.md` and the figures.
+        Folder for `README.md`, `leaves.md`, the figures and `comparison.json`, of which a run's
+        report makes a section.
 
     Raises
     ------
@@ -140,10 +143,12 @@ def write_comparison(
         save(plot_leaves(leaves), output / LEAF_FIGURE)
     with atomic_output(output / LEAVES) as temporary:
         temporary.write_text(leaf_page(leaves), encoding="utf-8")
+    auc = classifications(both[0].jets, both[1].jets, rerun_jets)
+    write_json(output / FOR_REPORT, for_report(real, card, compared, values, leaves, auc[0]))
     text = "\n".join(
         [
             introduction(events, len(reruns) // len(real), repeats, card, jet_radius, pileup),
-            *decision(compared, leaves, *classifications(both[0].jets, both[1].jets, rerun_jets)),
+            *decision(compared, leaves, *auc),
             quantity_section(compared, values),
             *([kind_section(by_kind)] if by_kind else []),
             leaf_section(leaves),
@@ -234,6 +239,71 @@ Made by `python -m validation compare`; run it on a Delphes file of your own, an
 minimum-bias sample that Delphes had: means over another one, of N events, differ by the spread of
 minimum-bias events over √N, which no error on this page includes.
 """
+
+
+def for_report(
+    real: list[Path],
+    card: Path,
+    compared: dict[str, Comparison],
+    values: dict[str, tuple[Values, Values]],
+    leaves: list[LeafComparison],
+    against: tuple[float, float],
+) -> dict[str, Any]:
+    """Return what a report shows: text, tables of numbers and text, captions of the figures."""
+    bounds = []
+    for what, bound, found in (
+        ("means", MEAN_BOUND, [c.mean for c in compared.values()]),
+        ("widths", WIDTH_BOUND, [c.width for c in compared.values()]),
+    ):
+        verdicts = [difference.verdict(bound) for difference in found]
+        counts = [verdicts.count(verdict) for verdict in ("met", "missed", "open")]
+        apart = sum(abs(d.value) > 2 * d.error for d in found)
+        bounds.append([f"{what} within {100 * bound:.0f} %", *counts, apart, len(found)])
+    rows = [
+        [name, len(values[name][0].values), len(values[name][1].values)]
+        + [
+            item
+            for difference, bound in ((found.mean, MEAN_BOUND), (found.width, WIDTH_BOUND))
+            for item in (100 * difference.value, 100 * difference.error, difference.verdict(bound))
+        ]
+        + [found.p_value]
+        for name, found in compared.items()
+    ]
+    files = ", ".join(file.name for file in real)
+    differing = [leaf.name for leaf in leaves if (leaf.adjusted or 1) < 0.05]
+    unexplained = [name for name in differing if name not in EXPLAINED]
+    return {
+        "text": [
+            f"The same generator events, from {files}, once through Delphes and through fastsim "
+            f"with {card.name}. A bound is met when two standard deviations around the "
+            "difference lie within it, missed when they lie outside, and open when these events "
+            "are too few to tell.",
+            f"Boosted trees that tell the jets of the two apart reach an AUC of {against[0]:.3f} ± "
+            f"{against[1]:.3f} (0.5 is chance). Of {len(leaves)} leaves of the files, "
+            f"{len(unexplained)} differ beyond chance after Holm's correction without a known "
+            f"reason{': ' if unexplained else '.'}{', '.join(unexplained)}",
+        ],
+        "tables": [
+            {
+                "caption": "Bounds on the differences",
+                "head": ["Bound", "Met", "Missed", "Open", "Beyond 2 σ", "Quantities"],
+                "rows": bounds,
+            },
+            {
+                "caption": "Quantities, fastsim minus Delphes in per cent",
+                "head": [
+                    "Quantity", "Values, Delphes", "Values, fastsim", "Mean", "± of the mean",
+                    "Bound on the mean", "Width", "± of the width", "Bound on the width", "p",
+                ],
+                "rows": rows,
+            },
+        ],
+        "figures": {
+            Path(FIGURE).stem: "Each quantity in both simulations, normalised, and their ratio.",
+            Path(LEAF_FIGURE).stem: "p-values of the leaves in rising order; like detectors lie on "
+            "the line.",
+        },
+    }  # fmt: skip
 
 
 def decision(

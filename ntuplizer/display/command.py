@@ -64,7 +64,7 @@ def display(path: Path, row: int, output: Path, checkpoint: Path | None = None) 
     predicted: Row = {}
     labels: list[str] = []
     if checkpoint is not None:
-        predicted, labels = predict(found.table, checkpoint)
+        predicted, labels = predict(found.table, checkpoint, path)
 
     from ntuplizer.display import draw
 
@@ -124,8 +124,8 @@ def _read_row(file: pq.ParquetFile, row: int) -> pa.Table | None:
     return None
 
 
-def predict(row: pa.Table, checkpoint: Path) -> tuple[Row, list[str]]:
-    """Return what a network says of a row, and the names of its labels if it has any.
+def predict(row: pa.Table, checkpoint: Path, path: Path) -> tuple[Row, list[str]]:
+    """Return what a network says of a row of a file, and the names of its labels if it has any.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def predict(row: pa.Table, checkpoint: Path) -> tuple[Row, list[str]]:
         )
         if result.returncode:
             reason = result.stderr.strip().splitlines()[-1:] or ["the prediction failed"]
-            raise UserError(f"{checkpoint}: {reason[0].removeprefix('error: ')}")
+            raise UserError(reason[0].removeprefix("error: ").replace(str(source), str(path)))
         table = pq.read_table(output)
     names = (table.schema.metadata or {}).get(b"labels", b"").decode()
     carried = set(row.column_names)

@@ -183,7 +183,9 @@ def _draw_scores(axes: Axes, scores: Sequence[Score]) -> None:
     for place, score in zip(places, scores, strict=True):
         truth = " (true)" if score.true else ""
         text = f"{score.name}{truth}: {score.probability:.3f}"
-        axes.annotate(text, (0, place + 0.32), fontsize=12, va="bottom")
+        axes.annotate(
+            text, (0, place + 0.27), (4, 0), textcoords="offset points", fontsize=12, va="bottom"
+        )
     axes.set(xlim=(0, 1), ylim=(-0.5, len(scores) - 0.2), yticks=[])
     axes.set_title("Most probable labels", fontsize=14, pad=8)
     axes.set_xlabel("Probability", fontsize=15)

@@ -18,6 +18,8 @@ from validation.quantities import (
     jet_quantities,
     summarise,
 )
+from workflow.report import write_report
+from workflow.report.inputs import Inputs
 
 UNIT = Quantity("x", -5, 5)
 
@@ -102,3 +104,8 @@ def test_the_page_decides_and_shows_every_leaf(reference, tmp_path):
     assert re.search(r"`JetPUPPIAK8.Tau\[0\]` .*\| [01]\.?\d* \|", leaves)
     for name in ("distributions.png", "leaves.png"):
         assert (tmp_path / "page" / name).stat().st_size > 10_000
+    # A run's report makes a section of it.
+    write_report(
+        Inputs("x", comparisons=[tmp_path / "page" / "comparison.json"]), tmp_path / "x.html"
+    )
+    assert "boosted trees" in (tmp_path / "x.html").read_text().lower()

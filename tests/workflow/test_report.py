@@ -1,4 +1,4 @@
-"""The report: numbers of the manifests, escaped text, figures inside the file; read in a browser."""
+"""The report: numbers of the manifests, escaped text, figures within; read in a browser."""
 
 import re
 from html.parser import HTMLParser
@@ -35,9 +35,10 @@ def write_dataset(folder: Path, name: str, parts: dict[str, tuple[pa.Table, int]
     product = get_product(name)
     options = product.read_options(options or {})
     shards = []
-    for part, (table, n_rows) in parts.items():
+    schema = product.schema(options)
+    for part, (given, n_rows) in parts.items():
         path = folder / f"{part}_0000.parquet"
-        table = table.select(product.schema(options).names).cast(product.schema(options))
+        table = given.select(schema.names).cast(schema)
         key = ShardKey(name, part, 0, "test", 1)
         rows = write_shard(path, [table], n_rows, key, product, options, "f" * 64, "more")
         label = product.label(options)
@@ -190,9 +191,9 @@ def test_every_link_leads_somewhere(report):
             assert link[1:] in outline.identifiers
         else:
             assert (report.parent / unquote(link)).is_file(), link
-    labels = read_json(report.with_suffix("") / "jets_labels.json")["rows"]
+    labels = read_json(report.with_suffix("") / "jets" / "labels.json")["rows"]
     assert sum(count for group in labels.values() for count in group.values()) == sum(ROWS.values())
-    for name in ("jets_response", "jets_examples", "events_met_pt"):
+    for name in ("jets/response", "jets/examples", "events/met_pt"):
         assert (report.with_suffix("") / f"{name}.pdf").read_bytes().startswith(b"%PDF")
 
 
@@ -216,7 +217,7 @@ def test_a_new_product_appears_by_itself_and_twice_the_same(run, tmp_path, monke
     for folder in ("a", "b"):
         inputs = Inputs("x", [manifest], run.metrics, run.studies, benchmarks=run.benchmarks)
         write_report(inputs, tmp_path / folder / "report.html")
-    files = ("report.html", "report/heights_height.json", "report/heights_height.pdf")
+    files = ("report.html", "report/heights/height.json", "report/heights/height.pdf")
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     page = (tmp_path / "a" / "report.html").read_text()

@@ -52,12 +52,16 @@ def save(canvas: Figure, path: Path) -> None:
 def draw_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
     """Draw what a training watched over its steps: a panel for the loss and each other number."""
     names = [name.removeprefix("val_") for name in history[-1] if name.startswith("val_")]
+    columns = 2 if len(names) == 4 else min(len(names), 3)
+    rows = -(-len(names) // columns)
     with style():
         canvas, panels = plt.subplots(
-            1, len(names), figsize=(8 * len(names), 7), layout="constrained", squeeze=False
+            rows, columns, figsize=(8 * columns, 6 * rows), layout="constrained", squeeze=False
         )
-        for axes, name in zip(panels[0], names, strict=True):
+        for axes, name in zip(panels.ravel(), names, strict=False):
             plot_history(axes, history, name)
+        for axes in panels.ravel()[len(names) :]:
+            axes.set_axis_off()
         save(canvas, path)
 
 
@@ -99,8 +103,9 @@ def draw_confusion(path: Path, counts: np.ndarray, names: Sequence[str], kind: s
     with figure(path, (10, 9)) as axes:
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         ticks = np.arange(len(names))
-        axes.set_xticks(ticks, names, rotation=45, ha="right", fontsize=14)
-        axes.set_yticks(ticks, names, fontsize=14)
+        size = 20 if len(names) <= 5 else 14
+        axes.set_xticks(ticks, names, rotation=45, ha="right", fontsize=size)
+        axes.set_yticks(ticks, names, fontsize=size)
         axes.minorticks_off()
         axes.tick_params(length=0)
         axes.set(xlabel=f"Predicted {kind}", ylabel=f"True {kind}")
@@ -108,7 +113,9 @@ def draw_confusion(path: Path, counts: np.ndarray, names: Sequence[str], kind: s
             if share >= 0.005:
                 color = "white" if share > 0.5 else "black"
                 text = f"{share:.2f}"
-                axes.text(column, row, text, ha="center", va="center", fontsize=11, color=color)
+                axes.text(
+                    column, row, text, ha="center", va="center", fontsize=0.8 * size, color=color
+                )
         plt.colorbar(image, ax=axes, label=f"Share of the true {kind}", shrink=0.8)
 
 

@@ -12,6 +12,8 @@ from training.jec.response import CLOSURE, DISTRIBUTION_EDGES
 
 _SIZE = (8, 7)
 _MARKERS = "osDv^P"
+# Jets that the highest bin of a distribution should have.
+_PEAK = 20
 _PT_LABEL = r"GEN-jet $p_\mathrm{T}$ (GeV)"
 
 
@@ -201,14 +203,31 @@ def _residual(result: Mapping, residual: Mapping[str, Mapping]) -> Figure:
     return canvas
 
 
+def _coarser(counts: Mapping[str, Sequence[int]], names: Sequence[str]) -> int:
+    """Return how many bins of some histograms to take as one, so that few jets make a shape."""
+    for factor in (1, 2, 5):
+        peaks = [np.array(counts[name]).reshape(-1, factor).sum(axis=1).max() for name in names]
+        if min(peaks) >= _PEAK:
+            return factor
+    return 10
+
+
 def _distributions(result: Mapping, distributions: Mapping[str, Mapping]) -> Figure:
+    # Bins of pT without a jet of any flavour are left out.
+    distributions = {
+        wide: flavours
+        for wide, flavours in distributions.items()
+        if any(np.any(counts[result["baseline"]]) for counts in flavours.values())
+    } or distributions
     rows, columns = len(distributions), len(next(iter(distributions.values())))
     canvas = Figure(figsize=(_SIZE[0] * columns, _SIZE[1] * rows), layout="constrained")
     panels = canvas.subplots(rows, columns, sharex=True, squeeze=False)
     for line, (wide, flavours) in zip(panels, distributions.items(), strict=True):
         for axes, (flavour, counts) in zip(line, flavours.items(), strict=True):
+            factor = _coarser(counts, result["corrections"])
             for name in result["corrections"]:
-                axes.stairs(counts[name], DISTRIBUTION_EDGES, label=name, lw=1.5)
+                joined = np.array(counts[name]).reshape(-1, factor).sum(axis=1)
+                axes.stairs(joined, DISTRIBUTION_EDGES[::factor], label=name, lw=1.5)
             axes.set(title=f"{flavour}, {wide} GeV", xlabel="Response", ylabel="Jets")
     panels[0, 0].legend()
     return canvas

@@ -187,7 +187,7 @@ def _examples(
         + " (the data beside the figure list all)."
     )
     picture = place.draw(
-        f"{manifest['name']}_examples", figures.plot_examples(panels), {"rows": shown}, caption
+        f"{manifest['name']}/examples", figures.plot_examples(panels), {"rows": shown}, caption
     )
     return Section("Examples", f"examples-{manifest['name']}", [picture])
 
@@ -244,7 +244,7 @@ def _labels(manifest: Mapping[str, Any], label: Label, place: Place) -> Section:
     caption = "Rows by label over all splits" + (
         "." if len(groups) == 1 else ", in groups of like labels."
     )
-    name = f"{manifest['name']}_labels"
+    name = f"{manifest['name']}/labels"
     picture = place.draw(name, figures.plot_label_counts(groups), {"rows": groups}, caption)
     grouped = len(groups) > 1
     rows = [
@@ -283,7 +283,7 @@ def _kinematics(product: Product, values: Values, name: str, place: Place) -> Se
         caption = f"The column {axis.column} by part, each part normalised to one"
         if outside > 0.0005:
             caption += f"; {100 * outside:.1f} % of the rows lie outside"
-        pictures.append(place.draw(f"{name}_{axis.column}", figure, data, caption + "."))
+        pictures.append(place.draw(f"{name}/{axis.column}", figure, data, caption + "."))
         quantiles = [np.quantile(own, (0.16, 0.5, 0.84)) for own in parts.values()]
         rows.append(
             cells(
@@ -313,7 +313,7 @@ def _gen_jets(product: Product, values: Values, name: str, place: Place) -> Iter
     if min(matched.values()) < 1:
         figure, data = figures.plot_matching(pairs)
         caption = "Share of jets with a GEN-jet against the transverse momentum of the jet."
-        pictures.append(place.draw(f"{name}_matching", figure, data, caption))
+        pictures.append(place.draw(f"{name}/matching", figure, data, caption))
     responses = {
         part: (own[gen > 0] / gen[gen > 0], gen[gen > 0]) for part, (own, gen) in pairs.items()
     }
@@ -322,7 +322,7 @@ def _gen_jets(product: Product, values: Values, name: str, place: Place) -> Iter
         "Response: transverse momentum of the jet, as it is stored, over that of its GEN-jet. "
         "Right: the median, with the range of the central 68 % as bars."
     )
-    pictures.append(place.draw(f"{name}_response", figure, data, caption))
+    pictures.append(place.draw(f"{name}/response", figure, data, caption))
     rows = []
     for part, (response, _) in responses.items():
         share = Cell(f"{100 * matched[part]:.2f} %", matched[part])

@@ -58,7 +58,7 @@ def section(
 def side_by_side(networks: Sequence[Network], datasets: Mapping[str, str], inputs: Inputs) -> Table:
     """Return the table of all numbers, a column for each network."""
     facts = {
-        "task": [n.metrics["task"] for n in networks],
+        "task": [readable(n.metrics["task"]) for n in networks],
         "dataset": [datasets.get(n.metrics["dataset_sha256"], "another") for n in networks],
         "split": [n.metrics["split"] for n in networks],
         "begins with": [_start(n, inputs) for n in networks],

@@ -76,8 +76,9 @@ def _cost(folder: Path | None) -> list[Block]:
         Table("Cost by stage", head, rows, foot),
         Text(
             "As Snakemake measured the last run of each job: hours are those of all jobs one after "
-            "the other; CPU time and resident memory of the processes are looked at every few "
-            "seconds, so that what ends between two looks is missing."
+            "the other; CPU time and resident memory of the processes are looked at every 30 "
+            "seconds, so that what comes after the last look is missing: short jobs take more CPU "
+            "time than is told."
         ),
     ]
 

@@ -28,7 +28,7 @@ rule report:
         ),
         figures=report(
             directory(paths.report_figures),
-            patterns=["{dataset}_{figure}.pdf"],
+            patterns=["{dataset}/{figure}.pdf"],
             caption="../report/captions/figure.rst",
             category="Datasets",
             subcategory="{dataset}",
