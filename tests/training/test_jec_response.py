@@ -142,6 +142,8 @@ def test_closure_counts_bins_beyond_one_per_cent(sample, result):
     closure = evaluate_response(jets, shifted, n_replicas=5)["regions"]["0-2.5"]["closure"]
     assert closure["high"]["filled_bins"] == len(PT_EDGES) - 1
     assert closure["high"]["bins_beyond"] == len(PT_EDGES) - 1
+    assert closure["high"]["bins_surely_beyond"] > len(PT_EDGES) / 2
+    assert closure["standard"]["bins_surely_beyond"] <= 1
     assert closure["high"]["worst"] > 0.03
     assert closure["standard"]["bins_beyond"] < len(PT_EDGES) - 1
     assert result["regions"]["0-2.5"]["closure"]["better"]["worst_error"] > 0

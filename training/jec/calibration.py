@@ -80,14 +80,16 @@ def fit_quantiles(quantiles: np.ndarray, pt: np.ndarray, target: np.ndarray) -> 
     distance = (target.astype(np.float64)[:, None] - log) / _half(log)
     log_pt = _log_pt(log, pt)
     n_bins = int(np.clip(len(log) // JETS_PER_BIN, 1, MOST_BINS))
-    edges = np.quantile(log_pt, np.arange(1, n_bins) / n_bins)
+    edges = np.unique(np.quantile(log_pt, np.arange(1, n_bins) / n_bins))
+    # Jets of one pT are in one bin.
+    edges = edges[edges > log_pt.min()]
     row = np.searchsorted(edges, log_pt, side="right")
     shift = [
         [
             np.quantile(own, level)
             for own, level in zip(distance[row == place].T, QUANTILES, strict=True)
         ]
-        for place in range(n_bins)
+        for place in range(len(edges) + 1)
     ]
     return QuantileShift(edges, np.array(shift))
 

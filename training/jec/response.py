@@ -339,7 +339,10 @@ def _dependence(
 
 
 def _closure(quartiles: _Quartiles, narrow: list[tuple[float, float]], name: str) -> dict:
-    """Return the largest distance of a median from 1, and how many bins are farther than 1 %."""
+    """Return the largest distance of a median from 1, and how many bins are farther than 1 %.
+
+    `bins_surely_beyond` counts those that are so by more than twice their error.
+    """
     medians = [_summary(quartiles.median(name, None, *edges)) for edges in narrow]
     filled = [
         (edges, bin_median)
@@ -347,12 +350,15 @@ def _closure(quartiles: _Quartiles, narrow: list[tuple[float, float]], name: str
         if bin_median["value"] is not None
     ]
     if not filled:
-        return {"filled_bins": 0, "bins_beyond": 0, "worst": None, "worst_error": None,
-                "worst_bin": None}  # fmt: skip
+        return {"filled_bins": 0, "bins_beyond": 0, "bins_surely_beyond": 0, "worst": None,
+                "worst_error": None, "worst_bin": None}  # fmt: skip
     edges, worst = max(filled, key=lambda entry: abs(entry[1]["value"] - 1))
     return {
         "filled_bins": len(filled),
         "bins_beyond": sum(abs(median["value"] - 1) > CLOSURE for _, median in filled),
+        "bins_surely_beyond": sum(
+            abs(median["value"] - 1) - 2 * median["error"] > CLOSURE for _, median in filled
+        ),
         "worst": worst["value"] - 1,
         "worst_error": worst["error"],
         "worst_bin": list(edges),

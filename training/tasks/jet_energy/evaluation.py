@@ -185,6 +185,7 @@ def _summary(result: Mapping, names: tuple[str, ...]) -> dict[str, float | None]
     numbers["improvement_uncertainty"] = region["improvement"]["all"]["network"][WIDE]["error"]
     for key, name in (("", "network"), ("_standard", "standard")):
         numbers[f"worst_closure{key}"] = region["closure"][name]["worst"]
+    numbers["bins_surely_beyond"] = region["closure"]["network"]["bins_surely_beyond"]
     numbers["flavour_dependence_reduction"] = region["flavour_dependence"]["network"][WIDE][
         "reduction"
     ]["value"]

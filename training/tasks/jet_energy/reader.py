@@ -132,13 +132,7 @@ class EnergyReader(Reader[EnergyJets]):
 
     def check(self, group: RowGroup, scalars: Scalars) -> None:
         """Refuse momenta of which no logarithm is finite."""
-        for name in ("jet_pt", "genjet_pt", "genjet_ptnu"):
-            wrong = scalars[name] <= 0 if name in scalars else np.zeros(1, bool)
-            if wrong.any():
-                raise UserError(
-                    f"{group.path}: column {name} holds {scalars[name][wrong][0]:g} in row group "
-                    f"{group.index}, of which no finite target log(pT_gen / pT) can be made"
-                )
+        _refuse(group, scalars, ("jet_pt",))
 
     def read(self, groups: Sequence[RowGroup], truth: bool = True) -> EnergyJets:
         """Read row groups into one set of arrays.
@@ -184,6 +178,9 @@ class EnergyReader(Reader[EnergyJets]):
             if name != "process" and not pa.types.is_list(table.schema.field(name).type)
         }
         self.check(group, numbers)
+        if truth:
+            # Jets of CMS that are only predicted may be without a GEN-jet.
+            _refuse(group, numbers, ("genjet_pt", "genjet_ptnu"))
         members, constituents = {}, {}
         for name, (prefix, columns, features) in COLLECTIONS.items():
             offsets, members[name] = _members(table, prefix, columns, numbers)
@@ -195,10 +192,11 @@ class EnergyReader(Reader[EnergyJets]):
                     np.stack((relative_eta(own), own["dphi"]), axis=1).astype(np.float32),
                     own.pt.astype(np.float32),
                 )
+        summary = summarise(numbers, members)
         return EnergyJets(
             {name: numbers[name] for name in ("jet_pt", *self.scalars) if name in numbers},
-            jet_features(tuple(map(str, self.config.jet)), numbers),
-            summarise(numbers, members),
+            jet_features(tuple(map(str, self.config.jet)), numbers, summary),
+            summary,
             constituents,
             _truth(numbers, table) if truth else {},
         )
@@ -250,6 +248,17 @@ class EnergyReader(Reader[EnergyJets]):
             **{f"features_{name}": list(own) for name, own in self.names.items()},
             "features_jet": list(map(str, self.config.jet)),
         }
+
+
+def _refuse(group: RowGroup, numbers: Scalars, names: Sequence[str]) -> None:
+    """Refuse numbers that are not positive."""
+    for name in names:
+        wrong = numbers[name] <= 0 if name in numbers else np.zeros(1, bool)
+        if wrong.any():
+            raise UserError(
+                f"{group.path}: column {name} holds {numbers[name][wrong][0]:g} in row group "
+                f"{group.index}, of which no finite target log(pT_gen / pT) can be made"
+            )
 
 
 def flavour_of(scalars: Scalars) -> np.ndarray:
