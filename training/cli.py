@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from provenance.errors import UserError
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run `python -m training <command>`."""
@@ -19,6 +21,18 @@ def main(arguments: list[str] | None = None) -> None:
         "--restart", action="store_true", help="begin anew, whatever the folder's last.ckpt holds"
     )
     fit.set_defaults(call=_fit)
+
+    ensemble = commands.add_parser(
+        "ensemble", help="train networks on event objects that differ in their seeds at once"
+    )
+    _add_config(ensemble)
+    _add_manifest(ensemble)
+    ensemble.add_argument("--seeds", type=int, nargs="+", required=True, help="of the members")
+    ensemble.add_argument(
+        "--outputs", type=Path, nargs="+", required=True, help="folder for each member's results"
+    )
+    ensemble.add_argument("--start", type=Path, metavar="CHECKPOINT", help="weights to begin with")
+    ensemble.set_defaults(call=_ensemble)
 
     evaluate = commands.add_parser("evaluate", help="measure a trained network")
     _add_checkpoint(evaluate)
@@ -95,6 +109,22 @@ def _fit(options: argparse.Namespace) -> None:
         weights=options.weights,
         restart=options.restart,
     )
+
+
+def _ensemble(options: argparse.Namespace) -> None:
+    from training.config import load_config
+    from training.events.config import EventConfig
+
+    config = load_config(options.config, options.set)
+    if not isinstance(config, EventConfig):
+        raise UserError(f"ensemble: the task {config.task} is none on event objects: use fit")
+    if len(options.seeds) != len(options.outputs):
+        raise UserError("ensemble: give as many --outputs as --seeds")
+    from training.events.ensemble import Member, fit_ensemble
+
+    start = options.start or config.start.checkpoint
+    pairs = zip(options.seeds, options.outputs, strict=True)
+    fit_ensemble(config, options.manifest, [Member(seed, path, start) for seed, path in pairs])
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -52,6 +52,8 @@ rule train:
         checkpoint=paths.checkpoint,
         ledger=f"{paths.checkpoint}.json",
         history=paths.history,
+    wildcard_constraints:
+        fit="|".join(alone) or "none",
     log:
         paths.log("train/{fit}"),
     benchmark:
