@@ -52,12 +52,12 @@ rule train:
         checkpoint=paths.checkpoint,
         ledger=f"{paths.checkpoint}.json",
         history=paths.history,
-    wildcard_constraints:
-        fit="|".join(alone) or "none",
     log:
         paths.log("train/{fit}"),
     benchmark:
         paths.benchmark("train/{fit}")
+    wildcard_constraints:
+        fit="|".join(alone) or "none",
     threads: 2
     resources:
         runtime=1440,
