@@ -14,7 +14,6 @@ CONFIG = ROOT / "config" / "events-small.yaml"
 
 def test_seeds_are_members_of_one_training(tmp_path):
     content = yaml.safe_load(CONFIG.read_text())
-    del content["studies"]["pretraining_events"]
     study = content["studies"]["fine_tuning_events"] | {"vectorised": True, "seeds": [1, 2, 3]}
     content["studies"] = {"fine_tuning_events": study}
     config = load_config(content)
