@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     _add_manifest(ensemble)
     ensemble.add_argument("--seeds", type=int, nargs="+", required=True, help="of the members")
     ensemble.add_argument(
-        "--outputs", type=Path, nargs="+", required=True, help="folder for each member's results"
+        "--output", type=Path, required=True, help="folder for the results, a folder for each seed"
     )
     ensemble.add_argument("--start", type=Path, metavar="CHECKPOINT", help="weights to begin with")
     ensemble.set_defaults(call=_ensemble)
@@ -118,13 +118,11 @@ def _ensemble(options: argparse.Namespace) -> None:
     config = load_config(options.config, options.set)
     if not isinstance(config, EventConfig):
         raise UserError(f"ensemble: the task {config.task} is none on event objects: use fit")
-    if len(options.seeds) != len(options.outputs):
-        raise UserError("ensemble: give as many --outputs as --seeds")
     from training.events.ensemble import Member, fit_ensemble
 
     start = options.start or config.start.checkpoint
-    pairs = zip(options.seeds, options.outputs, strict=True)
-    fit_ensemble(config, options.manifest, [Member(seed, path, start) for seed, path in pairs])
+    members = [Member(seed, options.output / str(seed), start) for seed in options.seeds]
+    fit_ensemble(config, options.manifest, members)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

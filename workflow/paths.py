@@ -29,6 +29,7 @@ class Paths:
         self.collision_rows = str(root / "collisions" / "{dataset}" / "{file}.parquet")
         self.manifest = str(root / "datasets" / "{dataset}" / "manifest.json")
         self.training = str(root / "training" / "{fit}")
+        self.ensemble = str(root / "training" / "{ensemble}")
         self.weights = str(root / "training" / "{fit}" / "weights.json")
         self.checkpoint = str(root / "training" / "{fit}" / "checkpoint.ckpt")
         self.history = str(root / "training" / "{fit}" / "history.csv")

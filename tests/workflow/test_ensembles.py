@@ -25,7 +25,8 @@ def test_seeds_are_members_of_one_training(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(content))
     counts = job_counts(dry_run(tmp_path, "--configfile", str(path)))
-    assert sum(n for name, n in counts.items() if name.startswith("train_ensemble")) == len(groups)
+    assert counts["train_ensemble"] == len(groups)
+    assert counts["member"] == 3 * len(groups)
     assert counts["train"] == len(content["training"])
     assert counts["evaluate"] == len(content["training"]) + 3 * len(groups)
 

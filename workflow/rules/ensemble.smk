@@ -1,7 +1,8 @@
 """Training the seeds of a study's point at once, where the study is vectorised.
 
 INPUT:  datasets/<dataset>/manifest.json, the checkpoint that all members begin with
-OUTPUT: training/<fit>/checkpoint.ckpt and history.csv of each member
+OUTPUT: training/<study>/<way>_<size>/<seed>/, and of each member training/<fit>/checkpoint.ckpt and
+        history.csv
 """
 
 from workflow.ensembles import ensembles
@@ -10,43 +11,68 @@ try:
     members = ensembles(run_config, fits)
 except UserError as error:
     sys.exit(f"error: {error}")
-alone = set(fits) - {fit.name for group in members.values() for fit in group}
+of_ensembles = {fit.name: name for name, group in members.items() for fit in group}
 
-for ensemble_number, ensemble_group in enumerate(members.values()):
-    ensemble_first = ensemble_group[0]
-    ensemble_names = [fit.name for fit in ensemble_group]
 
-    rule:
-        name:
-            f"train_ensemble_{ensemble_number}"
-        input:
-            manifest=paths.manifest.format(dataset=ensemble_first.dataset),
-            start=(
-                paths.checkpoint.format(fit=ensemble_first.start)
-                if ensemble_first.start
-                else []
-            ),
-        output:
-            checkpoints=expand(paths.checkpoint, fit=ensemble_names),
-            ledgers=expand(f"{paths.checkpoint}.json", fit=ensemble_names),
-            histories=expand(paths.history, fit=ensemble_names),
-        log:
-            paths.log(f"train/{ensemble_names[0]}"),
-        benchmark:
-            paths.benchmark(f"train/{ensemble_names[0]}")
-        threads: 2
-        resources:
-            runtime=1440,
-            mem_mb=16000,
-        params:
-            version=ensemble_first.config.version,
-            config=ensemble_first.text,
-            seeds=[fit.config.seed for fit in ensemble_group],
-            folders=expand(paths.training, fit=ensemble_names),
-            options=lambda wildcards, input: (
-                f"--start {input.start}" if input.get("start") else ""
-            ),
-        shell:
-            "python -m training ensemble --config {params.config:q}"
-            " --manifest {input.manifest} {params.options} --seeds {params.seeds}"
-            " --outputs {params.folders} 2>&1 | tee {log}"
+wildcard_constraints:
+    ensemble="|".join(members) or "none",
+
+
+def first_of(wildcards):
+    """Return the first member, from which the others differ in their seeds."""
+    return members[wildcards.ensemble][0]
+
+
+rule train_ensemble:
+    """Train the networks of all seeds as one."""
+    input:
+        manifest=lambda wildcards: paths.manifest.format(
+            dataset=first_of(wildcards).dataset
+        ),
+        start=lambda wildcards: (
+            paths.checkpoint.format(fit=first_of(wildcards).start)
+            if first_of(wildcards).start
+            else []
+        ),
+    output:
+        directory(paths.ensemble),
+    log:
+        paths.log("train_ensemble/{ensemble}"),
+    benchmark:
+        paths.benchmark("train_ensemble/{ensemble}")
+    threads: 2
+    resources:
+        runtime=1440,
+        mem_mb=16000,
+    params:
+        version=lambda wildcards: first_of(wildcards).config.version,
+        config=lambda wildcards: first_of(wildcards).text,
+        seeds=lambda wildcards: [
+            fit.config.seed for fit in members[wildcards.ensemble]
+        ],
+        start=lambda wildcards, input: (
+            f"--start {input.start}" if input.get("start") else ""
+        ),
+    shell:
+        "python -m training ensemble --config {params.config:q} --manifest {input.manifest}"
+        " {params.start} --seeds {params.seeds} --output {output} 2>&1 | tee {log}"
+
+
+rule member:
+    """Take a network out of its ensemble."""
+    input:
+        lambda wildcards: paths.ensemble.format(ensemble=of_ensembles[wildcards.fit]),
+    output:
+        checkpoint=paths.checkpoint,
+        ledger=f"{paths.checkpoint}.json",
+        history=paths.history,
+    log:
+        paths.log("member/{fit}"),
+    wildcard_constraints:
+        fit="|".join(of_ensembles) or "none",
+    localrule: True
+    params:
+        seed=lambda wildcards: fits[wildcards.fit].config.seed,
+    shell:
+        "cp {input}/{params.seed}/{{checkpoint.ckpt,checkpoint.ckpt.json,history.csv}}"
+        " $(dirname {output.checkpoint}) 2>&1 | tee {log}"

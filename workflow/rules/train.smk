@@ -57,7 +57,7 @@ rule train:
     benchmark:
         paths.benchmark("train/{fit}")
     wildcard_constraints:
-        fit="|".join(alone) or "none",
+        fit="|".join(fit for fit in fits if fit not in of_ensembles) or "none",
     threads: 2
     resources:
         runtime=1440,
