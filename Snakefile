@@ -60,6 +60,7 @@ checks = [
 include: f"workflow/rules/{run_config.generation.backend}.smk"
 include: "workflow/rules/dataset.smk"
 include: "workflow/rules/collisions.smk"
+include: "workflow/rules/ensemble.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from commandline.parser import Commands, run_package
+from provenance.errors import UserError
+
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,6 +36,21 @@ def add_commands(commands: Commands) -> None:
     fit.add_argument(
         "--restart", action="store_true", help="begin anew, whatever the folder's last.ckpt holds"
     )
+
+    ensemble = commands.add(
+        "ensemble",
+        _ensemble,
+        "train networks on event objects that differ in their seeds at once",
+        "--config training/configs/event-classification.yaml --manifest events/manifest.json "
+        "--seeds 1 2 3 --output tuned",
+    )
+    _add_config(ensemble)
+    _add_manifest(ensemble)
+    ensemble.add_argument("--seeds", type=int, nargs="+", required=True, help="of the members")
+    ensemble.add_argument(
+        "--output", type=Path, required=True, help="folder for the results, a folder for each seed"
+    )
+    ensemble.add_argument("--start", type=Path, metavar="CHECKPOINT", help="weights to begin with")
 
     evaluate = commands.add(
         "evaluate",
@@ -165,6 +182,20 @@ def _fit(options: argparse.Namespace) -> None:
         weights=options.weights,
         restart=options.restart,
     )
+
+
+def _ensemble(options: argparse.Namespace) -> None:
+    from training.config import load_config
+    from training.events.config import EventConfig
+
+    config = load_config(options.config, options.set)
+    if not isinstance(config, EventConfig):
+        raise UserError(f"ensemble: the task {config.task} is none on event objects: use fit")
+    from training.events.ensemble import Member, fit_ensemble
+
+    start = options.start or config.start.checkpoint
+    members = [Member(seed, options.output / str(seed), start) for seed in options.seeds]
+    fit_ensemble(config, options.manifest, members)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -454,6 +454,11 @@ class Study(Section):
     baseline: Name | None = Field(
         None, description="The way that the others are compared with, seed by seed."
     )
+    vectorised: bool = Field(
+        False,
+        description="Train the seeds of each point as one vectorised training, a job for all of "
+        "them: for tasks on event objects.",
+    )
     note: str | None = Field(
         None, max_length=100, description="What a reader must know, above the study's figure."
     )

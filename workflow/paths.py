@@ -31,6 +31,7 @@ class Paths:
         self.card = str(root / "datasets" / "{dataset}" / "README.md")
         self.croissant = str(root / "datasets" / "{dataset}" / "croissant.json")
         self.training = str(root / "training" / "{fit}")
+        self.ensemble = str(root / "training" / "{ensemble}")
         self.weights = str(root / "training" / "{fit}" / "weights.json")
         self.checkpoint = str(root / "training" / "{fit}" / "checkpoint.ckpt")
         self.history = str(root / "training" / "{fit}" / "history.csv")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from provenance.errors import UserError
 from tests.training.test_event_tasks import CLASSIFICATION, PRETRAINING, TINY
 from tests.training.test_event_tasks import manifest as manifest  # noqa: PLC0414
 from training.checkpoint import read_checkpoint
@@ -60,3 +61,18 @@ def test_a_member_is_a_single_training(manifest, tmp_path, changes):
             assert history_of(tmp_path / f"member{seed}", name) == pytest.approx(single, abs=1e-3)
     losses = [history_of(member.output, "val_loss")[-1] for member in members]
     assert len(set(losses)) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("optimizer.ema_decay=0.9", "keeps no moving average"),
+        ("run.precision=bf16-mixed", "trains in 32 bits"),
+        ("optimizer={name: sgd, schedule: {name: plateau}, ema_decay: null}", "than plateau"),
+    ],
+)
+def test_what_an_ensemble_does_not_do(manifest, tmp_path, change, words):
+    config = load_config(CLASSIFICATION, [*TINY, change])
+    with pytest.raises(UserError, match=words):
+        fit_ensemble(config, manifest, [Member(1, tmp_path / "out")], CPU)
+    assert not (tmp_path / "out").exists()

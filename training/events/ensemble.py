@@ -32,7 +32,7 @@ from training.data.on_device import DeviceReader, RowsOnDevice
 from training.data.reader import Batch
 from training.data.shards import open_dataset
 from training.data.stream import Drawn, TrainingStream
-from training.devices import device_name
+from training.devices import best_device, check_devices, device_name, limit_threads
 from training.events.config import EventConfig
 from training.models.ensemble import Ensemble
 from training.optimizers import make_optimizer, make_schedule
@@ -89,7 +89,7 @@ def fit_ensemble(
     members
         Seeds, places, starts and learning rates.
     device
-        Where to train; None: the first GPU, or the CPU without one.
+        Where to train; None: what `run` asks for.
 
     Raises
     ------
@@ -102,7 +102,10 @@ def fit_ensemble(
     if config.run.precision != "32-true":
         raise UserError("an ensemble trains in 32 bits: set run.precision to 32-true")
     started = time.perf_counter()
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    check_devices(config.run)
+    limit_threads(config.run)
+    if device is None:
+        device = torch.device("cpu") if config.run.accelerator == "cpu" else best_device()
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
     made = [_Made.of(config, manifest, member, device) for member in members]

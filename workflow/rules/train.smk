@@ -62,6 +62,8 @@ rule train:
         paths.log("train/{fit}"),
     benchmark:
         paths.benchmark("train/{fit}")
+    wildcard_constraints:
+        fit="|".join(fit for fit in fits if fit not in of_ensembles) or "none",
     threads: 2
     resources:
         runtime=1440,

@@ -1,0 +1,41 @@
+"""A vectorised study trains the seeds of each of its points in one job."""
+
+import pytest
+import yaml
+
+from provenance.errors import UserError
+from tests.workflow.test_dag import dry_run, job_counts
+from workflow.config_model import ROOT, load_config
+from workflow.ensembles import ensembles
+from workflow.fits import resolve_fits
+
+CONFIG = ROOT / "config" / "events-small.yaml"
+
+
+def test_seeds_are_members_of_one_training(tmp_path):
+    content = yaml.safe_load(CONFIG.read_text())
+    study = content["studies"]["fine_tuning_events"] | {"vectorised": True, "seeds": [1, 2, 3]}
+    content["studies"] = {"fine_tuning_events": study}
+    config = load_config(content)
+    groups = ensembles(config, resolve_fits(config))
+    # Trees share the networks of a way.
+    networks = [way for way, given in study["ways"].items() if "of" not in given]
+    assert len(groups) == len(networks) * len(study["sizes"]["values"])
+    assert [fit.config.seed for fit in groups["fine_tuning_events/types_8192"]] == [1, 2, 3]
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(content))
+    counts = job_counts(dry_run(tmp_path, "--configfile", str(path)))
+    assert counts["train_ensemble"] == len(groups)
+    assert counts["member"] == 3 * len(groups)
+    assert counts["train"] == len(content["training"])
+    assert counts["evaluate"] == len(content["training"]) + 3 * len(groups)
+
+
+def test_only_trainings_on_event_objects_can_be():
+    content = yaml.safe_load((ROOT / "config" / "quickstart.yaml").read_text())
+    content["studies"] = {
+        "curve": {"training": "sophon", "seeds": [1, 2], "metric": "accuracy", "vectorised": True}
+    }
+    config = load_config(content)
+    with pytest.raises(UserError, match=r"studies\.curve\.vectorised: only trainings on event"):
+        ensembles(config, resolve_fits(config))

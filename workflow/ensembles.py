@@ -1,0 +1,31 @@
+"""Which trainings of a run are members of one: the seeds of a point of a vectorised study."""
+
+from collections.abc import Mapping
+
+from provenance.errors import UserError
+from training.events.config import EventConfig
+from workflow.config_model import Config
+from workflow.fits import Fit, study_points
+
+
+def ensembles(config: Config, fits: Mapping[str, Fit]) -> dict[str, list[Fit]]:
+    """Return the members of each ensemble by its name, `<study>/<way>_<size>`.
+
+    Raises
+    ------
+    UserError
+        When a study is vectorised whose task cannot be.
+    """
+    groups: dict[str, list[Fit]] = {}
+    for name, study in config.studies.items():
+        for point in study_points(name, study) if study.vectorised else ():
+            fit = fits[point.fit]
+            if not isinstance(fit.config, EventConfig) or fit.flat_sampling:
+                raise UserError(
+                    f"studies.{name}.vectorised: only trainings on event objects can be, without "
+                    f"flat_sampling; the task of {fit.name} is {fit.config.task}"
+                )
+            group = groups.setdefault(point.fit.rpartition("_")[0], [])
+            if fit not in group:
+                group.append(fit)
+    return groups
