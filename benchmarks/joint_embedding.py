@@ -546,6 +546,7 @@ def drive(
             process.kill()
     saved(output / SUPERVISED)
     choice = choose(data, output, toy)
+    slim(output / choice["chosen"] / "checkpoint.ckpt", output / "chosen.ckpt")
     said = f"chosen {choice['chosen']} after {time.time() - begin:.0f} s\n"
     sys.stdout.write(said)
     for process in workers:
@@ -553,7 +554,6 @@ def drive(
             process.wait(max(end - time.time(), 1))
         except subprocess.TimeoutExpired:
             process.kill()
-    slim(output / choice["chosen"] / "checkpoint.ckpt", output / "chosen.ckpt")
     sys.stdout.write(f"done after {time.time() - begin:.0f} s\n")
 
 
