@@ -29,6 +29,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
+from torch.optim.lr_scheduler import LambdaLR
 
 from ntuplizer.disjoint import shared_batches
 from provenance.errors import UserError
@@ -47,6 +48,7 @@ from training.models.ragged import owners, pool
 from training.optimizers import make_optimizer, make_schedule
 from training.tasks.joint_embedding.evaluation import neighbour_accuracy
 from training.tasks.joint_embedding.task import jets_of
+from training.tasks.probe.config import Config
 from training.tasks.probe.task import Probe
 
 ROOT = Path(__file__).parents[1]
@@ -167,9 +169,11 @@ class Study:
         self.dataset = open_dataset(self.manifest, self.config(), self.reader)
         self._drawn: tuple[tuple[int, int], Batch, np.ndarray] | None = None
 
-    def config(self, *more: str) -> FitConfig:
+    def config(self, *more: str) -> Config:
         """Return the configuration of a probe."""
-        return load_config(CONFIGS / "probe.yaml", [*self.settings, *more])
+        config = load_config(CONFIGS / "probe.yaml", [*self.settings, *more])
+        assert isinstance(config, Config)
+        return config
 
     def batch(self, groups: list[RowGroup]) -> Batch:
         """Return all selected jets of row groups as one batch on the device."""
@@ -217,6 +221,7 @@ class Study:
         """Train on a batch that holds all jets."""
         optimizer = make_optimizer(task, task.config.optimizer)
         schedule = make_schedule(optimizer, task.config.optimizer.schedule, steps)
+        assert isinstance(schedule, LambdaLR)
         rng = np.random.default_rng(seed)
         task.train()
         for chosen in draws(len(batch["label"]), steps, rng):
@@ -474,7 +479,8 @@ def point(study: Study, size: int, seed: int, end: float) -> Iterator[dict[str, 
             accuracy, chance = neighbour_accuracy(y, truth)
             np.savez_compressed(
                 study.output / "results" / f"embedding-{study.name}.npz",
-                embedding=y.astype(np.float16), label=truth, accuracy=accuracy, chance=chance,
+                embedding=y.astype(np.float16), label=truth,
+                accuracy=np.nan if accuracy is None else accuracy, chance=chance,
             )  # fmt: skip
     began = time.time()
     trees = HistGradientBoostingClassifier(random_state=seed, early_stopping=False, **TREES)
@@ -540,6 +546,7 @@ def drive(
             process.kill()
     saved(output / SUPERVISED)
     choice = choose(data, output, toy)
+    slim(output / choice["chosen"] / "checkpoint.ckpt", output / "chosen.ckpt")
     said = f"chosen {choice['chosen']} after {time.time() - begin:.0f} s\n"
     sys.stdout.write(said)
     for process in workers:
@@ -547,7 +554,6 @@ def drive(
             process.wait(max(end - time.time(), 1))
         except subprocess.TimeoutExpired:
             process.kill()
-    slim(output / choice["chosen"] / "checkpoint.ckpt", output / "chosen.ckpt")
     sys.stdout.write(f"done after {time.time() - begin:.0f} s\n")
 
 

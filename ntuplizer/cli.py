@@ -33,6 +33,7 @@ def add_commands(commands: Commands) -> None:
         _add_product(commands, get_product(name))
     collisions.add_commands(commands)
     _add_import(commands)
+    _add_import_manifest(commands)
     _add_shard(commands)
     _add_manifest(commands)
     _add_verify(commands)
@@ -129,6 +130,29 @@ def _run_import(options: argparse.Namespace) -> None:
 
     source = get_source(options.set)
     rows = import_jets(source, options.file, options.output, options.label)
+    print(f"{rows} jets: {options.output}")
+
+
+def _add_import_manifest(commands: Commands) -> None:
+    """Add the command that makes a dataset of imported files."""
+    parser = commands.add(
+        "import-manifest",
+        _run_import_manifest,
+        "a dataset of files of `import`",
+        "--train a.parquet --val b.parquet --test c.parquet --output manifest.json",
+    )
+    for split in ("train", "val", "test"):
+        parser.add_argument(
+            f"--{split}", type=Path, nargs="+", required=True, metavar="FILE", help="its files"
+        )
+    parser.add_argument("--output", type=Path, required=True, help="manifest to write")
+
+
+def _run_import_manifest(options: argparse.Namespace) -> None:
+    from ntuplizer.imports.jets import import_manifest
+
+    splits = {"train": options.train, "val": options.val, "test": options.test}
+    rows = import_manifest(splits, options.output)
     print(f"{rows} jets: {options.output}")
 
 

@@ -8,7 +8,6 @@ from commandline.parser import Commands, run_package
 from provenance.errors import UserError
 
 
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and run one command.
 

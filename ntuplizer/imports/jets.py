@@ -1,19 +1,24 @@
 """From momenta of constituents, as any set gives them, to rows with our columns."""
 
+import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ntuplizer.clustering import Momenta, soft_drop_mass, subjettiness
 from ntuplizer.imports import Source
+from ntuplizer.manifest import hash_dataset
 from ntuplizer.products.jets import COLUMNS
 from ntuplizer.schema import arrow_schema, tabulate
-from ntuplizer.shards import write_tables
+from ntuplizer.shards import read_metadata, write_tables
 from provenance.errors import UserError
+from provenance.files import sha256, write_json
 from provenance.ledger import versions, write_ledger
 
 GROUPS = {
@@ -97,6 +102,66 @@ def import_jets(source: Source, path: Path, output: Path, label: str | None = No
     write_tables(output, tables(), schema_of(source), lambda: metadata)
     write_ledger(output, started, input=path.name, rows=rows, **metadata)
     return rows
+
+
+def import_manifest(splits: Mapping[str, Sequence[Path]], output: Path) -> int:
+    """Write the manifest of imported files, and return how many jets they hold.
+
+    Parameters
+    ----------
+    splits
+        Files of `import_jets` for `train`, `val` and `test`; a file is a part of its own, by name.
+    output
+        The manifest; paths in it are relative to its folder.
+
+    Raises
+    ------
+    UserError
+        When a file is missing, was not imported or is of another set than the first, is named
+        twice, or a split has none.
+    """
+    files: list[dict[str, Any]] = []
+    sets: set[str] = set()
+    seen: dict[str, Path] = {}
+    for split, paths in splits.items():
+        if not paths:
+            raise UserError(f"{output}: the split {split!r} has no file")
+        for path in paths:
+            metadata = read_metadata(path)
+            if "imported" not in metadata:
+                raise UserError(f"{path}: was not written by `python -m ntuplizer import`")
+            sets.add(metadata["imported"])
+            if len(sets) > 1:
+                raise UserError(f"{path}: is of another set than those before: {sorted(sets)}")
+            digest = sha256(path)
+            if digest in seen:
+                raise UserError(f"{path}: has the same content as {seen[digest]}")
+            seen[digest] = path
+            names = metadata["labels"]
+            label = pq.read_table(path, columns=["jet_label"])["jet_label"].to_numpy()
+            counts = np.bincount(label, minlength=len(names))
+            files.append(
+                {
+                    "path": Path(os.path.relpath(path.absolute(), output.absolute().parent))
+                    .as_posix(),
+                    "part": path.stem,
+                    "split": split,
+                    "rows": len(label),
+                    "sha256": digest,
+                    "class_counts": {n: int(c) for n, c in zip(names, counts, strict=True) if c},
+                }
+            )  # fmt: skip
+    product = metadata["product"]
+    content = {
+        "product": product,
+        "imported": metadata["imported"],
+        "labels": names,
+        "absent": metadata["absent"],
+        "files": files,
+        "dataset_sha256": hash_dataset(product, files),
+    }
+    write_json(output, content)
+    return sum(file["rows"] for file in files)
 
 
 def schema_of(source: Source) -> pa.Schema:

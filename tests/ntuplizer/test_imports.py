@@ -13,7 +13,11 @@ import uproot
 from ntuplizer.cli import main
 from ntuplizer.imports.jetclass import LABELS as JETCLASS_LABELS
 from provenance.errors import UserError
+from training.checkpoint import make_task
+from training.config import load_config
+from training.data.shards import list_row_groups, open_dataset
 
+PROBE = Path(__file__).parents[2] / "training" / "configs" / "probe-small.yaml"
 RNG = np.random.default_rng(5)
 
 
@@ -144,6 +148,41 @@ def test_jetclass(tmp_path):
         table["part_d0val"][0].as_py(), floats["d0val"][:5][order], rtol=1e-6
     )
     check_jets(table)
+
+
+def test_a_dataset_of_imported_files_is_read(tmp_path):
+    files = {}
+    for split, jets in (("train", 9), ("val", 5), ("test", 6)):
+        top_file(tmp_path / f"{split}.h5", jets)
+        run("top", tmp_path / f"{split}.h5")
+        files[split] = str(tmp_path / f"{split}.parquet")
+    (tmp_path / "top").mkdir()
+    manifest = tmp_path / "top" / "manifest.json"
+
+    def make(**changed):
+        given = files | changed
+        options = [x for split, path in given.items() for x in (f"--{split}", path)]
+        main(["import-manifest", *options, "--output", str(manifest)])
+
+    with pytest.raises(UserError, match=r"train\.parquet: has the same content as .*train"):
+        make(test=files["train"])
+    with h5py.File(tmp_path / "t.hdf5", "w") as file:
+        file["particle_features"] = np.full((2, 30, 4), 0.1, "f4")
+        file["jet_features"] = np.array([[900, 0.5, 80, 20]] * 2, "f4")
+    run("jetnet", tmp_path / "t.hdf5")
+    with pytest.raises(UserError, match=r"t\.parquet: is of another set"):
+        make(val=str(tmp_path / "t.parquet"))
+    assert not manifest.exists()
+    make()
+    config = load_config(PROBE, ["data.labels=[QCD, top]", "data.classes=null"])
+    reader = make_task(config).reader
+    dataset = open_dataset(manifest, config, reader)
+    groups = list_row_groups(dataset.shards("train"), reader)
+    rows = reader.read(groups)
+    assert len(rows) == 9
+    assert not rows.presence.any()
+    counts = json.loads(manifest.read_text())["files"][0]["class_counts"]
+    assert counts == {"QCD": 5, "top": 4}
 
 
 @pytest.mark.parametrize("kind", ["top", "quark-gluon", "jetclass", "jetnet"])

@@ -13,6 +13,7 @@ import pytest
 import torch
 from conftest import drawn_pixels
 from sklearn.neighbors import KNeighborsClassifier
+from torch.nn import functional
 
 from provenance.errors import UserError
 from training.checkpoint import load_task, make_task, read_checkpoint
@@ -155,9 +156,31 @@ def test_features_of_a_patch_are_the_mean_of_its_own(manifest):
                 torch.testing.assert_close(found[jet, patch], expected)
 
 
+def test_targets_can_be_means_of_blocks(manifest):
+    more = [*TINY, "model.encoder.blocks=3", "model.target_layers=2"]
+    task = make_task(load_config(SMALL, more)).eval()
+    jets = jets_of(batch_of(task, manifest, 8))
+    teacher, made = task.network.teacher, []
+    for block in teacher.blocks:
+        block.register_forward_hook(lambda _, __, output: made.append(output))
+    found, registers, packed = teacher.encode(jets, layers=2)
+    last = [functional.layer_norm(x, (16,)) for x in made[-2:]]
+    expected = torch.stack(last).mean(dim=0)
+    # In another order, with registers between.
+    torch.testing.assert_close(
+        sum(x.double().square().sum() for x in (found, registers)),
+        expected.double().square().sum(),
+    )
+    assert len(packed.rows) == len(found)
+    with pytest.raises(UserError, match="target_layers is 4, but the encoder has 3 blocks"):
+        load_config(SMALL, [*more, "model.target_layers=4"])
+
+
 @pytest.mark.parametrize("kind", ["none", "vicreg", "sigreg"])
 def test_every_loss_trains_what_it_needs(settings, manifest, kind):
-    more = [f"regulariser.kind={kind}", "masked_features=1.0"]
+    of = "tokens" if kind == "vicreg" else "jets"
+    regulariser = f"regulariser={{kind: {kind}, of: {of}, projector: [32]}}"
+    more = [regulariser, "masked_features=1.0", "jet_shape=1.0"]
     task = make_task(load_config(SMALL, [*settings, *more]))
     numbers = task.train().step(batch_of(task, manifest))
     numbers["loss"].backward()

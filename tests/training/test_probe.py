@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import accuracy_score
-from test_joint_embedding_task import CONFIGS, CONSTITUENTS, SMALL, TINY
+from test_joint_embedding_task import CONFIGS, CONSTITUENTS, SMALL, TINY, batch_of
 
-from training.checkpoint import load_task, read_checkpoint
+from training.checkpoint import load_task, make_task, read_checkpoint
 from training.config import load_config
 from training.data.shards import list_row_groups, read_dataset
 from training.evaluate.evaluate import evaluate
 from training.evaluate.metrics import rejection
 from training.fit import fit
+from training.tasks.joint_embedding.task import jets_of
 
 PROBE = CONFIGS / "probe-small.yaml"
 
@@ -83,3 +84,16 @@ def test_the_second_of_two_classes_is_the_signal(manifest, tmp_path):
     metrics = json.loads((tmp_path / "test" / "metrics.json").read_text())
     of_classes = metrics["rejection_of_other_classes"]
     assert metrics["summary"]["rejection_at_50%"] == pytest.approx(of_classes["X"]["at_50%"])
+
+
+def test_a_standardised_probe_sees_jets_that_spread(manifest):
+    more = ["model.classifier.class_blocks=0", "model.classifier.standardise=true"]
+    task = make_task(probe(TINY, *more)).train()
+    batch = batch_of(task, manifest, 48)
+    with torch.no_grad():
+        seen = task.network.embed(jets_of(batch))
+    torch.testing.assert_close(seen.mean(dim=0), torch.zeros(16), atol=1e-4, rtol=0)
+    # Not to the last digit, for a small number stands beside the variance.
+    assert (seen.std(dim=0) > 0.9).all()
+    # The encoder alone is taken over: what was seen of the jets is the head's.
+    assert task.part_of("network.norm.running_mean") == "head"

@@ -42,10 +42,10 @@ for collision_name in run_config.collisions:
             paths.log(f"collisions/{collision_name}/{{file}}"),
         wildcard_constraints:
             file=r"\d{5}",
+        retries: 2
         resources:
             runtime=240,
             mem_mb=4000,
-        retries: 2
         params:
             command=collision_jobs.content.format,
             address=lambda wildcards, input, jobs=collision_jobs: (

@@ -47,15 +47,13 @@ rule train_ensemble:
     params:
         version=lambda wildcards: first_of(wildcards).config.version,
         config=lambda wildcards: first_of(wildcards).text,
-        seeds=lambda wildcards: [
-            fit.config.seed for fit in members[wildcards.ensemble]
-        ],
+        seeds=lambda wildcards: [fit.config.seed for fit in members[wildcards.ensemble]],
         start=lambda wildcards, input: (
             f"--start {input.start}" if input.get("start") else ""
         ),
     shell:
         "python -m training ensemble --config {params.config:q} --manifest {input.manifest}"
-        " {params.start} --seeds {params.seeds} --output {output} 2>&1 | tee {log}"
+        " {params.start} --seeds {params.seeds} --output {output} > {log} 2>&1"
 
 
 rule member:
@@ -75,4 +73,4 @@ rule member:
         seed=lambda wildcards: fits[wildcards.fit].config.seed,
     shell:
         "cp {input}/{params.seed}/{{checkpoint.ckpt,checkpoint.ckpt.json,history.csv}}"
-        " $(dirname {output.checkpoint}) 2>&1 | tee {log}"
+        " $(dirname {output.checkpoint}) > {log} 2>&1"

@@ -1,0 +1,235 @@
+"""Tables (printed) and figures of what `benchmarks.joint_embedding` measured, for docs/jepa.md.
+
+python -m benchmarks.joint_embedding_page OUTPUT --manifest JETS --figures docs/images
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib import pyplot as plt
+from scipy.stats import t as student
+from sklearn.manifold import TSNE
+
+from provenance.files import read_json
+from training.checkpoint import make_task, read_checkpoint, read_config
+from training.data.shards import list_row_groups, read_dataset
+from training.evaluate import figures
+from training.tasks.joint_embedding.evaluation import draw_masks
+
+CLASSES = {
+    "groups": ("QCD", "X", "YY"), "top": ("QCD", "top"), "quark_gluon": ("gluon", "quark"),
+}  # fmt: skip
+TITLES = {"groups": "Groups of labels", "top": "Top", "quark_gluon": "Quark, gluon"}
+# Drawn: way → colour and line.
+DRAWN = {
+    "scratch": ("black", "o-"),
+    "fine-tuned": ("#bd1f01", "s-"),
+    "attentive": ("#3f90da", "^-"),
+    "linear": ("#3f90da", "v--"),
+    "linear, random encoder": ("0.6", "v--"),
+    "linear, shape of the jet": ("#ffa90e", "d--"),
+    "trees": ("#832db6", "x:"),
+    "fine-tuned, 188 labels": ("#e76300", "P-."),
+    "shuffled labels": ("#94a4a2", "*"),
+}
+# Way → what it is compared with.
+COMPARED = {
+    "fine-tuned": "scratch", "linear": "linear, random encoder",
+    "attentive": "attentive, random encoder", "fine-tuned, 188 labels": "scratch",
+}  # fmt: skip
+DPI = 55
+
+Point = tuple[str, str, int]
+Values = Mapping[Point, Mapping[int, Mapping[str, Any]]]
+
+
+def read_points(folder: Path) -> Values:
+    """Return study, way and number of labels → seed → what was measured."""
+    found: dict[Point, dict[int, dict[str, Any]]] = defaultdict(dict)
+    for path in sorted(folder.glob("*.jsonl")):
+        for line in path.read_text().splitlines():
+            row = json.loads(line)
+            found[row["study"], row["way"], row["jets"]][row["seed"]] = row
+    return found
+
+
+def interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Return the mean and the ends of its 95 % interval (Student)."""
+    mean = float(values.mean())
+    if len(values) < 2:
+        return mean, float("nan"), float("nan")
+    half = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    return mean, mean - half, mean + half
+
+
+def gain(points: Values, study: str, way: str, jets: int, metric: str) -> np.ndarray:
+    """Return the differences to what a way is compared with, seed by seed."""
+    own, other = points[study, way, jets], points.get((study, COMPARED[way], jets), {})
+    return np.array([own[s][metric] - other[s][metric] for s in own if s in other])
+
+
+def tables(points: Values) -> Iterator[str]:
+    """Yield the lines of the tables, in Markdown."""
+    for study in CLASSES:
+        sizes = sorted({jets for name, _, jets in points if name == study})
+        ways = list(dict.fromkeys(way for name, way, _ in points if name == study))
+        yield from ("", f"**{TITLES[study]}**, AUC", "")
+        yield "| way | " + " | ".join(f"{size:,}" for size in sizes) + " |"
+        yield "|---" * (len(sizes) + 1) + "|"
+        for way in ways:
+            cells = [_cell(points, study, way, size) for size in sizes]
+            yield f"| {way} | " + " | ".join(cells) + " |"
+        yield from ("", f"**{TITLES[study]}**, gains", "")
+        for way, other in COMPARED.items():
+            cells = []
+            for size in sizes:
+                values = (
+                    gain(points, study, way, size, "auc") if (study, way, size) in points else []
+                )
+                if len(values):
+                    mean, low, high = interval(np.array(values))
+                    cells.append(f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]")
+                else:
+                    cells.append("")
+            yield f"| {way} − {other} | " + " | ".join(cells) + " |"
+        yield from ("", f"**{TITLES[study]}**, rejection at 30 % and 50 %, all labels", "")
+        for way in ways:
+            own = points.get((study, way, sizes[-1]), {}).values()
+            cells = []
+            for metric in ("rejection_at_30%", "rejection_at_50%"):
+                known = [row[metric] for row in own if row[metric] is not None]
+                cells.append(f"{np.mean(known):.3g}" if known else "")
+            yield f"| {way} | " + " | ".join(cells) + " |"
+
+
+def _cell(points: Values, study: str, way: str, size: int) -> str:
+    own = points.get((study, way, size), {})
+    values = np.array([row["auc"] for row in own.values()])
+    if not len(values):
+        return ""
+    error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+    return f"{values.mean():.3f} ± {error:.3f} ({len(values)})"
+
+
+def save(canvas: Any, path: Path) -> None:
+    """Save a small PNG."""
+    canvas.savefig(path, dpi=DPI, pil_kwargs={"optimize": True})
+    plt.close(canvas)
+
+
+def draw_curves(points: Values, path: Path, metric: str, label: str) -> None:
+    """Draw a number against labels, with a panel for each study."""
+    canvas, panels = plt.subplots(1, 3, figsize=(24, 8), layout="constrained")
+    for axes, study in zip(panels, CLASSES, strict=True):
+        for way, (color, line) in DRAWN.items():
+            sizes = sorted(jets for name, own, jets in points if (name, own) == (study, way))
+            rows = [
+                np.array([r[metric] for r in points[study, way, size].values() if r[metric]])
+                for size in sizes
+            ]
+            kept = [(size, row) for size, row in zip(sizes, rows, strict=True) if len(row)]
+            if not kept:
+                continue
+            axes.errorbar(
+                [size for size, _ in kept], [row.mean() for _, row in kept],
+                [row.std(ddof=1) / len(row) ** 0.5 if len(row) > 1 else 0 for _, row in kept],
+                fmt=line, color=color, label=way, markersize=9,
+            )  # fmt: skip
+        axes.set(xscale="log", xlabel="Labels", ylabel=label, title=TITLES[study])
+    panels[-1].legend(fontsize=14, loc="center left", bbox_to_anchor=(1, 0.5))
+    save(canvas, path)
+
+
+def draw_watch(choice: Mapping[str, Any], path: Path) -> None:
+    """Draw the loss and what shows a collapse, for every recipe."""
+    names = {
+        "loss": "Validation loss", "effective_rank": "Effective rank",
+        "prediction_std": "Std. dev. of predictions", "target_std": "Std. dev. of targets",
+    }  # fmt: skip
+    canvas, panels = plt.subplots(1, len(names), figsize=(32, 7), layout="constrained")
+    for recipe, found in choice["validation"].items():
+        for axes, (name, label) in zip(panels, names.items(), strict=True):
+            history = found["history"]
+            values = [row[f"val_{name}"] for row in history]
+            axes.plot([row["step"] for row in history], values, "o-", label=recipe)
+            axes.set(xlabel="Step", ylabel=label)
+    panels[0].legend(fontsize=16)
+    save(canvas, path)
+
+
+def draw_maps(results: Path, path: Path) -> None:
+    """Draw t-SNE of the embeddings of the test jets of each study."""
+    canvas, panels = plt.subplots(1, 3, figsize=(21, 7), layout="constrained")
+    for axes, (study, names) in zip(panels, CLASSES.items(), strict=True):
+        file = results / f"embedding-{study}.npz"
+        if not file.exists():
+            continue
+        with np.load(file) as content:
+            chosen = np.random.default_rng(0).permutation(len(content["label"]))[:1200]
+            places = TSNE(perplexity=30, random_state=0, init="pca").fit_transform(
+                content["embedding"][chosen].astype(np.float32)
+            )
+            label = content["label"][chosen]
+            for index, name in enumerate(names):
+                axes.scatter(*places[label == index].T, s=10, label=name)
+            axes.set(
+                xticks=[], yticks=[],
+                title=f"10 neighbours: {content['accuracy']:.3f} "
+                f"(largest class {content['chance']:.3f})",
+            )  # fmt: skip
+        axes.legend(fontsize=16, markerscale=2.5)
+    save(canvas, path)
+
+
+def draw_hidden(checkpoint: Path, manifest: Path, path: Path) -> None:
+    """Draw what is hidden of a jet."""
+    description = read_checkpoint(checkpoint)["description"]
+    task = make_task(read_config(checkpoint, description))
+    groups = list_row_groups(read_dataset(manifest).shards("test")[:1], task.reader)
+    rows = task.reader.read(groups)
+    draw_masks(path.with_suffix(""), task.reader.collate(rows, np.arange(64)))
+
+
+def main() -> None:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.joint_embedding_page")
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--manifest", type=Path, help="of jets, one of which is drawn")
+    parser.add_argument("--figures", type=Path, required=True)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    points, choice = (
+        read_points(options.output / "results"),
+        read_json(options.output / "choice.json"),
+    )
+    lines = [
+        f"chosen: {choice['chosen']}, on {choice['device']}",
+        "",
+        "| recipe | pre-trained | random | steps |",
+    ]
+    for recipe, found in choice["validation"].items():
+        numbers = f"{found['pre-trained']:.3f} | {found['random']:.3f}"
+        lines.append(f"| {recipe} | {numbers} | {found['history'][-1]['step']:.0f} |")
+    print("\n".join([*lines, *tables(points)]))
+    options.figures.mkdir(exist_ok=True)
+    with figures.style():
+        draw_curves(points, options.figures / "jepa_few_labels.png", "auc", "AUC")
+        draw_curves(
+            points, options.figures / "jepa_rejection.png", "rejection_at_50%", "Rejection at 50 %"
+        )
+        draw_watch(choice, options.figures / "jepa_watch.png")
+        draw_maps(options.output / "results", options.figures / "jepa_embedding.png")
+    if options.manifest is not None:
+        draw_hidden(
+            options.output / "chosen.ckpt", options.manifest, options.figures / "jepa_masks.png"
+        )
+
+
+if __name__ == "__main__":
+    main()
