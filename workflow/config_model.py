@@ -23,6 +23,7 @@ from pydantic import (
 from generation.fastsim.card import Card, branch_names, read_card
 from generation.process import process_names
 from ntuplizer.products import ProductOptions, get_product, product_names
+from ntuplizer.products.events import AGAIN
 from provenance.errors import UserError
 from provenance.validation import checked
 from provenance.yaml_file import parse_yaml
@@ -267,7 +268,8 @@ class Dataset(Section):
                 options = self.product_options(name)
             except UserError as error:
                 raise ValueError(str(error)) from None
-            missing = set(get_product(self.product).branches(options)).difference(written)
+            read = get_product(self.product).branches(options)
+            missing = {branch.removesuffix(AGAIN) for branch in read}.difference(written)
             if missing:
                 raise ValueError(
                     f"the product {self.product} needs the branch {min(missing)}, and the card "
