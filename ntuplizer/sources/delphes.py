@@ -14,7 +14,7 @@ import numpy as np
 import uproot
 
 from ntuplizer.batch import Collection, EventBatch, simulated_identity
-from provenance.errors import UserError
+from provenance.errors import UserError, first_line
 from provenance.ledger import check_ledger, ledger_path
 
 TREE = "Delphes"
@@ -168,5 +168,5 @@ def _read_collection(
 
 
 def _damaged(path: str | Path, error: Exception, where: str = "") -> UserError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+    reason = first_line(error)[:120]
     return UserError(f"{path}: truncated or damaged ROOT file{where} ({reason})")
