@@ -1,5 +1,6 @@
 """Checkpoints: how they are written, what is read back, and what they are checked against."""
 
+import time
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -14,7 +15,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from provenance.errors import UserError, first_line
 from provenance.files import atomic_output
-from provenance.ledger import check_ledger
+from provenance.ledger import check_ledger, write_ledger
 from training.config import FitConfig
 from training.task import AnyTask, Description
 from training.tasks import config_type, load_task_type
@@ -216,10 +217,12 @@ def convert(task: str, weights: Path, output: Path) -> None:
     UserError
         When the task does not know such weights.
     """
+    started = time.perf_counter()
     converted = load_task_type(task).convert(weights)
     description = converted.describe() | {"dataset_sha256": None}
     content = {"description": description, "state_dict": converted.state_dict(), "history": []}
     write_checkpoint(content, output)
+    write_ledger(output, started, task=task, source=weights.name)
 
 
 def _other_sizes(description: Description, task: AnyTask) -> str:
