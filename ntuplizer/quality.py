@@ -13,6 +13,8 @@ ENERGY_LEAVES = frozenset({"PT", "Mass", "MET"})
 # Clustering takes the square of an event's objects, and the cube of those of one direction. Events
 # with 200 collisions have 15,000 candidates, and a tower a handful of them.
 OBJECTS_LIMIT, COPIES_LIMIT = 20_000, 100
+# Tracks whose smeared momentum came out as zero; a collision has one or two.
+RESTING_LIMIT = 1000
 # Fewer objects than this are quickly clustered, whatever they are.
 FEW = 1000
 DIRECTION = ("Eta", "Phi")
@@ -66,9 +68,12 @@ def crowded_events(batch: EventBatch) -> np.ndarray:
     for collection in batch.collections.values():
         if not collection.columns.keys() >= {*DIRECTION, "PT"}:
             continue
-        clustered = collection["PT"] > 0
+        moving, clustered = collection["PT"] > 0, np.ones(len(collection["PT"]), bool)
         if "Status" in collection.columns:
-            clustered &= collection["Status"] == STABLE
+            clustered = collection["Status"] == STABLE
+        resting = np.bincount(collection.event[clustered & ~moving], minlength=batch.n_events)
+        crowded |= resting > RESTING_LIMIT
+        clustered &= moving
         counts = np.bincount(collection.event[clustered], minlength=batch.n_events)
         crowded |= counts > OBJECTS_LIMIT
         for event in np.flatnonzero((counts > FEW) & ~crowded):

@@ -40,6 +40,11 @@ def run(main: Callable[[], None]) -> None:
         raise SystemExit(130) from None
 
 
+def first_line(error: Exception) -> str:
+    """Return what an error says, or its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def _exit(sentence: str) -> None:
     sys.stderr.write(f"error: {sentence}\n")
     raise SystemExit(1)

@@ -36,7 +36,7 @@ def ledger_path(output: str | Path) -> Path:
 
 
 def read_ledger(output: str | Path) -> dict[str, Any]:
-    """Return the ledger beside a file.
+    """Return the ledger beside a file; one that holds no digest of itself is said to be unchecked.
 
     Raises
     ------
@@ -47,6 +47,8 @@ def read_ledger(output: str | Path) -> dict[str, Any]:
     content = read_json(path)
     if SEAL in content:
         check_seal(path, content, SEAL)
+    else:
+        warn_unchecked(path, f"it holds no {SEAL}")
     return content
 
 

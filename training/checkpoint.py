@@ -1,5 +1,6 @@
 """Checkpoints: how they are written, what is read back, and what they are checked against."""
 
+import time
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -12,9 +13,9 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from provenance.errors import UserError
+from provenance.errors import UserError, first_line
 from provenance.files import atomic_output
-from provenance.ledger import check_ledger
+from provenance.ledger import check_ledger, write_ledger
 from training.config import FitConfig
 from training.task import AnyTask, Description
 from training.tasks import config_type, load_task_type
@@ -59,7 +60,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen unrelated types here
-        raise UserError(f"{path}: not a checkpoint ({_first_line(error)})") from None
+        raise UserError(f"{path}: not a checkpoint ({first_line(error)})") from None
     description = checkpoint.get("description") if isinstance(checkpoint, dict) else None
     if not isinstance(description, dict):
         raise UserError(f"{path}: has no description of its task: not of this project")
@@ -74,7 +75,7 @@ def _check_records(path: Path) -> None:
             packed = [record for record in archive.infolist() if record.compress_type]
             damaged = packed[0].filename if packed else archive.testzip()
     except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}: not a checkpoint ({_first_line(error)})") from None
+        raise UserError(f"{path}: not a checkpoint ({first_line(error)})") from None
     if damaged is not None:
         raise UserError(f"{path}: not a checkpoint (its record {damaged} is damaged)")
 
@@ -93,7 +94,7 @@ def read_config(path: Path, description: Description) -> FitConfig:
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except ValidationError as error:
-        raise UserError(f"{path}: made by another version ({_first_line(error)})") from None
+        raise UserError(f"{path}: made by another version ({first_line(error)})") from None
 
 
 def load_task(path: str | Path) -> AnyTask:
@@ -119,7 +120,7 @@ def load_task(path: str | Path) -> AnyTask:
     try:
         task.load_state_dict(weights)
     except (KeyError, RuntimeError) as error:
-        raise UserError(f"{path}: made by another version ({_first_line(error)})") from None
+        raise UserError(f"{path}: made by another version ({first_line(error)})") from None
     _check_finite(path, task.state_dict())
     task.use_calibration(checkpoint.get("calibration"))
     return task.eval()
@@ -148,7 +149,7 @@ def _no_larger_than(path: Path, weights: dict[str, Tensor]) -> Iterator[None]:
     try:
         yield
     except (ArithmeticError, IndexError, RuntimeError, ValueError) as error:
-        raise UserError(f"{path}: its network cannot be made ({_first_line(error)})") from None
+        raise UserError(f"{path}: its network cannot be made ({first_line(error)})") from None
     finally:
         handle.remove()
 
@@ -157,11 +158,6 @@ def _check_finite(path: Path, weights: dict[str, Tensor]) -> None:
     for name, tensor in weights.items():
         if not torch.isfinite(tensor).all():
             raise UserError(f"{path}: its weights {name} are not all finite numbers")
-
-
-def _first_line(error: Exception) -> str:
-    """Return what an error says, or its type where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def check_same(path: Path, description: Description, task: AnyTask, keys: Iterable[str]) -> None:
@@ -222,10 +218,12 @@ def convert(task: str, weights: Path, output: Path) -> None:
     UserError
         When the task does not know such weights.
     """
+    started = time.perf_counter()
     converted = load_task_type(task).convert(weights)
     description = converted.describe() | {"dataset_sha256": None}
     content = {"description": description, "state_dict": converted.state_dict(), "history": []}
     write_checkpoint(content, output)
+    write_ledger(output, started, task=task, source=weights.name)
 
 
 def _other_sizes(description: Description, task: AnyTask) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from lightning.fabric import Fabric
 
-from provenance.errors import UserError
+from provenance.errors import UserError, first_line
 from provenance.files import atomic_output, sha256, write_json
 from provenance.ledger import write_ledger
 from provenance.lock import locked
@@ -175,7 +175,7 @@ def _go_on(training: Training, saved: Saved) -> None:
         training.load_state_dict(saved.state)
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(
-            f"{saved.path}: lacks what a training needs ({type(error).__name__}: {error}); "
+            f"{saved.path}: lacks what a training needs ({first_line(error)}); "
             "--restart trains anew"
         ) from None
 

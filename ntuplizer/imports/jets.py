@@ -13,13 +13,14 @@ import pyarrow.parquet as pq
 
 from ntuplizer.clustering import Momenta, soft_drop_mass, subjettiness
 from ntuplizer.imports import Source
-from ntuplizer.manifest import hash_dataset
+from ntuplizer.manifest import DIGEST, hash_dataset
 from ntuplizer.products.jets import COLUMNS
+from ntuplizer.quality import ENERGY_LIMIT
 from ntuplizer.schema import arrow_schema, tabulate
 from ntuplizer.shards import read_metadata, write_tables
-from provenance.errors import UserError
+from provenance.errors import UserError, first_line
 from provenance.files import sha256, write_json
-from provenance.ledger import versions, write_ledger
+from provenance.ledger import check_ledger, sealed, versions, write_ledger
 
 GROUPS = {
     "identity": (
@@ -78,16 +79,18 @@ def import_jets(source: Source, path: Path, output: Path, label: str | None = No
     Raises
     ------
     UserError
-        When the file is missing or has another layout.
+        When the file is missing, damaged or has another layout, or holds momenta or labels that
+        cannot be.
     """
     started = time.perf_counter()
     if not path.is_file():
         raise UserError(f"{path}: no such file")
+    check_ledger(path)
     rows = 0
 
     def tables() -> Iterator[pa.Table]:
         nonlocal rows
-        for jets in source.read(path, label):
+        for jets in _sound(source, path, label):
             table = tabulate(columns_of(jets, source.radius), schema_of(source))
             rows += table.num_rows
             yield table
@@ -160,8 +163,36 @@ def import_manifest(splits: Mapping[str, Sequence[Path]], output: Path) -> int:
         "files": files,
         "dataset_sha256": hash_dataset(product, files),
     }
-    write_json(output, content)
+    write_json(output, sealed(content, DIGEST))
     return sum(file["rows"] for file in files)
+
+
+def _sound(source: Source, path: Path, label: str | None) -> Iterator[ImportedJets]:
+    """Yield the jets of a file, as long as they can be."""
+    pieces, before = iter(source.read(path, label)), 0
+    while True:
+        # Libraries of formats meet damage with whatever they stumble over.
+        try:
+            jets = next(pieces, None)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(f"{path}: truncated or damaged ({first_line(error)})") from None
+        if jets is None:
+            return
+        wrong = ~(np.abs(jets.momenta) <= ENERGY_LIMIT).all(axis=1)
+        owner = np.repeat(np.arange(len(jets.counts)), jets.counts)
+        bad = np.zeros(len(jets.counts), bool)
+        bad[owner[wrong]] = True
+        bad |= (jets.label < 0) | (jets.label >= len(source.labels))
+        for values in jets.jet.values():
+            bad |= ~np.isfinite(values)
+        if bad.any():
+            raise UserError(
+                f"{path}: jet {before + int(bad.argmax())} has a number or a label that cannot be"
+            )
+        before += len(jets.counts)
+        yield jets
 
 
 def schema_of(source: Source) -> pa.Schema:

@@ -15,7 +15,7 @@ import uproot
 
 from commandline.progress import progress
 from ntuplizer.batch import Collection, EventBatch, simulated_identity
-from provenance.errors import UserError
+from provenance.errors import UserError, first_line
 from provenance.ledger import check_ledger, ledger_path
 
 TREE = "Delphes"
@@ -170,5 +170,5 @@ def _read_collection(
 
 
 def _damaged(path: str | Path, error: Exception, where: str = "") -> UserError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+    reason = first_line(error)[:120]
     return UserError(f"{path}: truncated or damaged ROOT file{where} ({reason})")

@@ -8,7 +8,9 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import h5py
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from damage import campaign
 from tiny import CONFIG, make_tiny_task, real_jets, write_task
@@ -207,7 +209,48 @@ def madgraph_text(folder: Path, reference, task):
     return path, read_lhe
 
 
+def top_jets(folder: Path, reference, task):
+    """The top tagging set's layout, compressed."""
+    rng = np.random.default_rng(0)
+    table = np.zeros(4, [("values_block_0", "f4", (804,)), ("values_block_1", "i8", (2,))])
+    momenta = np.zeros((4, 200, 4), "f4")
+    momenta[:, :20, 1:] = rng.normal(0, 20, (4, 20, 3))
+    momenta[..., 0] = np.linalg.norm(momenta[..., 1:], axis=-1)
+    table["values_block_0"][:, :800] = momenta.reshape(4, 800)
+    with h5py.File(folder / "top.h5", "w") as file:
+        file.create_dataset("table/table", data=table, chunks=True, compression="gzip")
+    return folder / "top.h5", lambda path: imported("top", path)
+
+
+def jetnet_jets(folder: Path, reference, task):
+    """JetNet's layout, without a checksum and without a ledger."""
+    particles = np.zeros((3, 30, 4), "f4")
+    particles[..., :2] = np.random.default_rng(0).normal(0, 0.1, (3, 30, 2))
+    particles[..., 2:] = 1 / 30, 1
+    with h5py.File(folder / "t.hdf5", "w") as file:
+        file["particle_features"] = particles
+        file["jet_features"] = np.array([[1000, 0.5, 90, 30]] * 3, "f4")
+    return folder / "t.hdf5", lambda path: imported("jetnet", path)
+
+
+def quark_gluon_jets(folder: Path, reference, task):
+    jets = np.zeros((4, 11, 4))
+    jets[:, :9, 0] = np.random.default_rng(0).exponential(40, (4, 9)) + 1
+    jets[:, :9, 3] = 211
+    np.savez(folder / "QG.npz", X=jets, y=np.array([0.0, 1, 1, 0]))
+    return folder / "QG.npz", lambda path: imported("quark-gluon", path)
+
+
+def imported(kind: str, path: Path):
+    output = path.with_suffix(".parquet")
+    ntuplizer(["import", kind, str(path), "--output", str(output)])
+    return pq.read_table(output)
+
+
 READERS = [
+    top_jets,
+    jetnet_jets,
+    quark_gluon_jets,
     pileup_library,
     event_file,
     event_file_ledger,
@@ -231,7 +274,8 @@ def run(make, folder, reference, task, capsys, flips: int, truncations: int) -> 
     path, read = make(folder, reference, task)
     outcomes = campaign(path, read, flips, truncations, lambda: capsys.readouterr().err)
     assert sum(outcomes.values()) == flips + truncations
-    assert outcomes["named"] >= truncations
+    # A file without a ledger can be read although its end, which nobody needs, is missing.
+    assert outcomes["named"] + outcomes["said"] >= truncations
 
 
 # An export takes long, and what checks it does not look into it.

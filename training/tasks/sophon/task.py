@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from provenance.errors import UserError
+from provenance.errors import UserError, first_line
 from training.data.reader import Batch
 from training.jets.features import FEATURES
 from training.jets.reader import JetReader
@@ -94,7 +94,7 @@ class Sophon(Task[Config]):
             state = torch.load(weights, map_location="cpu", weights_only=True)
             task.network.load_state_dict(convert_weaver(state))
         except Exception as error:  # torch raises half a dozen unrelated types here
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise UserError(f"{weights}: not weaver's weights of a Sophon ({reason})") from None
         return task
 
