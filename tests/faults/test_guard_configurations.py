@@ -41,7 +41,7 @@ WRONG = [
     ("seed", None, ["seed = None", WHOLE]),
     ("seed", INFINITY, ["seed = inf", "integer"]),
     ("generation", MISSING, ["generation is missing"]),
-    ("datasets", {}, ["datasets = {}", "at least 1"]),
+    ("datasets", {}, ["datasets"]),
     ("datasets", [1], ["datasets = [1]", "a mapping"]),
     ("datasets.1jets", {}, ["datasets.1jets", "pattern"]),
     ("datasets.jets/../..", {}, ["datasets.jets/../..", "pattern"]),

@@ -123,9 +123,9 @@ def test_a_study_plans_a_job_for_each_point(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ("sede=3", "config key sede is unknown"),
-        ("seed=-1", "config key seed = -1"),
-        ("datasets={jets: {card: nowhere.tcl}}", "no such file: nowhere.tcl"),
+        ("sede=3", "sede is unknown; known here"),
+        ("seed=-1", "seed = -1"),
+        ("datasets={jets: {card: nowhere.tcl}}", "datasets.jets.card = 'nowhere.tcl': no such file"),
         ("training={sophon: {set: {epohcs: 3}}}", "epohcs"),
     ],
 )

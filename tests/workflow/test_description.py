@@ -12,7 +12,7 @@ from generation import process
 from ntuplizer.products import jets
 from provenance.errors import UserError
 from workflow import fingerprint
-from workflow.config_model import ROOT, load_config
+from workflow.config_model import ROOT, detector_card, load_config
 from workflow.jobs.description import ShardJob, ShardJobs, dataset_seed
 
 
@@ -74,12 +74,13 @@ def test_another_process_leaves_a_part_alone(raw, processes):
 def test_what_a_card_sources_counts_however_it_is_written(raw, tmp_path, line):
     cards = tmp_path / "cards"
     cards.mkdir()
-    (cards / "card.tcl").write_text(f"{line}\nset ExecutionPath {{}}\n")
+    writer = "module TreeWriter W {add Branch a/b Particle X; add Branch c/d ParticleFlowCandidate Y}"
+    (cards / "card.tcl").write_text(f"{line}\n{writer}\nset ExecutionPath W\n")
     (cards / "part.tcl").write_text("set RandomSeed 1\n")
     raw["datasets"]["jets"]["card"] = str(cards / "card.tcl")
     before = job(raw).fingerprint
     (cards / "part.tcl").write_text("set RandomSeed 2\n")
-    fingerprint.card_digest.cache_clear()
+    detector_card.cache_clear()
     assert job(raw).fingerprint != before
 
 
