@@ -10,6 +10,7 @@ import mplhep
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import binomtest
 
 from ntuplizer.display import Panel
 from ntuplizer.display.draw import draw_panel, legend_handles, style
@@ -272,10 +273,9 @@ def _shifted(edges: np.ndarray, number: int, total: int) -> np.ndarray:
 
 def _wilson(passed: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return Wilson's intervals of 68 % for shares, (n,) each: within 0 and 1."""
-    share = passed / total
-    middle = (share + 0.5 / total) / (1 + 1 / total)
-    half = np.sqrt(share * (1 - share) / total + 0.25 / total**2) / (1 + 1 / total)
-    return middle - half, middle + half
+    tests = [binomtest(int(k), int(n)) for k, n in zip(passed, total, strict=True)]
+    found = [test.proportion_ci(0.68, method="wilson") for test in tests]
+    return np.array([one.low for one in found]), np.array([one.high for one in found])
 
 
 def draw_study(stem: Path, results: list[dict[str, Any]], study: Mapping[str, Any]) -> None:

@@ -154,6 +154,11 @@ def format_number(value: float | None) -> str:
     return f"{int(value):,}"
 
 
+def short_number(value: float) -> str:
+    """Write a measured number with three digits, 1,070 and not 1.07e+03."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def readable(name: str) -> str:
     """Return a key as words."""
     return " ".join(ACRONYMS.get(word, word) for word in name.split("_"))

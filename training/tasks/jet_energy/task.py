@@ -15,6 +15,7 @@ from training.models.ragged import Collection
 from training.task import Evaluation, Task
 from training.tasks.jet_energy.config import Config, DeepSetsModel
 from training.tasks.jet_energy.evaluation import QUANTILES, evaluate_corrections
+from training.tasks.jet_energy.meanings import MEANINGS
 from training.tasks.jet_energy.reader import EnergyReader
 
 # Head → number of outputs, after that of the correction.
@@ -29,6 +30,8 @@ class JetEnergy(Task[Config]):
     config
         The training's configuration.
     """
+
+    meanings = MEANINGS
 
     reader: EnergyReader
     network: DeepSets | ParticleNet
