@@ -188,7 +188,7 @@ def plot_matching(pairs: Pairs) -> tuple[Figure, dict[str, Any]]:
     axes = figure.subplots()
     edges = _pt_edges([pt for pt, _ in pairs.values()], 12)
     data: dict[str, Any] = {"edges": edges.tolist(), "parts": {}}
-    lowest = 1.0
+    lowest = 0.99
     for number, (part, (pt, gen)) in enumerate(pairs.items()):
         jets = np.histogram(pt, edges)[0]
         found = np.histogram(pt[gen > 0], edges)[0]

@@ -21,8 +21,8 @@ DASH = "–"
 # Longer tables get a field to search in, and are closed until they are opened.
 LONG_TABLE = 12
 ACRONYMS = {"auc": "AUC", "qcd": "QCD", "pt": "pT", "met": "missing momentum"}
-# Inches from which a figure of the report is wide, and width over height from which another is.
-WIDE, WIDE_RATIO = 9.0, 1.6
+# Inches from which a figure of the report is wide; of others width over height, and pixels.
+WIDE, WIDE_RATIO, WIDE_PIXELS = 9.0, 1.6, 1800
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ class Place:
             raise UserError(f"{png}: no such figure") from None
         links = {"PDF": self.link(pdf)} if pdf.exists() else {"PNG": self.link(png)}
         width, height = struct.unpack(">II", png.read_bytes()[16:24])
-        wide = width > WIDE_RATIO * height
+        wide = width > WIDE_RATIO * height or width > WIDE_PIXELS
         return Picture(image, caption, links | {"data": self.link(data)}, wide)
 
 
