@@ -206,7 +206,7 @@ class Place:
         with atomic_output(pdf) as temporary:
             # Without the date, which would change every time.
             figure.savefig(temporary, metadata={"CreationDate": None})
-        # What was laid out once need not be again.
+        # What was laid out need not be again.
         figure.set_layout_engine("none")
         write_json(numbers, data)
         stream = io.BytesIO()
