@@ -69,6 +69,8 @@ class Task(nn.Module, ABC, Generic[Config_co]):
     fixed_shapes: ClassVar[bool] = False
     # What `python -m ntuplizer <product>` is told when a file of events is to be predicted.
     event_options: ClassVar[tuple[str, ...]] = ()
+    # What the numbers of an evaluation's summary say, in words, where the name does not.
+    meanings: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, config: Config_co):
         super().__init__()

@@ -10,6 +10,7 @@ import mplhep
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import binomtest
 
 from ntuplizer.display import Panel
 from ntuplizer.display.draw import draw_panel, legend_handles, style
@@ -23,7 +24,10 @@ MARKERS = "osD^vP"
 TAIL = 0.001
 # Fewer values than this in a bin are too few for a median.
 MIN_VALUES = 10
+# Examples: how many beside each other, and inches: a panel, the room above it for title and ticks,
+# beside it, left of all and below all.
 COLUMNS_OF_EXAMPLES = 4
+PANEL, ABOVE, GAP, LEFT, BELOW = 2.75, 0.85, 0.3, 0.75, 1.0
 # The label chart is shown at its own size: lines that one column takes, and inches of each.
 LABELS_PER_COLUMN, LABEL_HEIGHT, LABEL_WIDTH = 52, 0.145, 2.5
 # Counts that differ by more than this are drawn on a logarithmic axis.
@@ -155,23 +159,27 @@ def plot_examples(panels: Sequence[tuple[str, Panel]]) -> Figure:
     """Draw rows beside each other, each with its title."""
     n_columns = min(COLUMNS_OF_EXAMPLES, len(panels))
     n_rows = math.ceil(len(panels) / n_columns)
-    figure = Figure(figsize=(3.3 * n_columns + 0.4, 3.75 * n_rows + 0.9), layout="constrained")
-    places = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    # Layouts that are computed do not settle with square panels: all is given in inches.
+    width = LEFT + n_columns * (PANEL + GAP)
+    height = BELOW + n_rows * (PANEL + ABOVE)
+    figure = Figure(figsize=(width, height))
     alike = len({(panel.x_limits, panel.y_limits) for _, panel in panels}) == 1
-    for number, (axes, (title, panel)) in enumerate(zip(places, panels, strict=False)):
+    for number, (title, panel) in enumerate(panels):
+        row, column = divmod(number, n_columns)
+        left, top = LEFT + column * (PANEL + GAP), ABOVE + row * (PANEL + ABOVE)
+        place = (left / width, 1 - (top + PANEL) / height, PANEL / width, PANEL / height)
+        axes = figure.add_axes(place)
         draw_panel(axes, panel, 0.6)
         axes.minorticks_off()
-        axes.set_title(title, fontsize=13, pad=6)
-        if alike and number % n_columns:
+        axes.set_title(title, fontsize=12, pad=5)
+        if column:
             axes.set_ylabel("")
-            axes.tick_params(axis="y", labelleft=False)
-        if alike and number + n_columns < len(panels):
+            axes.tick_params(axis="y", labelleft=not alike)
+        if number + n_columns < len(panels):
             axes.set_xlabel("")
-    for axes in places[len(panels) :]:
-        axes.set_axis_off()
     handles = legend_handles(set().union(*(panel.kinds for _, panel in panels)))
     columns = len(handles) if n_columns > 2 else 2
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=13)
+    figure.legend(handles=handles, loc="lower center", ncols=columns, fontsize=12)
     return figure
 
 
@@ -187,7 +195,7 @@ def plot_matching(pairs: Pairs) -> tuple[Figure, dict[str, Any]]:
     axes = figure.subplots()
     edges = _pt_edges([pt for pt, _ in pairs.values()], 12)
     data: dict[str, Any] = {"edges": edges.tolist(), "parts": {}}
-    lowest = 1.0
+    lowest = 0.99
     for number, (part, (pt, gen)) in enumerate(pairs.items()):
         jets = np.histogram(pt, edges)[0]
         found = np.histogram(pt[gen > 0], edges)[0]
@@ -272,10 +280,9 @@ def _shifted(edges: np.ndarray, number: int, total: int) -> np.ndarray:
 
 def _wilson(passed: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return Wilson's intervals of 68 % for shares, (n,) each: within 0 and 1."""
-    share = passed / total
-    middle = (share + 0.5 / total) / (1 + 1 / total)
-    half = np.sqrt(share * (1 - share) / total + 0.25 / total**2) / (1 + 1 / total)
-    return middle - half, middle + half
+    tests = [binomtest(int(k), int(n)) for k, n in zip(passed, total, strict=True)]
+    found = [test.proportion_ci(0.68, method="wilson") for test in tests]
+    return np.array([one.low for one in found]), np.array([one.high for one in found])
 
 
 def draw_study(stem: Path, results: list[dict[str, Any]], study: Mapping[str, Any]) -> None:

@@ -20,7 +20,8 @@ from ntuplizer.schema import arrow_schema, tabulate
 from ntuplizer.shards import read_metadata, write_tables
 from provenance.errors import UserError, first_line
 from provenance.files import sha256, write_json
-from provenance.ledger import check_ledger, sealed, versions, write_ledger
+from provenance.ledger import check_ledger, versions, write_ledger
+from provenance.seal import sealed
 
 GROUPS = {
     "identity": (

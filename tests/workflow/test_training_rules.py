@@ -4,6 +4,11 @@ The task `multiplicity` lives in one folder of the tests (`tests/training/toy_ta
 trained, studied and reported here is the proof that a new task is one folder.
 """
 
+import json
+import re
+import zipfile
+from pathlib import Path
+
 import pytest
 import yaml
 from mini_dataset import build, write_config
@@ -88,3 +93,19 @@ def test_the_report_shows_it_all(run):
     page = (run / "report.html").read_text()
     for heading in ("Dataset jets", "Network sophon", "Network toy", "Study learning_curve"):
         assert heading in page
+
+
+def test_snakemakes_own_report_has_categories_and_captions(run, monkeypatch):
+    monkeypatch.setenv("TRAINING_TASKS", str(TOY_TASKS))
+    folder = run.parents[1]
+    result = build(folder, folder / "mini.yaml", "--report", str(folder / "all.zip"))
+    assert result.returncode == 0, result.stderr[-5000:]
+    with zipfile.ZipFile(folder / "all.zip") as archive:
+        page = archive.read("all/report.html").decode()
+        files = {Path(name).name for name in archive.namelist()}
+    assert {"study.png", "history.csv", "metrics.json", "manifest.json", "labels.pdf"} <= files
+    categories = json.loads(re.search(r"var categories = (\{.*?\});?\n", page).group(1))
+    assert set(categories) == {"Report", "Datasets", "Networks", "Studies"}
+    assert set(categories["Networks"]) >= {"sophon", "toy"}
+    for caption in ("The study learning_curve: mean", "Every shard of the dataset jets with"):
+        assert caption in page

@@ -101,6 +101,7 @@ def evaluate(
             "split": split,
             "rows": number,
             "summary": {k: v for k, v in evaluation.summary.items() if v is not None},
+            "meanings": {k: v for k, v in task.meanings.items() if k in evaluation.summary},
             "figures": figures,
             "checkpoint_sha256": sha256(checkpoint),
             "dataset_sha256": dataset.sha256,

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import binomtest
 
 from provenance.files import atomic_output
 from training.data.reader import SamplingScheme
@@ -122,7 +123,7 @@ def draw_confusion(path: Path, counts: np.ndarray, names: Sequence[str], kind: s
 def draw_calibration(
     path: Path, counts: np.ndarray, confidence: np.ndarray, accuracy: np.ndarray
 ) -> None:
-    """Draw accuracy against confidence, (n_bins,) each, with binomial errors."""
+    """Draw accuracy against confidence, (n_bins,) each, with binomial intervals of 68 %."""
     with figure(path) as axes:
         plot_calibration(axes, counts, confidence, accuracy)
 
@@ -130,12 +131,16 @@ def draw_calibration(
 def plot_calibration(
     axes: Axes, counts: np.ndarray, confidence: np.ndarray, accuracy: np.ndarray
 ) -> None:
-    """Plot accuracy against confidence where there are rows, with binomial errors."""
+    """Plot accuracy against confidence where there are rows, with binomial intervals of 68 %."""
     filled = counts > 0
     counts, confidence, accuracy = (
         values[filled].astype(float) for values in (counts, confidence, accuracy)
     )
-    spread = np.sqrt(accuracy * (1 - accuracy) / counts)
+    # Of a bin with few rows, all of them right or wrong, the accuracy is not known exactly.
+    right = np.rint(accuracy * counts).astype(int)
+    tests = (binomtest(k, int(n)) for k, n in zip(right.tolist(), counts, strict=True))
+    limits = np.array([test.proportion_ci(0.68, method="wilson") for test in tests]).reshape(-1, 2)
+    spread = np.maximum(np.abs(limits - accuracy[:, None]).T, 0)
     error = np.average(np.abs(confidence - accuracy), weights=counts)
     axes.plot([0, 1], [0, 1], ":", color="0.6", label="perfect")
     axes.errorbar(confidence, accuracy, spread, fmt="o-", label=f"network (ECE {error:.3f})")

@@ -29,6 +29,7 @@ from workflow.report.elements import (
     cell,
     cells,
     format_number,
+    short_number,
     title,
 )
 
@@ -289,8 +290,8 @@ def _kinematics(product: Product, values: Values, name: str, place: Place) -> Se
             cells(
                 axis.column,
                 *(
-                    Cell(f"{middle:.3g} ({low:.3g} to {high:.3g})", float(middle))
-                    for low, middle, high in quantiles
+                    Cell("{1} ({0} to {2})".format(*map(short_number, own)), float(own[1]))
+                    for own in quantiles
                 ),
             )
         )

@@ -21,8 +21,8 @@ DASH = "–"
 # Longer tables get a field to search in, and are closed until they are opened.
 LONG_TABLE = 12
 ACRONYMS = {"auc": "AUC", "qcd": "QCD", "pt": "pT", "met": "missing momentum"}
-# Inches from which a figure of the report is wide, and width over height from which another is.
-WIDE, WIDE_RATIO = 9.0, 1.6
+# Inches from which a figure of the report is wide; of others width over height, and pixels.
+WIDE, WIDE_RATIO, WIDE_PIXELS = 9.0, 1.6, 1800
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,11 @@ def format_number(value: float | None) -> str:
     return f"{int(value):,}"
 
 
+def short_number(value: float) -> str:
+    """Write a measured number with three digits, 1,070 and not 1.07e+03."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def readable(name: str) -> str:
     """Return a key as words."""
     return " ".join(ACRONYMS.get(word, word) for word in name.split("_"))
@@ -201,7 +206,7 @@ class Place:
         with atomic_output(pdf) as temporary:
             # Without the date, which would change every time.
             figure.savefig(temporary, metadata={"CreationDate": None})
-        # What was laid out once need not be again.
+        # What was laid out need not be again.
         figure.set_layout_engine("none")
         write_json(numbers, data)
         stream = io.BytesIO()
@@ -225,7 +230,7 @@ class Place:
             raise UserError(f"{png}: no such figure") from None
         links = {"PDF": self.link(pdf)} if pdf.exists() else {"PNG": self.link(png)}
         width, height = struct.unpack(">II", png.read_bytes()[16:24])
-        wide = width > WIDE_RATIO * height
+        wide = width > WIDE_RATIO * height or width > WIDE_PIXELS
         return Picture(image, caption, links | {"data": self.link(data)}, wide)
 
 

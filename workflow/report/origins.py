@@ -19,6 +19,7 @@ from workflow.report.elements import (
     cells,
     hash_cell,
     readable,
+    short_number,
 )
 from workflow.report.inputs import Inputs, Network
 
@@ -106,7 +107,7 @@ def _number(text: str | None) -> float:
 
 
 def _rounded(value: float) -> Cell:
-    return Cell(f"{value:,.0f}" if value >= 100 else f"{value:.3g}", value)
+    return Cell(short_number(value), value)
 
 
 def _checksums(manifests: Mapping[Path, dict[str, Any]], networks: list[Network]) -> list[Block]:

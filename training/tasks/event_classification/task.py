@@ -16,6 +16,7 @@ from training.models.object_transformer import ObjectTransformer
 from training.task import Evaluation, Task
 from training.tasks.event_classification.config import Config
 from training.tasks.event_classification.evaluation import evaluate_events, score_trees
+from training.tasks.event_classification.meanings import MEANINGS
 
 
 class EventClassification(Task[Config]):
@@ -27,6 +28,7 @@ class EventClassification(Task[Config]):
         The training's configuration.
     """
 
+    meanings = MEANINGS
     measured = ("probabilities", "label", "objects")
     fixed_shapes = True
     network: ObjectTransformer

@@ -16,6 +16,7 @@ from training.models.object_transformer import ObjectTransformer
 from training.task import Evaluation, Task
 from training.tasks.event_pretraining.config import Config
 from training.tasks.event_pretraining.evaluation import evaluate_kinematics, evaluate_types
+from training.tasks.event_pretraining.meanings import MEANINGS
 
 KINEMATIC_FEATURES = slice(0, TYPE_FEATURES.start)
 # Of what an evaluation hides.
@@ -31,6 +32,7 @@ class EventPretraining(Task[Config]):
         The training's configuration.
     """
 
+    meanings = MEANINGS
     measured = ("objects", "hidden", "guess")
     fixed_shapes = True
     network: ObjectTransformer

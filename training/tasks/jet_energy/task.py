@@ -25,6 +25,7 @@ from training.tasks.jet_energy.config import (
 )
 from training.tasks.jet_energy.evaluation import evaluate_corrections
 from training.tasks.jet_energy.features import SUMMARY
+from training.tasks.jet_energy.meanings import MEANINGS
 from training.tasks.jet_energy.reader import IDENTITY, EnergyJets, EnergyReader, event_number
 
 # Head → number of outputs, after that of the correction.
@@ -52,6 +53,8 @@ class JetEnergy(Task[Config]):
     config
         The training's configuration.
     """
+
+    meanings = MEANINGS
 
     reader: EnergyReader
     network: JetRegressor

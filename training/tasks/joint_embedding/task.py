@@ -26,6 +26,7 @@ from training.models.sizes import PatchEncoderConfig
 from training.task import Evaluation, Task
 from training.tasks.joint_embedding.config import Config
 from training.tasks.joint_embedding.evaluation import draw_masks, evaluate_embeddings
+from training.tasks.joint_embedding.meanings import MEANINGS
 
 # What is watched on held-out jets: name of the number → what it is called.
 WATCHED = {
@@ -43,6 +44,8 @@ class JointEmbeddingTask(Task[Config]):
     config
         The training's configuration.
     """
+
+    meanings = MEANINGS
 
     network: JointEmbedding
     reader: ConstituentReader

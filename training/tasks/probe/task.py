@@ -16,6 +16,7 @@ from training.models.joint_embedding import JetEncoder, Jets, TokenClassifier
 from training.models.sizes import PatchEncoderConfig
 from training.task import Evaluation, Task
 from training.tasks.probe.config import Config
+from training.tasks.probe.meanings import MEANINGS
 from training.tasks.sophon.evaluation import EFFICIENCIES, evaluate_classes
 
 
@@ -28,6 +29,7 @@ class Probe(Task[Config]):
         The training's configuration.
     """
 
+    meanings = MEANINGS
     measured = ("probabilities", "label")
     network: TokenClassifier
     reader: ConstituentReader

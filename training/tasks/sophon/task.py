@@ -19,6 +19,7 @@ from training.task import Evaluation, Exported, Task
 from training.tasks.sophon.config import Config
 from training.tasks.sophon.evaluation import evaluate_classes, evaluate_labels
 from training.tasks.sophon.export import exported
+from training.tasks.sophon.meanings import MEANINGS
 from training.tasks.sophon.sampling import sampling_scheme
 
 
@@ -31,6 +32,7 @@ class Sophon(Task[Config]):
         The training's configuration.
     """
 
+    meanings = MEANINGS
     measured = ("probabilities", "label", "jet_pt", "jet_sdmass")
     # With the labels of QCD jets no jet is without a label and left out.
     event_options = ("--qcd-labels",)
