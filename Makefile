@@ -4,6 +4,10 @@ PYTHON ?= python3
 CORES ?= $(shell nproc)
 CONFIG ?= config/quickstart.yaml
 VENV := .venv
+# Snakemake knows no NO_COLOR.
+ifdef NO_COLOR
+export TERM := dumb
+endif
 # Written last: an interrupted installation is not taken for a finished one.
 INSTALLED := $(VENV)/.installed
 # Nothing is installed that is not locked, and nothing whose hash is another one.

@@ -10,6 +10,7 @@ from typing import Any
 # Columns of a help text, on a wider terminal too.
 WIDTH = 100
 CALL_WIDTH = 70
+SEVERAL = ("+", "*")
 
 AddCommands = Callable[["Commands"], None]
 
@@ -21,12 +22,26 @@ class _Help(argparse.RawDescriptionHelpFormatter):
         columns = shutil.get_terminal_size().columns - 2
         super().__init__(prog, max_help_position=26, width=min(columns, WIDTH))
 
+    def _format_action(self, action: argparse.Action) -> str:
+        """List commands without a line that only says that they are commands."""
+        if isinstance(action, argparse._SubParsersAction):
+            return "".join(map(self._format_action, action._get_subactions()))
+        return super()._format_action(action)
+
+    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        """Write `FILE ...` where several may be given, not `FILE [FILE ...]`."""
+        if action.nargs in SEVERAL and not isinstance(action.metavar, tuple):
+            return f"{action.metavar or default_metavar} ..."
+        return super()._format_args(action, default_metavar)
+
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose help does not explain --help."""
+    """A parser whose help has one list of arguments and does not explain --help."""
 
     def __init__(self, **options: Any):
         super().__init__(**options, add_help=False, formatter_class=_Help)
+        self._optionals.title = "arguments"
+        self._positionals = self._optionals
         self.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
 
 
@@ -104,7 +119,7 @@ class Commands:
             shown,
             help=summary.replace("%", "%%"),
             description=f"{summary[0].upper()}{summary[1:]}.",
-            epilog="example:\n  " + " \\\n      ".join(_lines(f"{program} {example}")),
+            epilog=_shown(_lines(f"{program} {example}")),
         )
         parser.set_defaults(run=run)
         return parser
@@ -128,8 +143,15 @@ def usage_of(parser: argparse.ArgumentParser) -> str:
 def _named(action: argparse.Action) -> str:
     """Return an argument as a usage shows it."""
     value = action.metavar or (action.dest.upper() if action.option_strings else action.dest)
-    several = " ..." if action.nargs in {"+", "*"} else ""
+    several = " ..." if action.nargs in SEVERAL else ""
     return " ".join([*action.option_strings[:1], f"{value}{several}"])
+
+
+def _shown(example: list[str]) -> str:
+    """Return the example at the end of a help, on its line if it is short."""
+    if len(example) == 1 and len(example[0]) <= CALL_WIDTH:
+        return f"example: {example[0]}"
+    return "example:\n  " + " \\\n      ".join(example)
 
 
 def _lines(call: str) -> list[str]:

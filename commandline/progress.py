@@ -56,7 +56,7 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
         elif not self._silent and kind is None and self._done > self._begun_at:
-            self._say()
+            self._say(ended=True)
 
     def update(self, done: int, more: str = "") -> None:
         """Say how many units are done in all; `more` is added to a line of a log."""
@@ -67,12 +67,17 @@ class Progress:
             self._said = time.monotonic()
             self._say()
 
-    def _say(self) -> None:
-        sys.stderr.write(f"{self.line(time.monotonic() - self._started)}{self._more}\n")
+    def _say(self, ended: bool = False) -> None:
+        seconds = time.monotonic() - self._started
+        sys.stderr.write(f"{self.line(seconds, ended)}{self._more}\n")
         sys.stderr.flush()
 
-    def line(self, seconds: float) -> str:
-        """Return the line of a log after some seconds: done, total, rate, remaining time."""
+    def line(self, seconds: float, ended: bool = False) -> str:
+        """Return the line of a log after some seconds: done, total, rate, remaining time.
+
+        What has `ended` may lack something of its total; instead of the remaining time the line has
+        the one that it took.
+        """
         done, total = min(self._done, self.total), self.total
         made = max(self._done - self._begun_at, 0)
         text = f"{self.title}: {done:,} of {total:,} {self.unit}"
@@ -80,8 +85,8 @@ class Progress:
             return text
         rate = made / seconds
         shown = f"{rate:.3g}" if rate < 100 else f"{rate:,.0f}"
-        time_left = f"{duration((total - done) / rate)} left" if done < total else duration(seconds)
-        return f"{text}, {shown} {self.unit}/s, {time_left}"
+        time_left = f"{duration((total - done) / rate)} left"
+        return f"{text}, {shown} {self.unit}/s, {duration(seconds) if ended else time_left}"
 
 
 def progress(items: Iterable[T], total: int, title: str, unit: str = "batches") -> Iterator[T]:

@@ -6,6 +6,7 @@ copyright = "the jetclass-pipeline founders, GPL-3.0-or-later"
 
 extensions = ["myst_parser"]
 exclude_patterns = ["_build", "files"]
+highlight_language = "text"
 html_theme = "furo"
 html_title = project
 

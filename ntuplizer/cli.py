@@ -62,7 +62,7 @@ def _add_product(commands: Commands, product: Product) -> None:
             )
         else:
             kind = get_origin(field.annotation)
-            values = "|".join(get_args(field.annotation)) if kind is Literal else "VALUE"
+            values = "|".join(get_args(field.annotation)) if kind is Literal else "X"
             several = "+" if kind in {tuple, list} else None
             parser.add_argument(flag, nargs=several, metavar=values, help=text)
     parser.set_defaults(product=product)

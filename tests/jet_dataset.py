@@ -26,6 +26,7 @@ def sensible_jets(rows: int, seed: int) -> pa.Table:
     values = {f"part_{name}": momenta[:, i] for i, name in enumerate(("px", "py", "pz", "energy"))}
     values |= {"jet_pt": rng.uniform(250, 1500, rows), "jet_sdmass": rng.uniform(30, 400, rows)}
     values |= {"jet_energy": values["jet_pt"] * 1.2, "jet_label": rng.integers(0, 188, rows)}
+    values["part_charge"] = rng.integers(-1, 2, offsets[-1])
     columns = {}
     for field in SCHEMA:
         is_list = pa.types.is_list(field.type)

@@ -13,12 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-
-import fsspec
-import uproot
+from typing import TYPE_CHECKING
 
 from provenance.errors import UserError
 from provenance.files import atomic_output
+
+if TYPE_CHECKING:
+    # Runs are planned with the names of files; their content is the jobs' own.
+    import fsspec
+    import uproot
 
 BLOCK = 1 << 22
 TIMEOUT = 60  # s
@@ -89,7 +92,7 @@ def adler32(path: str | Path) -> str:
 
 
 @contextmanager
-def open_root(file: RemoteFile) -> Iterator[uproot.ReadOnlyDirectory]:
+def open_root(file: RemoteFile) -> "Iterator[uproot.ReadOnlyDirectory]":
     """Open a ROOT file; elsewhere, only what is asked for is read.
 
     Size and checksum are compared before anything is read: of a local file with its content, of
@@ -100,6 +103,8 @@ def open_root(file: RemoteFile) -> Iterator[uproot.ReadOnlyDirectory]:
     UserError
         When the file is missing, cannot be reached, is truncated or is not the one expected.
     """
+    import uproot
+
     size = _local_size(file) if file.scheme == "" else _remote_size(file)
     if file.size is not None and size != file.size:
         raise UserError(f"{file.address}: {size} bytes, where {file.size} are expected")
@@ -169,7 +174,7 @@ def _local_size(file: RemoteFile) -> int:
     return Path(file.address).stat().st_size
 
 
-def _filesystem(file: RemoteFile) -> fsspec.AbstractFileSystem:
+def _filesystem(file: RemoteFile) -> "fsspec.AbstractFileSystem":
     if file.scheme in {"root", "xrootd"} and find_spec("fsspec_xrootd") is None:
         raise UserError(
             f"{file.address}: root:// needs the Python package fsspec-xrootd; "
@@ -177,6 +182,8 @@ def _filesystem(file: RemoteFile) -> fsspec.AbstractFileSystem:
         )
     if file.scheme not in {"", "http", "https", "root", "xrootd"}:
         raise UserError(f"{file.address}: a path or an https:// or root:// address is needed")
+    import fsspec
+
     return fsspec.url_to_fs(file.address)[0]
 
 

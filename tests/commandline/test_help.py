@@ -14,7 +14,7 @@ from jetclass.cli import make_program
 
 LINES, COLUMNS = 24, 80
 # Of the program with all of them.
-LINES_OF_ALL = 40
+LINES_OF_ALL = 48
 PACKAGES = ("generation", "generation.external", "ntuplizer", "training", "validation", "workflow")
 
 
@@ -58,7 +58,7 @@ def test_a_package_lists_its_commands(package):
     assert text.startswith(f"usage: {program} COMMAND [OPTIONS]\n")
     assert fits_a_screen(text, LINES_OF_ALL if package == "jetclass" else LINES), text
     for name in commands_of(parser):
-        assert re.search(rf"^    {name}\s+\w", text, re.M), name
+        assert re.search(rf"^  {name}\s+\w", text, re.M), name
 
 
 @pytest.mark.parametrize(("package", "name"), ALL, ids=str)
@@ -68,7 +68,7 @@ def test_a_command_explains_itself(package, name):
     text = command.format_help()
     assert fits_a_screen(text), text
     assert text.startswith(f"usage: {command.prog}")
-    _, example = text.split("example:\n")
+    _, example = text.split("example:")
     program, _, arguments = example.replace("\\\n", "").strip().partition(f" {name}")
     assert command.prog == f"{program} {name}"
     # Parsed as the user would type it: a wrong option or a missing one ends the program.

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from ntuplizer.slots import B_JET, LEPTON, LIGHT_JET, MISSING
 from training.data.object_features import ETA, MASS, PHI, PT, TYPE, present
@@ -211,6 +210,9 @@ def fit_trees(
     callable
         From objects, (m, n_slots, 5), to the probability of class 1, (m,).
     """
+    # A third of a second that a training, which imports this module too, need not wait.
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     model = HistGradientBoostingClassifier(random_state=seed, early_stopping=False, **TREES)
     model.fit(_table(features, objects), labels)
     return lambda others: model.predict_proba(_table(features, others))[:, 1]

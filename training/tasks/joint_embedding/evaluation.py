@@ -6,8 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib import pyplot as plt
-from sklearn.manifold import TSNE
-from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from ntuplizer.labels import LABELS, group_of
@@ -87,6 +85,8 @@ def neighbour_accuracy(embedding: np.ndarray, label: np.ndarray) -> tuple[float 
     if half < NEIGHBOURS:
         return None, chance
     scale = embedding[:half].std(axis=0) + 1e-12
+    from sklearn.neighbors import KNeighborsClassifier
+
     neighbours = KNeighborsClassifier(NEIGHBOURS).fit(embedding[:half] / scale, label[:half])
     return float(neighbours.score(embedding[half:] / scale, label[half:])), chance
 
@@ -163,6 +163,8 @@ def _draw_map(
     if perplexity < 1:
         places = embedding[:, :2]
     else:
+        from sklearn.manifold import TSNE
+
         places = TSNE(perplexity=perplexity, random_state=0, init="pca").fit_transform(embedding)
     colors = plt.get_cmap("tab20")
     with figures.figure(path, (11, 8)) as axes:
