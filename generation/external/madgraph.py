@@ -42,6 +42,9 @@ SETTINGS = (
     "set auto_convert_model True --no_save\n"
     "set run_mode 0 --no_save\n"
 )
+# MadGraph would compile each subprocess anew for every run, to leave out helicities that do not
+# count; amplitudes with so few legs have none worth a compilation.
+OUTPUT_OPTIONS = "--hel_recycling=False"
 EVENT_FILE = "unweighted_events.lhe.gz"
 # A short run at the first point makes MadGraph compile, once for all jobs.
 COMPILING_RUN, COMPILING_EVENTS = "compile", 10
@@ -90,7 +93,8 @@ def make_process_directory(
         folder = Path(work).resolve()
         unpacked = {model: _unpack_model(path, model, folder) for model, path in models.items()}
         commands = (FOLDER / name / PROCESS_CARD).read_text(encoding="utf-8")
-        commands = SETTINGS + _with_models(commands, unpacked) + f"output {DIRECTORY}\n"
+        commands = SETTINGS + _with_models(commands, unpacked)
+        commands += f"output {DIRECTORY} {OUTPUT_OPTIONS}\n"
         (folder / "commands.mg5").write_text(commands, encoding="utf-8")
         run_program([MADGRAPH, "commands.mg5"], folder)
         # MadGraph reports many failures with exit code 0.

@@ -1,6 +1,7 @@
 """The comparison finds differences that are there and none between two runs of one detector."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -8,9 +9,11 @@ import pytest
 
 from generation.pileup import build_library
 from generation.simulate import DEFAULT_CARD
-from validation.page import read_foreign_jets, write_comparison
+from validation.page import kind_of, kind_section, read_foreign_jets, write_comparison
 from validation.quantities import (
     QUANTITIES,
+    Comparison,
+    Difference,
     Quantity,
     Values,
     classify,
@@ -55,6 +58,15 @@ def test_a_shift_and_a_wider_spread_are_found():
     assert found.mean.verdict(0.01) == "missed"
     assert found.mean.verdict(0.5) == "met"
     assert found.mean.verdict(0.2) == "open"
+
+
+def test_each_kind_of_events_has_a_verdict_of_its_own():
+    same, apart = Difference(0.0, 0.001), Difference(0.05, 0.001)
+    like = dict.fromkeys(QUANTITIES, Comparison(same, same, same, 0.5))
+    unlike = like | {"met": Comparison(apart, same, same, 0.001)}
+    rows = kind_section({kind_of(Path("qcd_12.root")): like, "res34p": unlike}).splitlines()
+    assert "| `qcd` | 36 | 0 | 0 | 0 of 36 |" in "\n".join(rows)
+    assert "| `res34p` | 35 | 1 | 0 | 1 of 36 | PUPPI missing energy (GeV): +50.0 σ |" in rows
 
 
 @pytest.mark.slow

@@ -46,6 +46,15 @@ def test_published_dataset_plans_all_shards(tmp_path):
     assert job_counts(result)["shard"] == 2010
 
 
+def test_quickstart_with_programs_plans_what_madgraph_does_once(tmp_path):
+    config = ROOT / "config" / "quickstart-containers.yaml"
+    assert job_counts(dry_run(tmp_path, "--configfile", str(config))) == {
+        "process_directory": 3, "hard_process_plan": 3, "hard_process": 6,
+        "hard_process_library": 3, "pileup_delphes": 1, "shard": 18, "manifest": 1, "report": 1,
+        "all": 1, "total": 37,
+    }  # fmt: skip
+
+
 def test_one_shard_can_be_asked_for_alone(tmp_path):
     counts = job_counts(dry_run(tmp_path, "results/quickstart/datasets/jets/Res34P_0004.parquet"))
     assert counts == {"pileup_library": 1, "shard": 1, "total": 2}
