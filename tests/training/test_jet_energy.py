@@ -17,6 +17,7 @@ from training.checkpoint import make_task, write_checkpoint
 from training.cli import main
 from training.config import load_config
 from training.data.shards import list_row_groups
+from training.tasks.jet_energy.evaluation import resampled
 from training.tasks.jet_energy.features import COLLECTIONS, Members, relative_eta
 from training.tasks.jet_energy.reader import event_number, flavour_group
 
@@ -197,6 +198,14 @@ def test_events_have_numbers_of_their_own():
     number = event_number(process, batch, event)
     assert len(np.unique(number)) == 10_000
     np.testing.assert_array_equal(event_number(process[::2], batch[::2], event[::2]), number[::2])
+
+
+def test_batches_are_resampled_where_there_are_many():
+    event = np.arange(200)
+    rows = {"event": event, "batch": event // 5}
+    assert resampled(rows) is rows["batch"]
+    few = {"event": event, "batch": event // 100}
+    assert resampled(few) is few["event"]
 
 
 def test_groups_of_flavours_for_sampling():

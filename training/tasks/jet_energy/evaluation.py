@@ -29,6 +29,8 @@ from training.tasks.jet_energy.features import SUMMARY
 REGION = wide_name(*ETA_REGIONS[0])
 WIDE = wide_name(30, np.inf)
 BOTTOM = 5
+# Of fewer batches nothing can be said of how they vary.
+FEWEST_BATCHES = 20
 
 Rows = Mapping[str, np.ndarray]
 
@@ -47,7 +49,7 @@ def evaluate_corrections(
     ----------
     rows
         Jets to measure on: `jet_pt`, `genjet_pt` (GeV), `target`, `factor`, `flavour`, `event`,
-        `factor_uncalibrated`, (n,) each, `summary` (n, `SUMMARY`), and of the other heads
+        `batch`, `factor_uncalibrated`, (n,) each, `summary` (n, `SUMMARY`), and of the other heads
         `quantiles`, `factor_with_neutrinos` and `target_neutrinos`, `mass_factor` and
         `target_mass`.
     training
@@ -79,11 +81,12 @@ def evaluate_corrections(
             rows, np.exp(prior.predict(asked)), training, np.exp(prior.predict(known))
         ),
     }
+    unit = resampled(rows)
     jets = ResponseJets(
         rows["genjet_pt"].astype(np.float64),
         _column(rows, "eta"),
         rows["flavour"],
-        rows["event"],
+        unit,
     )
     result = evaluate_response(jets, {name: pt * own for name, own in factor.items()})
     figures = {}
@@ -91,13 +94,15 @@ def evaluate_corrections(
         for stem, caption, canvas in response_figures(result):
             save(canvas, folder / stem)
             figures[stem] = caption
+    result["events"] = len(np.unique(rows["event"]))
+    result["resampled"] = "batches" if unit is rows["batch"] else "events"
     details: dict[str, object] = {"response": result, "standard": standard.as_dict()}
     summary: dict[str, float | None] = {
         "jets": len(pt),
         "error": float(np.abs(np.log(rows["factor"]) - rows["target"]).mean()),
         **_summary(result, tuple(factor)),
     }
-    bootstrap = EventBootstrap.of(rows["event"])
+    bootstrap = EventBootstrap.of(unit)
     if "quantiles" in rows:
         details["quantiles"] = _coverage(rows, bootstrap)
         summary["coverage"] = float(_covered(rows).mean())
@@ -131,6 +136,15 @@ def evaluate_corrections(
         details["mass"] = gain
         summary["improvement_mass"] = gain["improvement"]
     return Evaluation(summary=summary, figures=figures, details=details)
+
+
+def resampled(rows: Rows) -> np.ndarray:
+    """Return the number of what is resampled for errors, int64 (n_jets,): batches, or else events.
+
+    The events of a simulated batch share a narrow window of pT, so that the mix of leading jets and
+    radiation at a given pT fluctuates with the batches and not only with the events.
+    """
+    return rows["batch"] if len(np.unique(rows["batch"])) >= FEWEST_BATCHES else rows["event"]
 
 
 def _column(rows: Rows, name: str) -> np.ndarray:
