@@ -192,11 +192,10 @@ class EnergyReader(Reader[EnergyJets]):
                     np.stack((relative_eta(own), own["dphi"]), axis=1).astype(np.float32),
                     own.pt.astype(np.float32),
                 )
-        summary = summarise(numbers, members)
         return EnergyJets(
             {name: numbers[name] for name in ("jet_pt", *self.scalars) if name in numbers},
-            jet_features(tuple(map(str, self.config.jet)), numbers, summary),
-            summary,
+            jet_features(tuple(map(str, self.config.jet)), numbers),
+            summarise(numbers, members),
             constituents,
             _truth(numbers, table) if truth else {},
         )
