@@ -21,7 +21,7 @@ from training.jec.response import (
     evaluate_response,
     wide_name,
 )
-from training.jec.standard import StandardCorrection, fit_standard
+from training.jec.standard import FEWEST_JETS, StandardCorrection, fit_standard
 from training.task import Evaluation
 from training.tasks.jet_energy.features import SUMMARY
 
@@ -121,21 +121,30 @@ def evaluate_corrections(
         details["with_neutrinos_b"] = gain
         summary["improvement_b_with_neutrinos"] = gain["improvement"]
     if "mass_factor" in rows:
-        mass = _column(rows, "mass")
-        mass_gen = mass * np.exp(rows["target_mass"])
-        heavy = np.flatnonzero(
-            (np.abs(rows["target_mass"]) < LARGEST_TARGET) & (mass_gen > GEN_MASS_MIN)
-        )
-        gain = _compare(
-            rows["mass_factor"] * np.exp(-rows["target_mass"]),
-            _standard_mass(training).factor(mass, _column(rows, "eta"))
-            * np.exp(-rows["target_mass"]),
-            heavy,
-            bootstrap,
-        )
-        details["mass"] = gain
-        summary["improvement_mass"] = gain["improvement"]
+        gains = _mass_gains(rows, training, factor["standard"], bootstrap)
+        against = min(gains, key=lambda name: gains[name]["improvement"] or 0.0)
+        details["mass"] = {"against": against, **gains}
+        summary["improvement_mass"] = gains[against]["improvement"]
     return Evaluation(summary=summary, figures=figures, details=details)
+
+
+def _mass_gains(
+    rows: Rows, training: Rows, standard: np.ndarray, bootstrap: EventBootstrap
+) -> dict[str, dict[str, float | None]]:
+    """Compare masses with those that are scaled as pT is, and with those of a closed median."""
+    mass, eta = _column(rows, "mass"), _column(rows, "eta")
+    true = np.exp(-rows["target_mass"].astype(np.float64))
+    heavy = np.flatnonzero(
+        (np.abs(rows["target_mass"]) < LARGEST_TARGET) & (mass / true > GEN_MASS_MIN)
+    )
+    baselines = {"scaled as pT": standard}
+    closing = _standard_mass(training)
+    if closing is not None:
+        baselines["median closed"] = closing.factor(mass, eta)
+    return {
+        name: _compare(rows["mass_factor"] * true, own * true, heavy, bootstrap)
+        for name, own in baselines.items()
+    }
 
 
 def resampled(rows: Rows) -> np.ndarray:
@@ -164,13 +173,15 @@ def _standard_factor(standard: StandardCorrection, rows: Rows, offset: bool) -> 
     return standard.factor(rows["jet_pt"], _column(rows, "eta"), *pileup)
 
 
-def _standard_mass(training: Rows) -> StandardCorrection:
-    """Return what closes the median mass of the training jets, in |η| and mass."""
+def _standard_mass(training: Rows) -> StandardCorrection | None:
+    """Return what closes the median mass of the training jets, in |η| and mass, if it can."""
     mass = _column(training, "mass")
     mass_gen = mass * np.exp(training["target_mass"])
     used = np.abs(training["target_mass"]) < LARGEST_TARGET
     used &= mass_gen > GEN_MASS_MIN
     eta = _column(training, "eta")
+    if used.sum() < FEWEST_JETS:
+        return None
     return fit_standard(mass[used], eta[used], mass_gen[used], pt_gen_min=GEN_MASS_MIN)
 
 
