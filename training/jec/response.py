@@ -56,7 +56,8 @@ class ResponseJets:
     flavour
         int (n,): 1 to 5 or 21; 0 for none (`jet_flavour.combined_flavour`).
     event
-        int (n,): number of the event, any; jets of one event share it.
+        int (n,): number of the event, any; jets of one event share it. Where events are alike in
+        batches, number of the batch: it is these that are resampled.
     """
 
     pt_gen: np.ndarray

@@ -8,9 +8,6 @@ import numpy as np
 Columns = Mapping[str, np.ndarray]
 Feature = Callable[["Members"], np.ndarray]
 
-# Largest pT without PUPPI's weight over that of the jet which a network is told.
-MOST_UNWEIGHTED = 5.0
-
 
 @dataclass(frozen=True)
 class Members:
@@ -72,10 +69,6 @@ def _ratio(values: np.ndarray, errors: np.ndarray) -> np.ndarray:
     return np.divide(values, errors, out=np.zeros(len(values)), where=errors > 0)
 
 
-def _without_weight(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return np.minimum(values / np.maximum(weights, 1e-3), MOST_UNWEIGHTED)
-
-
 def _value(name: str) -> Feature:
     return lambda m: m[name]
 
@@ -114,8 +107,6 @@ NEUTRAL: dict[str, Feature] = {
     **_KINEMATICS,
     "hcal_fraction": _value("hcalfrac"),
     "puppi_weight": _value("puppiweight"),
-    # What PUPPI took for pile-up may have been of the jet: sums of this undo it.
-    "unweighted_rel_pt": lambda m: _without_weight(m.pt / m.jet_pt, m["puppiweight"]),
     "is_photon": _value("isPhoton"),
     "is_neutral_hadron": _value("isNeutralHadron"),
 }
@@ -182,13 +173,6 @@ SUMMARY = (
     "secondary_vertex_mass",
 )  # fmt: skip
 
-# What networks may see of these, and in which units.
-SUMMARY_UNITS = {
-    "n_charged": 30.0, "n_neutral": 30.0, "charged_fraction": 1.0, "photon_fraction": 1.0,
-    "neutral_hadron_fraction": 1.0, "muon_fraction": 1.0, "unweighted_neutral_fraction": 1.0,
-    "leading_fraction": 1.0,
-}  # fmt: skip
-
 
 def stack(features: Mapping[str, Feature], names: tuple[str, ...], members: Members) -> np.ndarray:
     """Return the features of constituents, float32 (n, len(names))."""
@@ -198,26 +182,9 @@ def stack(features: Mapping[str, Feature], names: tuple[str, ...], members: Memb
     return values
 
 
-def jet_features(names: tuple[str, ...], jets: Columns, summary: np.ndarray) -> np.ndarray:
-    """Return the features of jets, float32 (n_jets, len(names)).
-
-    Parameters
-    ----------
-    names
-        Of `JET` or `SUMMARY_UNITS`.
-    jets
-        `JET_COLUMNS`.
-    summary
-        (n_jets, len(SUMMARY)): what `summarise` returns.
-    """
-    columns = []
-    for name in names:
-        if name in SUMMARY_UNITS:
-            unit = SUMMARY_UNITS[name]
-            columns.append(np.minimum(summary[:, SUMMARY.index(name)] / unit, MOST_UNWEIGHTED))
-        else:
-            columns.append(JET[name](jets))
-    return np.stack(columns, axis=1).astype(np.float32)
+def jet_features(names: tuple[str, ...], jets: Columns) -> np.ndarray:
+    """Return the features of jets, float32 (n_jets, len(names))."""
+    return np.stack([JET[name](jets) for name in names], axis=1).astype(np.float32)
 
 
 def summarise(jets: Columns, members: Mapping[str, Members]) -> np.ndarray:

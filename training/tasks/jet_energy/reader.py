@@ -192,11 +192,10 @@ class EnergyReader(Reader[EnergyJets]):
                     np.stack((relative_eta(own), own["dphi"]), axis=1).astype(np.float32),
                     own.pt.astype(np.float32),
                 )
-        summary = summarise(numbers, members)
         return EnergyJets(
             {name: numbers[name] for name in ("jet_pt", *self.scalars) if name in numbers},
-            jet_features(tuple(map(str, self.config.jet)), numbers, summary),
-            summary,
+            jet_features(tuple(map(str, self.config.jet)), numbers),
+            summarise(numbers, members),
             constituents,
             _truth(numbers, table) if truth else {},
         )
@@ -298,13 +297,15 @@ def _truth(numbers: dict[str, np.ndarray], table: pa.Table) -> dict[str, np.ndar
     known = (mass > SMALLEST_MASS) & (mass_gen > SMALLEST_MASS)
     target_mass = np.full(len(pt), UNKNOWN)
     target_mass[known] = np.log(mass_gen[known] / mass[known])
+    process, batch = table["process"].to_pylist(), numbers["batch"]
     return {
         "target": np.log(numbers["genjet_pt"] / pt).astype(np.float32),
         "target_neutrinos": np.log(numbers["genjet_ptnu"] / pt).astype(np.float32),
         "target_mass": target_mass.astype(np.float32),
         "genjet_pt": numbers["genjet_pt"],
         "flavour": flavour_of(numbers).astype(np.int64),
-        "event": event_number(table["process"].to_pylist(), numbers["batch"], numbers["event"]),
+        "event": event_number(process, batch, numbers["event"]),
+        "batch": event_number(process, batch, np.zeros(len(batch), np.int64)),
         "jet": numbers["jet"].astype(np.int64),
     }
 

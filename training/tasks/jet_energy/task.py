@@ -69,7 +69,7 @@ class JetEnergy(Task[Config]):
         make: Callable[..., JetRegressor] = NETWORKS[type(config.model)]
         self.network = make(config.model, widths, jet_width, outputs)
         self.measured = (
-            *self.compared, "factor", "factor_uncalibrated", "flavour", "event",
+            *self.compared, "factor", "factor_uncalibrated", "flavour", "event", "batch",
             *(x for name in self.heads for x in HEADS[name]),
         )  # fmt: skip
         self._calibration: Calibration | None = None
