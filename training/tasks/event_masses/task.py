@@ -134,15 +134,15 @@ def log_masses(objects: Tensor) -> tuple[Tensor, Tensor]:
     momenta = torch.stack((energy, px, py, pz), dim=2)
     filled = present(objects)
     masses, known = [], []
+    # Object by object: a product of matrices would round in reduced precision, and an index would
+    # be copied to a GPU, which a captured step cannot wait for.
     for size in SIZES:
-        chosen = list(combinations(range(objects.shape[1]), size))
-        # Summed object by object: a product of matrices would round in reduced precision.
-        total = sum(momenta[:, [slots[k] for slots in chosen]] for k in range(size))
-        assert isinstance(total, Tensor)
-        squared = 2 * total[..., 0].square() - total.square().sum(dim=2)
-        masses.append(torch.log10(squared.clamp(min=0).sqrt() + 1))
-        known.append(torch.stack([filled[:, list(slots)].all(dim=1) for slots in chosen], dim=1))
-    return torch.cat(masses, dim=1), torch.cat(known, dim=1)
+        for slots in combinations(range(objects.shape[1]), size):
+            total = torch.stack([momenta[:, slot] for slot in slots]).sum(dim=0)
+            squared = 2 * total[:, 0].square() - total.square().sum(dim=1)
+            masses.append(torch.log10(squared.clamp(min=0).sqrt() + 1))
+            known.append(torch.stack([filled[:, slot] for slot in slots]).all(dim=0))
+    return torch.stack(masses, dim=1), torch.stack(known, dim=1)
 
 
 TASK = EventMasses
