@@ -2,6 +2,7 @@
 
 import csv
 import json
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.nn import functional
 
 from ntuplizer.slots import B_JET, LEPTON, LIGHT_JET, MISSING
 from provenance.errors import UserError
+from training.baselines.event_trees import mass_features
 from training.checkpoint import make_task, read_checkpoint
 from training.config import load_config
 from training.data.loaders import TrainingData
@@ -23,6 +25,7 @@ from training.events.network import augmented, inputs_of
 from training.fit import fit
 from training.loop import Training
 from training.predict import predict
+from training.tasks.event_masses.task import log_masses
 from training.tasks.event_pretraining.evaluation import evaluate_types
 from training.tasks.event_pretraining.task import shuffle_types
 
@@ -391,4 +394,29 @@ def test_measurements_of_one_event_find_each_other(manifest, tmp_path, again):
     assert summary["accuracy"] > 20 * summary["accuracy_of_chance"]
     parts = ["start.parts=[embedding,encoder]", "steps=5", "trees=false"]
     start = tmp_path / "checkpoint.ckpt"
+    fit(load_config(CLASSIFICATION, [*TINY, *parts]), manifest, tmp_path / "tuned", start=start)
+
+
+def test_masses_are_those_of_the_trees():
+    """Pairs and triples as `event_trees` has them, by other code."""
+    objects = make_objects(200, 11)
+    expected = mass_features(objects)
+    masses, known = (x.numpy() for x in log_masses(torch.from_numpy(objects)))
+    places = [pair for size in (2, 3) for pair in combinations(range(6), size)]
+    for name, slots in {"jj": (4, 5), "bb": (2, 3), "b1jj": (2, 4, 5), "b2l": (0, 3)}.items():
+        place, truth = places.index(slots), expected[f"m_{name}"]
+        np.testing.assert_array_equal(known[:, place], np.isfinite(truth))
+        found = 10 ** masses[known[:, place], place] - 1
+        np.testing.assert_allclose(found, truth[known[:, place]], rtol=2e-3, atol=0.02)
+
+
+def test_masses_are_learned(manifest, tmp_path):
+    changes = ["steps=200", "optimizer.learning_rate=0.01", "augmentation={}"]
+    config = load_config(CONFIGS / "event-masses-small.yaml", [*TINY, *changes])
+    fit(config, manifest, tmp_path)
+    evaluate(tmp_path / "checkpoint.ckpt", manifest, "test", tmp_path / "test")
+    summary = json.loads((tmp_path / "test" / "metrics.json").read_text())["summary"]
+    assert summary["explained"] > 0.2
+    start = tmp_path / "checkpoint.ckpt"
+    parts = ["start.parts=[embedding,encoder]", "steps=5", "trees=false"]
     fit(load_config(CLASSIFICATION, [*TINY, *parts]), manifest, tmp_path / "tuned", start=start)
