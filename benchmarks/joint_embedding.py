@@ -382,7 +382,17 @@ def choose(data: Path, output: Path, toy: bool) -> dict[str, Any]:
     if not found:
         raise UserError(f"{output}: no recipe was pre-trained")
     chosen = max(found, key=lambda recipe: found[recipe]["pre-trained"])
-    choice = {"chosen": chosen, "validation": found, "device": device_name()}
+    stopped = {
+        recipe: read_checkpoint(output / recipe / "last.ckpt")["history"]
+        for recipe in RECIPES
+        if recipe not in found and (output / recipe / "last.ckpt").exists()
+    }
+    choice = {
+        "chosen": chosen,
+        "validation": found,
+        "stopped": stopped,
+        "device": device_name(),
+    }
     write_json(output / "choice.json", choice)
     return choice
 
