@@ -46,7 +46,6 @@ from training.models.jet_shape import jet_shape
 from training.models.joint_embedding import JetEncoder
 from training.models.ragged import owners, pool
 from training.optimizers import make_optimizer, make_schedule
-from training.tasks.joint_embedding.evaluation import neighbour_accuracy
 from training.tasks.joint_embedding.task import jets_of
 from training.tasks.probe.config import Config
 from training.tasks.probe.task import Probe
@@ -486,12 +485,11 @@ def point(study: Study, size: int, seed: int, end: float) -> Iterator[dict[str, 
             tuned[way] = tuned_strength(x, label)
         yield row(way, linear(x, label, tuned[way])(y), began)
         if first and way == "linear":
-            accuracy, chance = neighbour_accuracy(y, truth)
             np.savez_compressed(
                 study.output / "results" / f"embedding-{study.name}.npz",
-                embedding=y.astype(np.float16), label=truth,
-                accuracy=np.nan if accuracy is None else accuracy, chance=chance,
-            )  # fmt: skip
+                embedding=y.astype(np.float16),
+                label=truth,
+            )
     began = time.time()
     trees = HistGradientBoostingClassifier(random_state=seed, early_stopping=False, **TREES)
     yield row("trees", trees.fit(table, label).predict_proba(held_table), began)

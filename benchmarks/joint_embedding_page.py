@@ -23,7 +23,7 @@ from provenance.files import read_json
 from training.checkpoint import make_task
 from training.data.shards import list_row_groups, read_dataset
 from training.evaluate import figures
-from training.tasks.joint_embedding.evaluation import draw_masks
+from training.tasks.joint_embedding.evaluation import draw_masks, neighbour_accuracy
 
 CLASSES = {
     "groups": ("QCD", "X", "YY"), "top": ("QCD", "top"), "quark_gluon": ("gluon", "quark"),
@@ -46,8 +46,8 @@ COMPARED = {
     "fine-tuned": "scratch", "linear": "linear, random encoder",
     "attentive": "attentive, random encoder", "fine-tuned, 188 labels": "scratch",
 }  # fmt: skip
-DPI, WIDEST, COLOURS = 60, 1400, 32
-REPLICAS = 400
+DPI, WIDEST, COLOURS = 60, 1400, 96
+REPLICAS, MAPPED = 400, 1200
 
 Point = tuple[str, str, int]
 Values = Mapping[Point, Mapping[int, Mapping[str, Any]]]
@@ -220,18 +220,18 @@ def draw_maps(results: Path, path: Path) -> None:
         if not file.exists():
             continue
         with np.load(file) as content:
-            chosen = np.random.default_rng(0).permutation(len(content["label"]))[:1200]
-            places = TSNE(perplexity=30, random_state=0, init="pca").fit_transform(
-                content["embedding"][chosen].astype(np.float32)
-            )
-            label = content["label"][chosen]
-            for index, name in enumerate(names):
-                axes.scatter(*places[label == index].T, s=10, label=name)
-            axes.set(
-                xticks=[], yticks=[],
-                title=f"10 neighbours: {content['accuracy']:.3f} "
-                f"(largest class {content['chance']:.3f})",
-            )  # fmt: skip
+            # They come class by class.
+            order = np.random.default_rng(0).permutation(len(content["label"]))
+            embedding = content["embedding"][order].astype(np.float32)
+            label = content["label"][order]
+        accuracy, chance = neighbour_accuracy(embedding, label)
+        shown = slice(0, MAPPED)
+        tsne = TSNE(perplexity=30, random_state=0, init="pca")
+        places, kind = tsne.fit_transform(embedding[shown]), label[shown]
+        for index, name in enumerate(names):
+            axes.scatter(*places[kind == index].T, s=10, label=name)
+        title = f"10 neighbours: {accuracy:.3f} (largest class {chance:.3f})"
+        axes.set(xticks=[], yticks=[], title=title)
         axes.legend(fontsize=16, markerscale=2.5)
     save(canvas, path)
 
