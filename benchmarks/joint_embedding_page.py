@@ -91,7 +91,8 @@ def resampled_gain(results: Path, study: str, size: int, way: str) -> tuple[floa
         found = np.load(results / file).astype(np.float64)
         areas.append(weighted_areas(found, truth, counts))
     gains = areas[0] - areas[1]
-    return float(gains[0]), *map(float, np.quantile(gains[1:], (0.025, 0.975)))
+    low, high = np.quantile(gains[1:], (0.025, 0.975))
+    return float(gains[0]), float(low), float(high)
 
 
 def weighted_areas(found: np.ndarray, truth: np.ndarray, counts: np.ndarray) -> np.ndarray:
