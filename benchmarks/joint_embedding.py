@@ -46,7 +46,6 @@ from training.models.jet_shape import jet_shape
 from training.models.joint_embedding import JetEncoder
 from training.models.ragged import owners, pool
 from training.optimizers import make_optimizer, make_schedule
-from training.tasks.joint_embedding.evaluation import neighbour_accuracy
 from training.tasks.joint_embedding.task import jets_of
 from training.tasks.probe.config import Config
 from training.tasks.probe.task import Probe
@@ -382,7 +381,17 @@ def choose(data: Path, output: Path, toy: bool) -> dict[str, Any]:
     if not found:
         raise UserError(f"{output}: no recipe was pre-trained")
     chosen = max(found, key=lambda recipe: found[recipe]["pre-trained"])
-    choice = {"chosen": chosen, "validation": found, "device": device_name()}
+    stopped = {
+        recipe: read_checkpoint(output / recipe / "last.ckpt")["history"]
+        for recipe in RECIPES
+        if recipe not in found and (output / recipe / "last.ckpt").exists()
+    }
+    choice = {
+        "chosen": chosen,
+        "validation": found,
+        "stopped": stopped,
+        "device": device_name(),
+    }
     write_json(output / "choice.json", choice)
     return choice
 
@@ -476,12 +485,11 @@ def point(study: Study, size: int, seed: int, end: float) -> Iterator[dict[str, 
             tuned[way] = tuned_strength(x, label)
         yield row(way, linear(x, label, tuned[way])(y), began)
         if first and way == "linear":
-            accuracy, chance = neighbour_accuracy(y, truth)
             np.savez_compressed(
                 study.output / "results" / f"embedding-{study.name}.npz",
-                embedding=y.astype(np.float16), label=truth,
-                accuracy=np.nan if accuracy is None else accuracy, chance=chance,
-            )  # fmt: skip
+                embedding=y.astype(np.float16),
+                label=truth,
+            )
     began = time.time()
     trees = HistGradientBoostingClassifier(random_state=seed, early_stopping=False, **TREES)
     yield row("trees", trees.fit(table, label).predict_proba(held_table), began)

@@ -13,14 +13,17 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from PIL import Image
 from scipy.stats import t as student
 from sklearn.manifold import TSNE
 
+from benchmarks.joint_embedding import pretraining
 from provenance.files import read_json
-from training.checkpoint import make_task, read_checkpoint, read_config
+from training.checkpoint import make_task
 from training.data.shards import list_row_groups, read_dataset
 from training.evaluate import figures
-from training.tasks.joint_embedding.evaluation import draw_masks
+from training.tasks.joint_embedding.evaluation import draw_masks, neighbour_accuracy
 
 CLASSES = {
     "groups": ("QCD", "X", "YY"), "top": ("QCD", "top"), "quark_gluon": ("gluon", "quark"),
@@ -43,7 +46,8 @@ COMPARED = {
     "fine-tuned": "scratch", "linear": "linear, random encoder",
     "attentive": "attentive, random encoder", "fine-tuned, 188 labels": "scratch",
 }  # fmt: skip
-DPI = 55
+DPI, WIDEST, COLOURS = 60, 1400, 96
+REPLICAS, MAPPED = 400, 1200
 
 Point = tuple[str, str, int]
 Values = Mapping[Point, Mapping[int, Mapping[str, Any]]]
@@ -74,7 +78,36 @@ def gain(points: Values, study: str, way: str, jets: int, metric: str) -> np.nda
     return np.array([own[s][metric] - other[s][metric] for s in own if s in other])
 
 
-def tables(points: Values) -> Iterator[str]:
+def resampled_gain(results: Path, study: str, size: int, way: str) -> tuple[float, float, float]:
+    """Return a gain of the first seed and the ends of its 95 % interval over test jets."""
+    with np.load(results / f"embedding-{study}.npz") as content:
+        truth = content["label"]
+    rng = np.random.default_rng(0)
+    counts = rng.multinomial(len(truth), np.full(len(truth), 1 / len(truth)), REPLICAS)
+    counts = np.vstack((np.ones(len(truth), np.int64), counts))
+    areas = []
+    for name in (way, COMPARED[way]):
+        file = f"{study}-{size}-{name}.npy".replace(" ", "_").replace(",", "")
+        found = np.load(results / file).astype(np.float64)
+        areas.append(weighted_areas(found, truth, counts))
+    gains = areas[0] - areas[1]
+    low, high = np.quantile(gains[1:], (0.025, 0.975))
+    return float(gains[0]), float(low), float(high)
+
+
+def weighted_areas(found: np.ndarray, truth: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the mean AUC over classes, (k,), for weights of the jets, (k, n)."""
+    total = np.zeros(len(counts))
+    for index in range(found.shape[1]):
+        order = np.argsort(found[:, index], kind="stable")
+        own, weight = truth[order] == index, counts[:, order]
+        signal, other = weight * own, weight * ~own
+        below = np.cumsum(other, axis=1) - other / 2
+        total += (signal * below).sum(1) / signal.sum(1) / other.sum(1)
+    return total / found.shape[1]
+
+
+def tables(points: Values, results: Path) -> Iterator[str]:
     """Yield the lines of the tables, in Markdown."""
     for study in CLASSES:
         sizes = sorted({jets for name, _, jets in points if name == study})
@@ -87,16 +120,7 @@ def tables(points: Values) -> Iterator[str]:
             yield f"| {way} | " + " | ".join(cells) + " |"
         yield from ("", f"**{TITLES[study]}**, gains", "")
         for way, other in COMPARED.items():
-            cells = []
-            for size in sizes:
-                values = (
-                    gain(points, study, way, size, "auc") if (study, way, size) in points else []
-                )
-                if len(values):
-                    mean, low, high = interval(np.array(values))
-                    cells.append(f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]")
-                else:
-                    cells.append("")
+            cells = [_gain(points, results, study, way, size) for size in sizes]
             yield f"| {way} − {other} | " + " | ".join(cells) + " |"
         yield from ("", f"**{TITLES[study]}**, rejection at 30 % and 50 %, all labels", "")
         for way in ways:
@@ -108,6 +132,19 @@ def tables(points: Values) -> Iterator[str]:
             yield f"| {way} | " + " | ".join(cells) + " |"
 
 
+def _gain(points: Values, results: Path, study: str, way: str, size: int) -> str:
+    own = points.get((study, way, size), {})
+    values = gain(points, study, way, size, "auc") if own else np.empty(0)
+    if not len(values):
+        return ""
+    if len(values) > 1:
+        mean, low, high = interval(values)
+    else:
+        asked = next(iter(own.values()))["size"]
+        mean, low, high = resampled_gain(results, study, asked, way)
+    return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
 def _cell(points: Values, study: str, way: str, size: int) -> str:
     own = points.get((study, way, size), {})
     values = np.array([row["auc"] for row in own.values()])
@@ -117,10 +154,22 @@ def _cell(points: Values, study: str, way: str, size: int) -> str:
     return f"{values.mean():.3f} ± {error:.3f} ({len(values)})"
 
 
-def save(canvas: Any, path: Path) -> None:
+def save(canvas: Figure, path: Path) -> None:
     """Save a small PNG."""
-    canvas.savefig(path, dpi=DPI, pil_kwargs={"optimize": True})
+    canvas.savefig(path, dpi=DPI)
     plt.close(canvas)
+    shrink(path)
+
+
+def shrink(path: Path) -> None:
+    """Make a PNG small: few colours, so wide as a page shows it."""
+    with Image.open(path) as content:
+        image = content.convert("RGB")
+    if image.width > WIDEST:
+        image = image.resize(
+            (WIDEST, image.height * WIDEST // image.width), Image.Resampling.LANCZOS
+        )
+    image.quantize(COLOURS).save(path, optimize=True)
 
 
 def draw_curves(points: Values, path: Path, metric: str, label: str) -> None:
@@ -153,9 +202,10 @@ def draw_watch(choice: Mapping[str, Any], path: Path) -> None:
         "prediction_std": "Std. dev. of predictions", "target_std": "Std. dev. of targets",
     }  # fmt: skip
     canvas, panels = plt.subplots(1, len(names), figsize=(32, 7), layout="constrained")
-    for recipe, found in choice["validation"].items():
+    histories = {recipe: found["history"] for recipe, found in choice["validation"].items()}
+    histories |= {f"{recipe} (collapsed)": rows for recipe, rows in choice["stopped"].items()}
+    for recipe, history in histories.items():
         for axes, (name, label) in zip(panels, names.items(), strict=True):
-            history = found["history"]
             values = [row[f"val_{name}"] for row in history]
             axes.plot([row["step"] for row in history], values, "o-", label=recipe)
             axes.set(xlabel="Step", ylabel=label)
@@ -171,29 +221,29 @@ def draw_maps(results: Path, path: Path) -> None:
         if not file.exists():
             continue
         with np.load(file) as content:
-            chosen = np.random.default_rng(0).permutation(len(content["label"]))[:1200]
-            places = TSNE(perplexity=30, random_state=0, init="pca").fit_transform(
-                content["embedding"][chosen].astype(np.float32)
-            )
-            label = content["label"][chosen]
-            for index, name in enumerate(names):
-                axes.scatter(*places[label == index].T, s=10, label=name)
-            axes.set(
-                xticks=[], yticks=[],
-                title=f"10 neighbours: {content['accuracy']:.3f} "
-                f"(largest class {content['chance']:.3f})",
-            )  # fmt: skip
+            # They come class by class.
+            order = np.random.default_rng(0).permutation(len(content["label"]))
+            embedding = content["embedding"][order].astype(np.float32)
+            label = content["label"][order]
+        accuracy, chance = neighbour_accuracy(embedding, label)
+        shown = slice(0, MAPPED)
+        tsne = TSNE(perplexity=30, random_state=0, init="pca")
+        places, kind = tsne.fit_transform(embedding[shown]), label[shown]
+        for index, name in enumerate(names):
+            axes.scatter(*places[kind == index].T, s=10, label=name)
+        title = f"10 neighbours: {accuracy:.3f} (largest class {chance:.3f})"
+        axes.set(xticks=[], yticks=[], title=title)
         axes.legend(fontsize=16, markerscale=2.5)
     save(canvas, path)
 
 
-def draw_hidden(checkpoint: Path, manifest: Path, path: Path) -> None:
-    """Draw what is hidden of a jet."""
-    description = read_checkpoint(checkpoint)["description"]
-    task = make_task(read_config(checkpoint, description))
-    groups = list_row_groups(read_dataset(manifest).shards("test")[:1], task.reader)
-    rows = task.reader.read(groups)
-    draw_masks(path.with_suffix(""), task.reader.collate(rows, np.arange(64)))
+def draw_hidden(recipe: str, manifest: Path, path: Path) -> None:
+    """Draw what a recipe hides of a jet."""
+    reader = make_task(pretraining(recipe, toy=False)).reader
+    groups = list_row_groups(read_dataset(manifest).shards("test")[:1], reader)
+    draw_masks(path.with_suffix(""), reader.collate(reader.read(groups), np.arange(64)))
+    path.with_suffix(".pdf").unlink()
+    shrink(path)
 
 
 def main() -> None:
@@ -216,7 +266,7 @@ def main() -> None:
     for recipe, found in choice["validation"].items():
         numbers = f"{found['pre-trained']:.3f} | {found['random']:.3f}"
         lines.append(f"| {recipe} | {numbers} | {found['history'][-1]['step']:.0f} |")
-    print("\n".join([*lines, *tables(points)]))
+    print("\n".join([*lines, *tables(points, options.output / "results")]))
     options.figures.mkdir(exist_ok=True)
     with figures.style():
         draw_curves(points, options.figures / "jepa_few_labels.png", "auc", "AUC")
@@ -226,9 +276,7 @@ def main() -> None:
         draw_watch(choice, options.figures / "jepa_watch.png")
         draw_maps(options.output / "results", options.figures / "jepa_embedding.png")
     if options.manifest is not None:
-        draw_hidden(
-            options.output / "chosen.ckpt", options.manifest, options.figures / "jepa_masks.png"
-        )
+        draw_hidden(choice["chosen"], options.manifest, options.figures / "jepa_masks.png")
 
 
 if __name__ == "__main__":
