@@ -20,13 +20,13 @@ from torch.utils import _pytree as pytree
 
 from benchmarks.part import clock, own_network, synthetic_batch, weaver_network
 from training.captured import CapturedUpdate, Numbers
+from training.models.arrangement import ragged_sizes
 from training.models.deep_sets import DeepSets
 from training.models.ensemble import Ensemble
 from training.models.joint_embedding import Jets, JointEmbedding, coordinates
 from training.models.masks import token_masks
 from training.models.object_transformer import ObjectTransformer
 from training.models.particle_net import ParticleNet
-from training.models.particle_transformer import ragged_sizes
 from training.models.patch_tokens import partition
 from training.models.ragged import Collection
 from training.models.sizes import (

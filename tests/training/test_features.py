@@ -8,7 +8,7 @@ from training.data.shards import list_row_groups
 from training.jets.config import JetDataConfig, Selection
 from training.jets.features import FEATURES, PARTICLE_CODES, VECTORS
 from training.jets.reader import JetReader
-from training.models.particle_transformer import ragged_sizes
+from training.models.arrangement import ragged_sizes
 
 READER = JetReader(JetDataConfig())
 

@@ -13,16 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.models import particle_transformer
+from training.models.arrangement import Ragged, ragged_sizes
 from training.models.graphs import Capture
-from training.models.particle_transformer import (
-    PairEmbedding,
-    ParticleTransformer,
-    Ragged,
-    kinematics,
-    norm_real,
-    pair_features,
-    ragged_sizes,
-)
+from training.models.pair_features import kinematics, pair_features
+from training.models.particle_transformer import PairEmbedding, ParticleTransformer, norm_real
 from training.models.sizes import ParticleTransformerConfig
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -9,14 +9,10 @@ from torch.overrides import TorchFunctionMode
 from training.checkpoint import load_task, read_checkpoint
 from training.config import load_config
 from training.fit import fit
-from training.models import particle_transformer
-from training.models.particle_transformer import (
-    ALIGNMENT,
-    Dropout,
-    ParticleTransformer,
-    explicit_attention,
-    fused_attention,
-)
+from training.models import attention, particle_transformer
+from training.models.arrangement import ALIGNMENT
+from training.models.attention import Dropout, explicit_attention, fused_attention
+from training.models.particle_transformer import ParticleTransformer
 from training.models.sizes import ParticleTransformerConfig
 
 SIZES = ParticleTransformerConfig(
@@ -62,10 +58,10 @@ def test_both_attentions_are_the_same_with_the_same_gradients():
     torch.manual_seed(0)
     shapes = [(3, 2, 16, 8)] * 3 + [(3, 2, 16, 16)]
     results = []
-    for attention in (fused_attention, explicit_attention):
+    for attend in (fused_attention, explicit_attention):
         torch.manual_seed(0)
         inputs = [torch.randn(shape, requires_grad=True) for shape in shapes]
-        out = attention(*inputs, Dropout(0.3).eval())
+        out = attend(*inputs, Dropout(0.3).eval())
         out.square().sum().backward()
         results.append([out, *(x.grad for x in inputs)])
     for fused, explicit in zip(*results, strict=True):
@@ -84,7 +80,7 @@ def test_the_fused_attention_drops_in_training_only():
 def test_the_network_is_the_same_with_the_fused_attention(monkeypatch):
     net, inputs = network(), jets(20, 30)
     expected = gradients(net, inputs)
-    monkeypatch.setattr(particle_transformer, "explicit_attention", fused_attention)
+    monkeypatch.setattr(attention, "explicit_attention", fused_attention)
     with AttentionCalls() as seen:
         found = gradients(net, inputs)
     assert len(seen.calls) == 4 * (2 + 1)
@@ -96,7 +92,7 @@ def test_the_network_is_the_same_with_the_fused_attention(monkeypatch):
 def test_gpu_kernels_get_the_layout_that_they_want(monkeypatch, length):
     """The conditions of PyTorch's `can_use_mem_efficient_attention` and `preprocess_mask`."""
     net = network()
-    monkeypatch.setattr(particle_transformer, "explicit_attention", fused_attention)
+    monkeypatch.setattr(attention, "explicit_attention", fused_attention)
     with AttentionCalls() as seen, torch.autocast("cpu", torch.bfloat16):
         net(*jets(20, length))
     assert seen.calls

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from ntuplizer.labels import LABELS
-from training.models.particle_transformer import Dropout, ParticleTransformer
+from training.models.attention import Dropout
+from training.models.particle_transformer import ParticleTransformer
 from training.models.sizes import ParticleTransformerConfig
 
 SMALL = ParticleTransformerConfig(

@@ -21,7 +21,7 @@ from training.jets.features import (
     fill_batch,
     prepare,
 )
-from training.models.particle_transformer import ragged_sizes
+from training.models.arrangement import ragged_sizes
 
 
 @dataclass(frozen=True)

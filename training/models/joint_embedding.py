@@ -17,18 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.models.arrangement import Arrangement, Layout, Pairs, split
+from training.models.attention import MASKED, ClassBlock, ParticleBlock
 from training.models.compilation import compile_for_all_sizes
-from training.models.particle_transformer import (
-    MASKED,
-    Arrangement,
-    ClassBlock,
-    Layout,
-    Pairs,
-    ParticleBlock,
-    kinematics,
-    pair_features,
-    split,
-)
+from training.models.pair_features import kinematics, pair_features
 from training.models.patch_tokens import Patches, PointNetwork
 from training.models.ragged import owners, pool
 from training.models.sizes import (

@@ -8,13 +8,10 @@ from torch.export import Dim
 
 from training.jets.config import JetDataConfig
 from training.jets.features import FEATURES, REFERENCE_PT, TRANSFORMS, VECTOR_NAMES, VECTORS
-from training.models.particle_transformer import (
-    MASKED,
-    Layout,
-    ParticleTransformer,
-    kinematics,
-    pair_features,
-)
+from training.models.arrangement import Layout
+from training.models.attention import MASKED
+from training.models.pair_features import kinematics, pair_features
+from training.models.particle_transformer import ParticleTransformer
 from training.task import Exported
 
 INPUTS = ("pf_features", "pf_vectors", "pf_mask")

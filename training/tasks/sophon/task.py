@@ -13,7 +13,8 @@ from provenance.errors import UserError, first_line
 from training.data.reader import Batch
 from training.jets.features import FEATURES
 from training.jets.reader import JetReader
-from training.models.particle_transformer import ParticleTransformer, Sizes
+from training.models.arrangement import Sizes
+from training.models.particle_transformer import ParticleTransformer
 from training.models.weaver import convert_weaver
 from training.task import Evaluation, Exported, Task
 from training.tasks.sophon.config import Config

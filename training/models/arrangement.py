@@ -1,0 +1,143 @@
+"""Where the constituents of jets and their pairs are, laid end to end or padded in groups.
+
+Integers alone, found before a network sees anything.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+# Padded lengths are multiples of this: attention kernels of GPUs read biases in such blocks.
+ALIGNMENT = 8
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the real constituents of a group of jets are in padded arrays."""
+
+    mask: Tensor  # (B, N) bool
+    rows: Tensor  # (T,) position of each constituent in the flattened (B * N)
+
+    def pack(self, padded: Tensor) -> Tensor:
+        """Take the real rows: (B, N, C) to (T, C)."""
+        return padded.flatten(0, 1).index_select(0, self.rows)
+
+    def pad(self, packed: Tensor) -> Tensor:
+        """Put the rows back, zeros elsewhere: (T, C) to (B, N, C)."""
+        jets, length = self.mask.shape
+        empty = packed.new_zeros(jets * length, packed.shape[1])
+        return empty.index_copy(0, self.rows, packed).unflatten(0, (jets, length))
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The unordered pairs of constituents of a group of jets, each with itself included."""
+
+    first: Tensor  # (P,) row of the one among the constituents of the batch
+    second: Tensor  # (P,) and of the other
+    cell: Tensor  # (P,) position of the pair in the flattened (B * N * N)
+    mirror: Tensor  # (P,) and in the other order
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """A batch as groups of jets of similar length: attention costs the square of its length."""
+
+    order: Tensor  # (B,) the jets from short to long
+    rows: Tensor  # (T,) position of each constituent, group by group, in the flattened batch
+    groups: list[Layout]
+    pairs: list[Pairs]
+
+    @classmethod
+    def of(cls, mask: Tensor, groups: int) -> "Arrangement":
+        """Arrange a batch with the mask (B, N) into at most so many groups."""
+        width = mask.shape[1]
+        lengths = (mask * torch.arange(1, width + 1, device=mask.device)).amax(dim=1)
+        constituents = mask.sum(dim=1)
+        order = lengths.argsort(stable=True)
+        groups = min(groups, len(mask))
+        members = order.tensor_split(groups)
+        of_jets = torch.stack((lengths, constituents, constituents * (constituents + 1) // 2))
+        of_groups = of_jets[:, order].tensor_split(groups, dim=1)
+        # The only numbers that a GPU has to tell.
+        sizes = torch.stack([torch.cat((of[:1].amax(1), of[1:].sum(1))) for of in of_groups])
+        layouts, pairs, rows, begin = [], [], [], 0
+        for jets, (longest, count, pair_count) in zip(members, sizes.tolist(), strict=True):
+            length = max(-(-longest // ALIGNMENT), 1) * ALIGNMENT
+            own = functional.pad(mask[jets], (0, max(length - width, 0)))[:, :length]
+            jet, slot = own.nonzero_static(size=count).unbind(1)
+            layouts.append(Layout(own, jet * length + slot))
+            rows.append(jets[jet] * width + slot)
+            pairs.append(_pairs(own, begin, pair_count))
+            begin += count
+        return cls(order, torch.cat(rows), layouts, pairs)
+
+
+def _pairs(mask: Tensor, begin: int, count: int) -> Pairs:
+    """List the pairs of a mask (B, N) whose first constituent is row `begin` of the batch."""
+    length = mask.shape[1]
+    row = mask.flatten().cumsum(0) + (begin - 1)
+    both = (mask[:, :, None] & mask[:, None, :]).tril()
+    jet, i, j = both.nonzero_static(size=count).unbind(1)
+    first, second = jet * length + i, jet * length + j
+    return Pairs(row[first], row[second], first * length + j, second * length + i)
+
+
+class Sizes(NamedTuple):
+    """How much the jets of a batch have in all."""
+
+    constituents: int
+    scores: int  # of attention: the square of a jet's constituents, its rows aligned
+    pairs: int  # unordered, with itself
+
+
+# Room for constituents, scores and pairs comes in such steps, so that batches share a few sizes:
+# what is captured for one serves the others.
+STEPS = Sizes(1024, 2**20, 2**18)
+# So do jets, and their longest.
+PADDED_STEP = 64
+
+
+def ragged_sizes(n: Tensor) -> Sizes:
+    """Return the sizes of jets with n, (B,), constituents.
+
+    Ask while they are still on the host: a GPU has to catch up first.
+    """
+    parts = (n, n * ((n + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT), n * (n + 1) // 2)
+    return Sizes(*torch.stack(parts).sum(1).tolist())
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """A batch of jets laid end to end, as the kernels for GPUs take it, with room to spare."""
+
+    rows: Tensor  # (T,) position of each constituent in the flattened batch (B * N)
+    real: Tensor  # (T, 1) bool, false for rows that are only room
+    table: Tensor  # (3, B + 1) int32: where constituents, scores and pairs of each jet begin
+    scores: int  # room for them
+    pairs: int  # room for them
+    width: int  # no jet has more constituents
+
+    @classmethod
+    def of(cls, mask: Tensor, room: Sizes) -> "Ragged":
+        """Arrange a batch with the mask (B, N); waits for nothing."""
+        n = mask.sum(1)
+        pitch = (n + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+        table = torch.stack((n, n * pitch, n * (n + 1) // 2)).cumsum(1)
+        table = functional.pad(table, (1, 0)).int()
+        rows, scores, pairs = room
+        flat = mask.flatten()
+        place = torch.where(flat, flat.cumsum(0) - 1, rows)
+        # Rows that are only room repeat the first slot: nothing looks at them.
+        position = torch.zeros(rows + 1, dtype=torch.int64, device=mask.device)
+        position = position.scatter(0, place, torch.arange(len(flat), device=mask.device))[:rows]
+        real = torch.arange(rows, device=mask.device)[:, None] < table[0, -1]
+        return cls(position, real, table, scores, pairs, mask.shape[1])
+
+
+def split(packed: Tensor, groups: list[Layout]) -> tuple[Tensor, ...]:
+    """Split (T, C) rows into those of each group."""
+    return packed.split([len(group.rows) for group in groups])
