@@ -21,8 +21,7 @@ rule sampling_weights:
     input:
         manifest_of,
     output:
-        weights=paths.weights,
-        ledger=f"{paths.weights}.json",
+        paths.weights,
     log:
         paths.log("sampling_weights/{fit}"),
     benchmark:
@@ -35,7 +34,7 @@ rule sampling_weights:
         config=lambda wildcards: fits[wildcards.fit].text,
     shell:
         "python -m training weights --config {params.config:q} --manifest {input}"
-        " --output {output.weights} 2>&1 | tee {log}"
+        " --output {output} 2>&1 | tee {log}"
 
 
 rule train:
