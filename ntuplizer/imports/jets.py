@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from ntuplizer.clustering import Momenta, soft_drop_mass, subjettiness
 from ntuplizer.imports import Source
-from ntuplizer.imports.sound import sound_jets
 from ntuplizer.products.jets import COLUMNS
 from ntuplizer.schema import arrow_schema, tabulate
 from ntuplizer.shards import write_tables
+from ntuplizer.sound_jets import sound_jets
 from provenance.errors import UserError
 from provenance.ledger import versions, write_ledger
 
