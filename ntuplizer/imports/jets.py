@@ -11,11 +11,11 @@ import pyarrow as pa
 from ntuplizer.clustering import Momenta, soft_drop_mass, subjettiness
 from ntuplizer.imports import Source
 from ntuplizer.products.jets import COLUMNS
+from ntuplizer.quality import ENERGY_LIMIT
 from ntuplizer.schema import arrow_schema, tabulate
 from ntuplizer.shards import write_tables
-from ntuplizer.sound_jets import sound_jets
-from provenance.errors import UserError
-from provenance.ledger import versions, write_ledger
+from provenance.errors import UserError, first_line
+from provenance.ledger import check_ledger, versions, write_ledger
 
 GROUPS = {
     "identity": (
@@ -74,16 +74,18 @@ def import_jets(source: Source, path: Path, output: Path, label: str | None = No
     Raises
     ------
     UserError
-        When the file is missing or has another layout.
+        When the file is missing, damaged or has another layout, or holds momenta or labels that
+        cannot be.
     """
     started = time.perf_counter()
     if not path.is_file():
         raise UserError(f"{path}: no such file")
+    check_ledger(path)
     rows = 0
 
     def tables() -> Iterator[pa.Table]:
         nonlocal rows
-        for jets in sound_jets(source, path, label):
+        for jets in _sound(source, path, label):
             table = tabulate(columns_of(jets, source.radius), schema_of(source))
             rows += table.num_rows
             yield table
@@ -98,6 +100,34 @@ def import_jets(source: Source, path: Path, output: Path, label: str | None = No
     write_tables(output, tables(), schema_of(source), lambda: metadata)
     write_ledger(output, started, input=path.name, rows=rows, **metadata)
     return rows
+
+
+def _sound(source: Source, path: Path, label: str | None) -> Iterator[ImportedJets]:
+    """Yield the jets of a file, as long as they can be."""
+    pieces, before = iter(source.read(path, label)), 0
+    while True:
+        # Libraries of formats meet damage with whatever they stumble over.
+        try:
+            jets = next(pieces, None)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(f"{path}: truncated or damaged ({first_line(error)})") from None
+        if jets is None:
+            return
+        wrong = ~(np.abs(jets.momenta) <= ENERGY_LIMIT).all(axis=1)
+        owner = np.repeat(np.arange(len(jets.counts)), jets.counts)
+        bad = np.zeros(len(jets.counts), bool)
+        bad[owner[wrong]] = True
+        bad |= (jets.label < 0) | (jets.label >= len(source.labels))
+        for values in jets.jet.values():
+            bad |= ~np.isfinite(values)
+        if bad.any():
+            raise UserError(
+                f"{path}: jet {before + int(bad.argmax())} has a number or a label that cannot be"
+            )
+        before += len(jets.counts)
+        yield jets
 
 
 def schema_of(source: Source) -> pa.Schema:

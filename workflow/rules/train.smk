@@ -21,7 +21,8 @@ rule sampling_weights:
     input:
         manifest_of,
     output:
-        paths.weights,
+        weights=paths.weights,
+        ledger=f"{paths.weights}.json",
     log:
         paths.log("sampling_weights/{fit}"),
     benchmark:
@@ -34,7 +35,7 @@ rule sampling_weights:
         config=lambda wildcards: fits[wildcards.fit].text,
     shell:
         "python -m training weights --config {params.config:q} --manifest {input}"
-        " --output {output} 2>&1 | tee {log}"
+        " --output {output.weights} 2>&1 | tee {log}"
 
 
 rule train:
