@@ -26,7 +26,8 @@ JETS = get_product("jets")
 # Six steps an epoch, and saved after each second one.
 SETTINGS = [
     "epochs=3", "data.batch_size=8", "data.rows_per_epoch=48", "data.workers=0",
-    "data.buffer_rows=20", "run.checkpoint_steps=2", "run.accelerator=cpu", "model.dropout=0.1",
+    "data.buffer_rows=20", "run.checkpoint_steps=2", "run.accelerator=cpu", "run.threads=1",
+    "model.dropout=0.1",
     "data.selection.jet_pt=[1,5000]", "data.selection.jet_sdmass=[0,5000]",
 ]  # fmt: skip
 
