@@ -74,7 +74,8 @@ def test_another_process_leaves_a_part_alone(raw, processes):
 def test_what_a_card_sources_counts_however_it_is_written(raw, tmp_path, line):
     cards = tmp_path / "cards"
     cards.mkdir()
-    writer = "module TreeWriter W {add Branch a/b Particle X; add Branch c/d ParticleFlowCandidate Y}"
+    branches = "add Branch a/b Particle X; add Branch c/d ParticleFlowCandidate Y"
+    writer = f"module TreeWriter W {{{branches}}}"
     (cards / "card.tcl").write_text(f"{line}\n{writer}\nset ExecutionPath W\n")
     (cards / "part.tcl").write_text("set RandomSeed 1\n")
     raw["datasets"]["jets"]["card"] = str(cards / "card.tcl")
