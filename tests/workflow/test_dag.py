@@ -134,10 +134,7 @@ def test_a_study_plans_a_job_for_each_point(tmp_path):
     [
         ("sede=3", "sede is unknown; known here"),
         ("seed=-1", "seed = -1"),
-        (
-            "datasets={jets: {card: nowhere.tcl}}",
-            "datasets.jets.card = 'nowhere.tcl': no such file",
-        ),
+        ("datasets={jets: {card: nowhere.tcl}}", "jets.card = 'nowhere.tcl': no such file"),
         ("training={sophon: {set: {epohcs: 3}}}", "epohcs"),
     ],
 )
