@@ -15,6 +15,8 @@ from workflow.paths import Paths
 SECONDS_TO_START = 4.0
 SECONDS_PER_PILEUP_EVENT = 0.005
 SECONDS_PER_ROW = 0.0095
+# Rules of jobs that have ended when they have begun.
+LITTLE_WORK = {"manifest", "card", "member", "study", "report"}
 # Of the small networks; one for a GPU is not trained on a CPU.
 SECONDS_PER_STEP = 0.06
 # Their evaluation, figures included.
@@ -63,8 +65,9 @@ def announce(
     lines = [
         f"Run {config.name}: {len(jobs)} {'job' if len(jobs) == 1 else 'jobs'} to do, "
         + ", ".join(f"{count} {rule}" for rule, count in counts.items()),
-        f"  datasets   {', '.join(made)}",
     ]
+    if made:
+        lines.append(f"  datasets   {', '.join(made)}")
     if config.training:
         lines.append(f"  trainings  {', '.join(config.training)}")
     if config.studies:
@@ -76,7 +79,7 @@ def announce(
         text += f", {duration(known / cores)} on {cores} cores"
     unknown = seconds.count(None)
     if unknown:
-        text += f", and {unknown} more whose time depends on the machine (GPU, MadGraph)"
+        text += f", and {unknown} more whose time is not known (GPUs, MadGraph, files elsewhere)"
     lines += [
         text,
         f"  results    {paths.root}, at the end {paths.report}",
@@ -103,14 +106,12 @@ def estimate(job: Job, config: Config, fits: Mapping[str, Fit]) -> float | None:
         return SECONDS_TO_START + rows * SECONDS_PER_ROW
     if rule == "train":
         fit = fits[job.wildcards.fit]
-        if fit.config.run.accelerator != "cpu":
+        if fit.config.run.accelerator != "cpu" or fit.dataset not in config.datasets:
             return None
         return SECONDS_TO_START + steps(fit.config, _training_rows(config, fit)) * SECONDS_PER_STEP
     if rule == "evaluate":
         return SECONDS_TO_EVALUATE
-    if rule in {"process_directory", "hard_process", "pileup_delphes"}:
-        return None
-    return SECONDS_TO_START
+    return SECONDS_TO_START if rule in LITTLE_WORK else None
 
 
 def steps(config: FitConfig, rows: int) -> int:

@@ -91,7 +91,7 @@ def test_what_cannot_be_known_is_said(quickstart):
     jobs = [job("train", fit="sophon"), job("report"), job("all")]
     text = announce(config, Paths(config), fits, jobs, cores=2)
     assert "Run quickstart: 2 jobs to do, 1 train, 1 report\n" in text
-    assert "about 4 s of a processor, 2 s on 2 cores, and 1 more whose time depends" in text
+    assert "about 4 s of a processor, 2 s on 2 cores, and 1 more whose time is not known" in text
     assert announce(config, Paths(config), fits, [job("all")], 2) == "Nothing is left to do.\n"
 
 
