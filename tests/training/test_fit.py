@@ -289,5 +289,5 @@ def test_command_line_says_one_sentence(tmp_path):
     command += ["--manifest", "none.json", "--output", str(tmp_path / "out")]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 1
-    assert result.stderr == f"error: {tmp_path / 'no.yaml'}: no such configuration file\n"
+    assert result.stderr == f"error: {tmp_path / 'no.yaml'}: no such file\n"
     assert not (tmp_path / "out").exists()
