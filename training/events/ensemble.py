@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -127,7 +127,7 @@ class _Made:
     description: Description
 
     @classmethod
-    def of(cls, config: EventConfig, manifest: Path, member: Member, device: torch.device) -> Any:
+    def of(cls, config: EventConfig, manifest: Path, member: Member, device: torch.device) -> Self:
         own = member.config(config)
         torch.manual_seed(member.seed)
         task = make_task(own)
