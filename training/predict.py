@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from itertools import chain
@@ -16,6 +15,7 @@ import torch
 from provenance.errors import UserError
 from provenance.files import atomic_output
 from provenance.ledger import write_ledger
+from provenance.scratch import Scratch
 from training.checkpoint import load_task
 from training.data.reader import RowGroup, to_device
 from training.data.shards import list_row_groups, open_shard, read_table
@@ -47,7 +47,7 @@ def predict(checkpoint: Path, source: Path, output: Path) -> None:
     started = time.perf_counter()
     task = load_task(checkpoint).to(best_device())
     limit_threads(task.config.run)
-    with tempfile.TemporaryDirectory() as folder:
+    with Scratch("predict") as folder:
         rows = source
         if source.suffix == ".root":
             rows = Path(folder) / "rows.parquet"

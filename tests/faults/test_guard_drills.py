@@ -1,5 +1,6 @@
 """Drills on real runs: whatever happens to a run, the next call ends with the same bytes."""
 
+import json
 import os
 import random
 import shutil
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 from mini_dataset import build, command, dataset, find_process, shards, write_config
 
-from provenance.files import sha256
+from provenance.files import read_json, sha256
+from provenance.ledger import ledger_path
 from workflow.config_model import ROOT
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
@@ -117,21 +119,23 @@ def test_two_controllers_in_one_folder(undisturbed, config, tmp_path):
 def test_a_cold_cache_is_filled_by_several_at_once(undisturbed, tmp_path):
     """Jobs that compile the same kernels at the same time do not spoil each other's."""
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kernels")}
+    shard = dataset(undisturbed) / "Res34P_0000.parquet"
+    job = json.dumps(read_json(ledger_path(shard))["job"])
 
-    def simulate(name: str) -> subprocess.Popen:
+    def fill(name: str) -> subprocess.Popen:
         return subprocess.Popen(
-            [sys.executable, "-m", "generation", "simulate", "--process", "res34p",
-             "--events", "3", "--seed", "1", "--pileup", undisturbed / PILEUP,
-             "--output", tmp_path / f"{name}.root"],
+            [sys.executable, "-m", "workflow", "shard", "--job", job,
+             "--pileup", undisturbed / PILEUP, "--output", tmp_path / f"{name}.parquet"],
             env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
-    together = [simulate(name) for name in "abc"]
+    together = [fill(name) for name in "abc"]
     for process in together:
         assert process.wait(600) == 0, process.stderr.read()
-    alone = simulate("alone")
+    alone = fill("alone")
     assert alone.wait(PATIENCE) == 0, alone.stderr.read()
-    assert len({sha256(tmp_path / f"{name}.root") for name in ("a", "b", "c", "alone")}) == 1
+    made = {sha256(tmp_path / f"{name}.parquet") for name in ("a", "b", "c", "alone")}
+    assert made == {sha256(shard)}
 
 
 @contextmanager
