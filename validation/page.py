@@ -257,16 +257,20 @@ def for_report(
     ):
         verdicts = [difference.verdict(bound) for difference in found]
         counts = [verdicts.count(verdict) for verdict in ("met", "missed", "open")]
-        apart = sum(abs(d.value) > 2 * d.error for d in found)
+        apart = sum(bool(abs(d.value) > 2 * d.error) for d in found)
         bounds.append([f"{what} within {100 * bound:.0f} %", *counts, apart, len(found)])
     rows = [
         [name, len(values[name][0].values), len(values[name][1].values)]
         + [
             item
             for difference, bound in ((found.mean, MEAN_BOUND), (found.width, WIDTH_BOUND))
-            for item in (100 * difference.value, 100 * difference.error, difference.verdict(bound))
+            for item in (
+                100 * float(difference.value),
+                100 * float(difference.error),
+                difference.verdict(bound),
+            )
         ]
-        + [found.p_value]
+        + [float(found.p_value)]
         for name, found in compared.items()
     ]
     files = ", ".join(file.name for file in real)

@@ -337,6 +337,7 @@ def plot_study(results: list[dict[str, Any]], study: Mapping[str, Any]) -> Figur
     last = all_axes[-1]
     if study["size_key"] is None:
         last.set_xticks(range(len(ways)), ways, rotation=20, ha="right")
+        last.set_xlim(-0.5, len(ways) - 0.5)
         last.minorticks_off()
     else:
         sizes = sorted({row["size"] for row in results if row["size"]})

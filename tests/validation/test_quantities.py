@@ -1,5 +1,6 @@
 """The comparison finds differences that are there and none between two runs of one detector."""
 
+import json
 import re
 from pathlib import Path
 
@@ -9,7 +10,13 @@ import pytest
 
 from generation.pileup import build_library
 from generation.simulate import DEFAULT_CARD
-from validation.page import kind_of, kind_section, read_foreign_jets, write_comparison
+from validation.page import (
+    for_report,
+    kind_of,
+    kind_section,
+    read_foreign_jets,
+    write_comparison,
+)
 from validation.quantities import (
     QUANTITIES,
     Comparison,
@@ -52,6 +59,17 @@ def test_a_shift_and_a_wider_spread_are_found():
     assert found.mean.value == pytest.approx(0.2, abs=0.03)
     assert found.width.value == pytest.approx(0.1, abs=0.02)
     assert found.core.value == pytest.approx(0.1, abs=0.05)
+
+    content = for_report(
+        [Path("a.root")], Path("card.tcl"), {"x": found}, {"x": (first, second)}, [], (0.6, 0.01)
+    )
+    bounds, quantities = json.loads(json.dumps(content, allow_nan=False))["tables"]
+    assert bounds["rows"] == [
+        ["means within 1 %", 0, 1, 0, 1, 1], ["widths within 3 %", 0, 1, 0, 1, 1],
+    ]  # fmt: skip
+    row = dict(zip(quantities["head"], quantities["rows"][0], strict=True))
+    assert row["Mean"] == pytest.approx(20, abs=3)
+    assert row["Bound on the mean"] == "missed"
     assert found.p_value < 0.01
     # Paired: the events that both share do not blur the difference.
     assert found.mean.error < 0.02
