@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -72,9 +73,11 @@ def same_results(first: Path, second: Path) -> None:
 
 
 def damage(path: Path) -> None:
-    """Flip a bit in the middle of the weights of a saved state."""
+    """Flip a bit in the middle of the largest record of a saved state."""
+    with zipfile.ZipFile(path) as archive:
+        record = archive.read(max(archive.infolist(), key=lambda info: info.file_size))
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 16
+    content[content.index(record) + len(record) // 2] ^= 16
     path.write_bytes(content)
 
 
