@@ -76,6 +76,7 @@ class Config(FitConfig):
 
     products: ClassVar[tuple[str, ...]] = ("jets", "top_jets", "quark_gluon_jets")
     parts: ClassVar[tuple[str, ...]] = ("predictor", "encoder", "teacher")
+    version: ClassVar[int] = 2
 
     task: Literal["joint_embedding"] = "joint_embedding"
     model: JointEmbeddingConfig = JointEmbeddingConfig()
