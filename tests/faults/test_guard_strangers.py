@@ -129,6 +129,8 @@ def test_names_reach_no_shell(tmp_path):
         capture_output=True, text=True, cwd=ROOT, check=True,
     )  # fmt: skip
     shell = re.search(r"python -m workflow shard .*", plan.stdout + plan.stderr)[0]
+    log = tmp_path / shell.split(" > ")[-1].removesuffix(" 2>&1")
+    log.parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / "bin").mkdir()
     stub = tmp_path / "bin" / "python"
     stub.write_text(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import drawn_pixels
 from matplotlib import pyplot as plt
+from scipy.stats import binomtest
 
 from ntuplizer.labels import INDEX, LABELS, QCD_LABELS
 from training.evaluate import figures, metrics
@@ -238,14 +239,15 @@ def test_roc_curves_are_drawn_where_background_passes(axes):
     assert axes.get_yscale() == "log"
 
 
-def test_calibration_is_drawn_with_binomial_errors(axes):
+def test_calibration_is_drawn_with_intervals_of_wilson(axes):
     counts = np.array([0, 100, 300])
     confidence, accuracy = np.array([np.nan, 0.4, 0.9]), np.array([np.nan, 0.5, 0.8])
     figures.plot_calibration(axes, counts, confidence, accuracy)
     (points,) = axes.containers
     np.testing.assert_allclose(points.lines[0].get_data(), [[0.4, 0.9], [0.5, 0.8]])
     (low, high), _ = points.lines[2][0].get_segments()
-    assert high[1] - low[1] == pytest.approx(2 * 0.05)
+    interval = binomtest(50, 100).proportion_ci(0.68, "wilson")
+    assert (low[1], high[1]) == pytest.approx((interval.low, interval.high))
     assert points.get_label() == "network (ECE 0.100)"
 
 

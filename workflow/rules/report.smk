@@ -45,7 +45,8 @@ rule report:
             for file in input.get(kind)
         ],
         benchmarks=paths.benchmarks,
-        config=json.dumps(
+        # A function: braces of names are no wildcards.
+        config=lambda wildcards: json.dumps(
             run_config.model_dump(mode="json", exclude_unset=True, by_alias=True)
         ),
         version=3,
