@@ -446,8 +446,8 @@ def test_modules_take_events_of_any_size(tmp_path, counts):
         ("ImpactParameterSmearing", "Shift", "set InputArray Turn/stableParticles\n"
          "set ResolutionFormula 0.01"),
         ("TimeSmearing", "Clock", "set InputArray Shift/tracks"),
-        ("IdentificationMap", "Guess",
-         "set InputArray Clock/tracks\nadd EfficiencyFormula 0 0 0.9"),
+        ("IdentificationMap", "Guess", "set InputArray Clock/tracks\n"
+         "add EfficiencyFormula 0 0 0.9"),
         ("FastJetFinder", "Jets", f"set InputArray Fly/stableParticles; {cones}\n"
          "set AreaAlgorithm 5; set ComputeRho true; add RhoEtaRange -2 2"),
         ("JetPileUpSubtractor", "Less", "set JetInputArray Jets/jets; set RhoInputArray Jets/rho\n"
