@@ -3,7 +3,6 @@
 import gzip
 import re
 import shutil
-import tempfile
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import numpy as np
 
 from generation.process import LheValue, Process, beam_energy
 from provenance.errors import UserError
+from provenance.scratch import Scratch
 
 if TYPE_CHECKING:
     import pylhe
@@ -173,7 +173,7 @@ def uncompressed(path: Path) -> Iterator[Path]:
         if not isinstance(source, gzip.GzipFile):
             yield path
             return
-        with tempfile.TemporaryDirectory(prefix="lhe-") as folder:
+        with Scratch("lhe") as folder:
             plain = Path(folder, "events.lhe")
             with plain.open("wb") as target:
                 shutil.copyfileobj(source, target)

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from ntuplizer.display import Row, View
 from ntuplizer.products import Product, get_product
 from ntuplizer.shards import read_metadata
 from provenance.errors import UserError
+from provenance.scratch import Scratch
 from provenance.files import atomic_output
 
 SUFFIXES = (".png", ".pdf", ".svg")
@@ -132,7 +132,7 @@ def predict(row: pa.Table, checkpoint: Path, path: Path) -> tuple[Row, list[str]
     UserError
         When the checkpoint cannot be used, or its task reads another product.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with Scratch("display") as folder:
         source, output = Path(folder) / "row.parquet", Path(folder) / "prediction.parquet"
         pq.write_table(row, source, write_page_checksum=True)
         command = [sys.executable, "-m", "training", "predict", "--checkpoint", str(checkpoint)]
