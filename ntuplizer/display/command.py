@@ -14,8 +14,8 @@ from ntuplizer.display import Row, View
 from ntuplizer.products import Product, get_product
 from ntuplizer.shards import read_metadata
 from provenance.errors import UserError
-from provenance.scratch import Scratch
 from provenance.files import atomic_output
+from provenance.scratch import Scratch
 
 SUFFIXES = (".png", ".pdf", ".svg")
 MOST_PROBABLE = 5
