@@ -125,11 +125,29 @@ def iterate_jets(
     UserError
         When the file cannot be read, or has no constituents of jets.
     """
-    branches = BRANCHES[options.jets]
+    for reader, puppi, kept in selected_steps(file, options.jets, steps, era, certified):
+        yield _jets_of_step(reader, BRANCHES[options.jets], puppi, options, kept, steps)
+
+
+def selected_steps(
+    file: RemoteFile,
+    jets: str,
+    steps: Counter[str],
+    era: Era | None,
+    certified: CertifiedRuns | None,
+) -> Iterator[tuple[Reader, bool, np.ndarray]]:
+    """Yield some events at a time of a PFNano file, where any are good.
+
+    Yields
+    ------
+    tuple
+        The events, whether their jets are made of PUPPI candidates, and which are good, (n,).
+    """
+    branches = BRANCHES[jets]
     needed = (*IDENTITY, "nPFCands", f"n{branches.jets}", f"{branches.links}_jetIdx")
     with open_tree(file, needed, "PFNano") as tree:
         # The large jets of NanoAOD are made of PUPPI candidates in every version.
-        puppi = options.jets == "ak8" or is_puppi(tree, f"n{branches.jets}", file.address)
+        puppi = jets == "ak8" or is_puppi(tree, f"n{branches.jets}", file.address)
         for start in range(0, tree.num_entries, EVENTS_PER_STEP):
             stop = min(start + EVENTS_PER_STEP, tree.num_entries)
             reader = Reader(tree, file.address, start, stop)
@@ -139,7 +157,7 @@ def iterate_jets(
             else:
                 kept = good_events(reader, era, certified, steps)
             if kept.any():
-                yield _jets_of_step(reader, branches, puppi, options, kept, steps)
+                yield reader, puppi, kept
 
 
 def _jets_of_step(

@@ -21,16 +21,16 @@ from ntuplizer.clustering import Jets
 from ntuplizer.collisions.certified import CertifiedRuns
 from ntuplizer.collisions.era import Era
 from ntuplizer.collisions.files import RemoteFile
-from ntuplizer.collisions.nanoaod import IDENTITY, Reader, good_events, is_puppi, open_tree
+from ntuplizer.collisions.nanoaod import Reader
 from ntuplizer.collisions.pfnano import (
     BRANCHES,
-    EVENTS_PER_STEP,
     MM_PER_CM,
     Branches,
     PFNanoOptions,
     all_jets,
     candidates_of,
     gen_jets_of,
+    selected_steps,
 )
 from ntuplizer.collisions.unique import section_key
 from ntuplizer.energy_inputs import jet_shapes
@@ -77,21 +77,8 @@ def iterate_energy_jets(
     UserError
         When the file cannot be read, or has no constituents of jets or no ρ.
     """
-    branches = BRANCHES[options.jets]
-    needed = (*IDENTITY, "nPFCands", f"n{branches.jets}", f"{branches.links}_jetIdx")
-    with open_tree(file, needed, "PFNano") as tree:
-        puppi = options.jets == "ak8" or is_puppi(tree, f"n{branches.jets}", file.address)
-        for start in range(0, tree.num_entries, EVENTS_PER_STEP):
-            reader = Reader(
-                tree, file.address, start, min(start + EVENTS_PER_STEP, tree.num_entries)
-            )
-            if era is None:
-                steps["read"] += reader.n_events
-                kept = np.ones(reader.n_events, bool)
-            else:
-                kept = good_events(reader, era, certified, steps)
-            if kept.any():
-                yield _jets_of_step(reader, branches, puppi, options, kept, steps)
+    for reader, puppi, kept in selected_steps(file, options.jets, steps, era, certified):
+        yield _jets_of_step(reader, BRANCHES[options.jets], puppi, options, kept, steps)
 
 
 def _jets_of_step(
