@@ -23,6 +23,7 @@ from training.captured import CapturedUpdate, Numbers
 from training.models.arrangement import ragged_sizes
 from training.models.deep_sets import DeepSets
 from training.models.ensemble import Ensemble
+from training.models.jet_transformer import JetTransformer
 from training.models.joint_embedding import Jets, JointEmbedding, coordinates
 from training.models.masks import token_masks
 from training.models.object_transformer import ObjectTransformer
@@ -32,6 +33,7 @@ from training.models.ragged import Collection
 from training.models.sizes import (
     ConstituentEncoderConfig,
     DeepSetsConfig,
+    JetTransformerConfig,
     JointEmbeddingConfig,
     ObjectTransformerConfig,
     ParticleNetConfig,
@@ -102,7 +104,9 @@ def energy_batch(jets: int, rng: np.random.Generator) -> dict[str, Any]:
         values = rng.normal(size=(counts.sum(), width)).astype(np.float32)
         positions = rng.normal(0, 0.15, size=(counts.sum(), 2)).astype(np.float32)
         offsets = np.concatenate(([0], counts.cumsum()))
-        collections[name] = Collection(*map(torch.from_numpy, (values, offsets, positions)))
+        pt = rng.exponential(3.0, counts.sum()).astype(np.float32)
+        arrays = map(torch.from_numpy, (values, offsets, positions, pt))
+        collections[name] = Collection(*arrays)
     return {
         "collections": collections,
         "jets": torch.from_numpy(rng.normal(size=(jets, JET_FEATURES)).astype(np.float32)),
@@ -120,12 +124,14 @@ def energy_loss(network: nn.Module, batch: dict[str, Any]) -> Tensor:
     return functional.l1_loss(energy_prediction(network, batch), batch["target"])
 
 
-def _energy(network: type, config: DeepSetsConfig | ParticleNetConfig) -> Network:
+def _energy(
+    network: type, config: DeepSetsConfig | ParticleNetConfig | JetTransformerConfig
+) -> Network:
     def make() -> nn.Module:
         return network(config, FEATURES, JET_FEATURES)
 
     # Neighbours of neighbours change with the last bit.
-    equal = ("fp32",) if network is DeepSets else ()
+    equal = () if network is ParticleNet else ("fp32",)
     return Network(
         make, energy_batch, energy_loss, energy_prediction, sizes=(2048, 8192), equal=equal
     )
@@ -237,6 +243,7 @@ NETWORKS = {
     "deep_sets_lite": _energy(DeepSets, DeepSetsConfig.lite()),
     "particle_net": _energy(ParticleNet, ParticleNetConfig()),
     "particle_net_lite": _energy(ParticleNet, ParticleNetConfig.lite()),
+    "jet_transformer": _energy(JetTransformer, JetTransformerConfig()),
     "object_transformer": _events(object_transformer),
     "object_transformer_masked": _events(partial(object_transformer, masked=True)),
     # Fifty networks with a batch each, of which the size is the total.

@@ -153,13 +153,13 @@ class ParticleNetConfig(Section):
 class JetTransformerConfig(TransformerTrunkConfig):
     """Sizes of the Particle Transformer for jet energies."""
 
-    embedding: tuple[int, ...] = Field((128, 128), description="widths of the input network")
-    blocks: int = Field(4, gt=0, description="particle-attention blocks")
-    class_blocks: int = Field(1, gt=0, description="class-attention blocks")
+    embedding: SomeWidths = Field((128, 128), description="widths of the input network")
+    blocks: Blocks = Field(4, description="particle-attention blocks")
+    class_blocks: Blocks = Field(1, description="class-attention blocks")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in particle blocks")
     activation: Activation = Field("relu", description="activation of the head")
     initialiser: Initialiser = Field("he_normal", description="how weights of the head begin")
-    points: int = Field(128, gt=0, description="leading constituents kept per jet and collection")
+    points: Count = Field(128, description="leading constituents kept per jet and collection")
     head: LayerSizes = Field(
         LayerSizes(units=(256, 128, 64)), description="layers for the whole jet"
     )

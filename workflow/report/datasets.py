@@ -181,7 +181,7 @@ def _examples(
     shown = [{"file": path, "row": row, "name": name} for name, _, path, row in found[:EXAMPLES]]
     first = shown[0]
     caption = (
-        "Single rows, of those that are alike one with many kinds of objects. Areas are "
+        "Single rows; of rows that are alike, one with many kinds of objects. Areas are "
         "proportional to transverse momentum"
         + ("; crosses are the generator particles behind the label" if label else "")
         + f". Larger: python -m ntuplizer display {first['file']} --row {first['row']}"
