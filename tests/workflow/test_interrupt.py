@@ -22,7 +22,7 @@ TARGETS = [f"results/mini/datasets/jets/Res34P_{index:04d}.parquet" for index in
 PILEUP = "results/mini/pileup/minbias.arrow"
 PATIENCE = 200
 # Not enough address space for a shard, enough for Snakemake itself.
-LITTLE_MEMORY = 900_000_000
+LITTLE_MEMORY = 700_000_000
 
 
 @pytest.fixture(scope="module")
@@ -136,14 +136,14 @@ def test_disk_is_full(folder, config, undisturbed):
         assert_next_call_completes(folder, config, undisturbed)
 
 
-def test_scratch_is_full(folder, config, undisturbed, tmp_path, monkeypatch):
-    with mounted(tmp_path / "scratch", "100k"):
+@pytest.mark.parametrize("size", ["4k", "16k", "100k"])
+def test_scratch_is_full(folder, config, undisturbed, tmp_path, monkeypatch, size):
+    """What Pythia keeps there is made again where it finds no room."""
+    with mounted(tmp_path / "scratch", size):
         monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
         result = build(folder, config, *TARGETS)
-        assert result.returncode != 0
-        assert shards(folder) == {}
-    monkeypatch.delenv("TMPDIR")
-    assert_next_call_completes(folder, config, undisturbed)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert shards(folder) == undisturbed
 
 
 def test_output_is_read_only(folder, config, undisturbed):
