@@ -53,14 +53,17 @@ def compile_parts(network: nn.Module) -> None:
     cast(Any, network).compile_parts()
 
 
+Prediction = Callable[[nn.Module, Any], Tensor]
+
+
 @dataclass(frozen=True)
 class Network:
     """What is measured; `batch` gives tensors in dictionaries and tuples, on the CPU."""
 
     make: Callable[[], nn.Module]
     batch: Callable[[int, np.random.Generator], Any]
-    loss: Callable[[nn.Module, Any], Tensor]
-    predict: Callable[[nn.Module, Any], Tensor]
+    loss: Prediction
+    predict: Prediction
     unit: str = "jets"
     compile: Callable[[nn.Module], None] | None = compile_parts  # in place; None: it is not
     # Whether training captures whole steps: see `Task.fixed_shapes`.
@@ -81,19 +84,14 @@ def sophon_prediction(network: nn.Module, batch: dict[str, Any]) -> Tensor:
     return network(batch["features"], batch["vectors"], batch["mask"], batch["sizes"])
 
 
+def cross_entropy(predict: Prediction) -> Prediction:
+    """Return the loss of a classification, of a network and a batch."""
+    return lambda network, batch: functional.cross_entropy(predict(network, batch), batch["label"])
+
+
 def weaver_prediction(network: nn.Module, batch: dict[str, Any]) -> Tensor:
     """Return the logits, (B, labels)."""
     return network(batch["features"], batch["vectors"], batch["mask"])
-
-
-def sophon_loss(network: nn.Module, batch: dict[str, Any]) -> Tensor:
-    """Return the cross-entropy."""
-    return functional.cross_entropy(sophon_prediction(network, batch), batch["label"])
-
-
-def weaver_loss(network: nn.Module, batch: dict[str, Any]) -> Tensor:
-    """Return the cross-entropy."""
-    return functional.cross_entropy(weaver_prediction(network, batch), batch["label"])
 
 
 def energy_batch(jets: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -238,7 +236,7 @@ def _pretraining(
 
 
 NETWORKS = {
-    "sophon": Network(own_network, jet_batch, sophon_loss, sophon_prediction),
+    "sophon": Network(own_network, jet_batch, cross_entropy(sophon_prediction), sophon_prediction),
     "deep_sets": _energy(DeepSets, DeepSetsConfig()),
     "deep_sets_lite": _energy(DeepSets, DeepSetsConfig.lite()),
     "particle_net": _energy(ParticleNet, ParticleNetConfig()),
@@ -262,7 +260,14 @@ NETWORKS = {
     ),
 }
 
-WEAVER = Network(weaver_network, jet_batch, weaver_loss, weaver_prediction, compile=None, equal=())
+WEAVER = Network(
+    weaver_network,
+    jet_batch,
+    cross_entropy(weaver_prediction),
+    weaver_prediction,
+    compile=None,
+    equal=(),
+)
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

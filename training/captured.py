@@ -8,7 +8,7 @@ set of shapes) and replayed: forward, backward, clipping and the optimiser's ste
 import copy
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,16 +17,17 @@ from torch.optim import Optimizer
 from training.data.reader import Batch
 
 Numbers = tuple[Mapping[str, Tensor], Tensor]  # what a step returns, and the gradient's norm
+Result = TypeVar("Result")  # of tensors
 REHEARSALS = 3
 
 
-class _Graph(NamedTuple):
+class _Graph(NamedTuple, Generic[Result]):
     graph: torch.cuda.CUDAGraph
     inputs: Batch
-    numbers: Numbers
+    result: Result
 
 
-class CapturedUpdate:
+class CapturedUpdate(Generic[Result]):
     """Updates weights by graphs that are captured as they are needed.
 
     What is returned lies where the next call puts its own: use it before. Random numbers follow
@@ -35,7 +36,7 @@ class CapturedUpdate:
     Parameters
     ----------
     update
-        Takes a batch, updates the weights and returns the numbers.
+        Takes a batch of tensors, updates the weights and returns tensors.
     module
         Whose weights.
     optimizer
@@ -43,24 +44,24 @@ class CapturedUpdate:
     """
 
     def __init__(
-        self, update: Callable[[Batch], Numbers], module: nn.Module, optimizer: Optimizer
+        self, update: Callable[[Batch], Result], module: nn.Module, optimizer: Optimizer
     ) -> None:
         self.update, self.module, self.optimizer = update, module, optimizer
-        self.graphs: dict[Any, _Graph] = {}
+        self.graphs: dict[Any, _Graph[Result]] = {}
         self.pool = torch.cuda.graph_pool_handle()
 
-    def __call__(self, batch: Batch) -> Numbers:
+    def __call__(self, batch: Batch) -> Result:
         """Update the weights."""
         key = tuple((name, x.shape, x.dtype) for name, x in batch.items())
         if key not in self.graphs:
             self.graphs[key] = self._capture(batch)
-        graph, inputs, numbers = self.graphs[key]
+        graph, inputs, result = self.graphs[key]
         for name, own in inputs.items():
             own.copy_(batch[name])
         graph.replay()
-        return numbers
+        return result
 
-    def _capture(self, batch: Batch) -> _Graph:
+    def _capture(self, batch: Batch) -> _Graph[Result]:
         keep_rate_in_tensor(self.optimizer, next(iter(batch.values())).device)
         inputs = {name: x.clone() for name, x in batch.items()}
         # Rehearsals train, and draw random numbers.
@@ -76,10 +77,10 @@ class CapturedUpdate:
         self.optimizer.zero_grad()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool):
-            numbers = self.update(inputs)
+            result = self.update(inputs)
         self._restore(before)
         torch.cuda.set_rng_state(random)
-        return _Graph(graph, inputs, numbers)
+        return _Graph(graph, inputs, result)
 
     def _tensors(self) -> dict[Any, Tensor]:
         """Return what a step changes."""

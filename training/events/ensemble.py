@@ -12,7 +12,7 @@ without such draws a member is that training but for rounding, with them another
 import csv
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +26,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from provenance.errors import UserError
 from provenance.files import atomic_output, sha256, write_json
 from provenance.ledger import write_ledger
+from training.captured import CapturedUpdate
 from training.checkpoint import make_task, start_from, write_checkpoint
 from training.data.loaders import TrainingData
 from training.data.on_device import DeviceReader, RowsOnDevice
@@ -37,8 +38,6 @@ from training.events.config import EventConfig
 from training.models.ensemble import Ensemble
 from training.optimizers import make_optimizer, make_schedule
 from training.task import AnyTask, Description
-
-REHEARSALS = 3
 
 
 @dataclass(frozen=True)
@@ -209,7 +208,9 @@ class EnsembleTraining:
         self.best = [parameter.detach().clone() for parameter in self.ensemble.parameters()]
         self._lowest = torch.full((len(made),), math.inf, device=device)
         self._sums: dict[str, Tensor] = {}
-        self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor, dict[str, Tensor]]] = {}
+        self._update: Callable[[Batch], dict[str, Tensor]] = self._step
+        if device.type == "cuda":
+            self._update = CapturedUpdate(self._step, self.ensemble, self.optimizer)
         self._rows = torch.arange(len(made), device=device)[:, None]
 
     def run(self) -> None:
@@ -247,18 +248,13 @@ class EnsembleTraining:
         }
 
     def _train_on(self, index: Tensor) -> dict[str, Tensor]:
-        if self.device.type != "cuda":
-            return self._step(index.to(self.device))
-        size = index.shape[1]
-        if size not in self._graphs:
-            self._graphs[size] = self._capture(index.to(self.device))
-        graph, place, outcome = self._graphs[size]
-        # Pinned, so that the next batch is drawn while this step runs.
-        place.copy_(index.pin_memory(), non_blocking=True)
-        graph.replay()
-        return outcome
+        if self.device.type == "cuda":
+            # Pinned, so that the next batch is drawn while this step runs.
+            index = index.pin_memory()
+        return self._update({"index": index.to(self.device, non_blocking=True)})
 
-    def _step(self, index: Tensor) -> dict[str, Tensor]:
+    def _step(self, drawn: Batch) -> dict[str, Tensor]:
+        index = drawn["index"]
         batch = [values[self._rows, index] for values in self.train.values()]
         outcome = self.ensemble(*batch)
         self.optimizer.zero_grad(set_to_none=True)
@@ -291,33 +287,6 @@ class EnsembleTraining:
         factor = (limit / (norm + 1e-6)).clamp(max=1.0)
         for gradient in gradients:
             gradient.mul_(factor.view(-1, *[1] * (gradient.ndim - 1)))
-
-    def _capture(self, index: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, dict[str, Tensor]]:
-        """Capture a step of a size of batches; weights and moments stay as they were."""
-        parameters = [parameter.detach().clone() for parameter in self.ensemble.parameters()]
-        moments = {
-            parameter: {
-                name: value.clone() for name, value in state.items() if isinstance(value, Tensor)
-            }
-            for parameter, state in self.optimizer.state.items()
-        }
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(REHEARSALS):
-                self._step(index)
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            outcome = self._step(index)
-        with torch.no_grad():
-            for parameter, before in zip(self.ensemble.parameters(), parameters, strict=True):
-                parameter.copy_(before)
-            for moved, state in self.optimizer.state.items():
-                for name, value in state.items():
-                    if isinstance(value, Tensor):
-                        value.copy_(moments.get(moved, {}).get(name, torch.zeros_like(value)))
-        return graph, index, outcome
 
     def _finish_epoch(self, step: int, trained: int) -> None:
         """Validate, keep the best weights, and add a row to each history."""
