@@ -42,11 +42,10 @@ from training.data.shards import list_row_groups, open_dataset, training_rows
 from training.devices import best_device
 from training.evaluate.metrics import rejection
 from training.fit import fit
+from training.jets.constituents import jets_of
+from training.models.jet_encoder import JetEncoder
 from training.models.jet_shape import jet_shape
-from training.models.joint_embedding import JetEncoder
-from training.models.ragged import owners, pool
 from training.optimizers import make_optimizer, make_schedule
-from training.tasks.joint_embedding.task import jets_of
 from training.tasks.probe.config import Config
 from training.tasks.probe.task import Probe
 
@@ -270,10 +269,7 @@ class Study:
         """Return the mean of the tokens, (n, width)."""
         found = []
         for piece in pieces(batch):
-            jets = jets_of(piece)
-            tokens, _ = encoder(jets)
-            counts = encoder.tokens.mask(jets).sum(dim=1)
-            found.append(pool(tokens, owners(counts, len(tokens)), counts, "average").cpu())
+            found.append(encoder.encode(jets_of(piece)).average().cpu())
         return torch.cat(found).double().numpy()
 
 

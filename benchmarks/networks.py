@@ -20,16 +20,18 @@ from torch.utils import _pytree as pytree
 
 from benchmarks.part import clock, own_network, synthetic_batch, weaver_network
 from training.captured import CapturedUpdate, Numbers
+from training.jets.constituents import jets_of, with_room
 from training.models.arrangement import ragged_sizes
 from training.models.deep_sets import DeepSets
 from training.models.ensemble import Ensemble
+from training.models.jet_tokens import coordinates
 from training.models.jet_transformer import JetTransformer
-from training.models.joint_embedding import Jets, JointEmbedding, coordinates
+from training.models.joint_embedding import JointEmbedding
 from training.models.masks import token_masks
 from training.models.object_transformer import ObjectTransformer
 from training.models.particle_net import ParticleNet
 from training.models.patch_tokens import partition
-from training.models.ragged import Collection
+from training.models.ragged import Collection, mean_of_rows
 from training.models.sizes import (
     ConstituentEncoderConfig,
     DeepSetsConfig,
@@ -204,23 +206,33 @@ def pretraining_batch(
     context, targets = token_masks(
         places.numpy(), tokens.numpy(), np.arange(jets), seed=1, pass_number=0, config=masks
     )
-    return {
-        "jets": Jets(features, padded["vectors"], padded["mask"], patches),
+    batch = {
+        "features": features,
+        "vectors": padded["vectors"],
+        "mask": padded["mask"],
         "context": torch.from_numpy(context),
-        "targets": torch.from_numpy(targets),
+        "targets": torch.from_numpy(targets.swapaxes(0, 1).copy()),
     }
+    if patches is not None:
+        batch |= {"patch": patches.of, "centre": patches.centre, "patch_mask": patches.mask}
+    return with_room(batch)
 
 
 def pretraining_loss(network: nn.Module, batch: dict[str, Any]) -> Tensor:
     """Return the smooth L1 distance of the hidden tokens, and let the teacher follow."""
-    prediction = network(batch["jets"], batch["context"], batch["targets"])
+    jets, targets = jets_of(batch), batch["targets"].swapaxes(0, 1)
+    room = batch["room"] if batch["mask"].is_cuda else None
+    prediction = network(jets, batch["context"], targets, sizes=room)
     network.update_teacher(0.996)
-    return functional.smooth_l1_loss(prediction.predicted.float(), prediction.target)
+    distance = functional.smooth_l1_loss(
+        prediction.predicted.float(), prediction.target, reduction="none"
+    )
+    return mean_of_rows(distance, prediction.hidden.real)
 
 
 def pretraining_prediction(network: nn.Module, batch: dict[str, Any]) -> Tensor:
     """Return the tokens of whole jets."""
-    return network.encoder(batch["jets"]).values
+    return network.encoder(jets_of(batch)).values
 
 
 def _pretraining(
@@ -231,6 +243,7 @@ def _pretraining(
         partial(pretraining_batch, config=config, masks=masks),
         pretraining_loss,
         pretraining_prediction,
+        fixed_shapes=True,
         equal=("fp32",),
     )
 

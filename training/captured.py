@@ -1,8 +1,8 @@
 """A whole step of training as CUDA graphs: one launch in the place of thousands.
 
-What a step launches takes longer to launch than to run when the network is small. Where all batches
-have the same shapes, and nothing in a step waits for the GPU, the step is captured once (for each
-set of shapes) and replayed: forward, backward, clipping and the optimiser's step.
+What a step launches takes longer to launch than to run when the network is small. Where batches
+have few shapes, and nothing in a step waits for the GPU, the step is captured once (for each set of
+shapes) and replayed: forward, backward, clipping and the optimiser's step.
 """
 
 import copy
@@ -23,7 +23,7 @@ REHEARSALS = 3
 
 class _Graph(NamedTuple, Generic[Result]):
     graph: torch.cuda.CUDAGraph
-    inputs: Batch
+    inputs: Batch  # the tensors
     result: Result
 
 
@@ -36,7 +36,8 @@ class CapturedUpdate(Generic[Result]):
     Parameters
     ----------
     update
-        Takes a batch of tensors, updates the weights and returns tensors.
+        Takes a batch, updates the weights and returns tensors. What is not a tensor in a batch is a
+        size: it counts among the shapes.
     module
         Whose weights.
     optimizer
@@ -52,7 +53,10 @@ class CapturedUpdate(Generic[Result]):
 
     def __call__(self, batch: Batch) -> Result:
         """Update the weights."""
-        key = tuple((name, x.shape, x.dtype) for name, x in batch.items())
+        key = tuple(
+            (name, x.shape, x.dtype) if isinstance(x, Tensor) else (name, x)
+            for name, x in batch.items()
+        )
         if key not in self.graphs:
             self.graphs[key] = self._capture(batch)
         graph, inputs, result = self.graphs[key]
@@ -62,8 +66,9 @@ class CapturedUpdate(Generic[Result]):
         return result
 
     def _capture(self, batch: Batch) -> _Graph[Result]:
-        keep_rate_in_tensor(self.optimizer, next(iter(batch.values())).device)
-        inputs = {name: x.clone() for name, x in batch.items()}
+        keep_rate_in_tensor(self.optimizer, next(self.module.parameters()).device)
+        inputs = {name: x.clone() for name, x in batch.items() if isinstance(x, Tensor)}
+        batch = batch | inputs
         # Rehearsals train, and draw random numbers.
         before, random = self._state(), torch.cuda.get_rng_state()
         stream = torch.cuda.Stream()
@@ -72,12 +77,12 @@ class CapturedUpdate(Generic[Result]):
             # That the optimiser is made for graphs and runs without one.
             warnings.simplefilter("ignore")
             for _ in range(REHEARSALS):
-                self.update(inputs)
+                self.update(batch)
         torch.cuda.current_stream().wait_stream(stream)
         self.optimizer.zero_grad()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool):
-            result = self.update(inputs)
+            result = self.update(batch)
         self._restore(before)
         torch.cuda.set_rng_state(random)
         return _Graph(graph, inputs, result)

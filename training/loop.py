@@ -82,7 +82,8 @@ class Training:
         self._rows, self._clock = 0, 0.0
         self._update_weights: Callable[[Batch], Numbers] = self._update
         if task.fixed_shapes and devices == 1 and compiles(config.run) and on_gpu(fabric):
-            self._update_weights = CapturedUpdate(self._update, self.task, self.optimizer)
+            captured = CapturedUpdate(self._update, self.task, self.optimizer)
+            self._update_weights = lambda batch: captured(task.with_fixed_shapes(batch))
 
     def run(self, save: Callable[[Checkpoint], None]) -> None:
         """Train to the end.

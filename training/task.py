@@ -65,7 +65,7 @@ class Task(nn.Module, ABC, Generic[Config_co]):
     reader: AnyReader
     network: nn.Module
     measured: tuple[str, ...]
-    # Whether all batches have the same shapes and a step waits for nothing: it can be captured.
+    # Whether, of what `with_fixed_shapes` makes, a step waits for nothing: it can be captured.
     fixed_shapes: ClassVar[bool] = False
     # What `python -m ntuplizer <product>` is told when a file of events is to be predicted.
     event_options: ClassVar[tuple[str, ...]] = ()
@@ -80,6 +80,10 @@ class Task(nn.Module, ABC, Generic[Config_co]):
     @abstractmethod
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Return `loss` and other numbers to watch, each the mean over a batch."""
+
+    def with_fixed_shapes(self, batch: Batch) -> Batch:
+        """Return a batch that trains alike and has one of few shapes; needs `fixed_shapes`."""
+        return batch
 
     @abstractmethod
     def predict(self, batch: Batch) -> Batch:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from training.models.jet_shape import CENTRE, SCALE, SHAPES, SHARES, jet_shape, momentum_shares
-from training.models.joint_embedding import Jets
+from training.models.jet_tokens import Jets
 from training.models.patch_tokens import Patches
 
 

@@ -3,13 +3,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from training.models.joint_embedding import (
-    JetEncoder,
-    Jets,
-    JointEmbedding,
-    TokenClassifier,
-    coordinates,
-)
+from training.models.jet_encoder import JetEncoder
+from training.models.jet_tokens import Jets, coordinates
+from training.models.joint_embedding import JointEmbedding, TokenClassifier
 from training.models.masks import token_masks
 from training.models.patch_tokens import Patches, partition
 from training.models.sizes import (

@@ -14,6 +14,7 @@ import torch
 from conftest import drawn_pixels
 from sklearn.neighbors import KNeighborsClassifier
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from provenance.errors import UserError
 from training.checkpoint import load_task, make_task, read_checkpoint
@@ -21,9 +22,10 @@ from training.config import load_config
 from training.data.shards import list_row_groups, read_dataset
 from training.evaluate.evaluate import evaluate
 from training.fit import fit
+from training.jets.constituents import jets_of
 from training.predict import predict
 from training.tasks.joint_embedding.evaluation import neighbour_accuracy
-from training.tasks.joint_embedding.task import jets_of, token_features
+from training.tasks.joint_embedding.task import token_features
 
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
 SMALL = CONFIGS / "joint-embedding-small.yaml"
@@ -70,10 +72,10 @@ fit(load_config(config, settings), Path(manifest), Path(output))
 """
 
 
-def batch_of(task, manifest, jets=24):
+def batch_of(task, manifest, jets=24, begin=0):
     groups = list_row_groups(read_dataset(manifest).shards("train"), task.reader)
     rows = task.reader.read(groups)
-    return task.reader.draw(rows, np.arange(0, jets * 9, 9), 0)
+    return task.reader.draw(rows, np.arange(begin, begin + jets * 9, 9), 0)
 
 
 @pytest.fixture(params=[TINY, CONSTITUENTS], ids=["patches", "constituents"])
@@ -147,7 +149,7 @@ def test_groups_are_taken_from_the_student_only(manifest):
 def test_features_of_a_patch_are_the_mean_of_its_own(manifest):
     task = make_task(load_config(SMALL, TINY))
     jets = jets_of(batch_of(task, manifest, 3))
-    found = token_features(jets).unflatten(0, (3, 6))
+    found = token_features(jets)
     for jet in range(3):
         for patch in range(6):
             own = jets.mask[jet] & (jets.patches.of[jet] == patch)
@@ -163,7 +165,7 @@ def test_targets_can_be_means_of_blocks(manifest):
     teacher, made = task.network.teacher, []
     for block in teacher.blocks:
         block.register_forward_hook(lambda _, __, output: made.append(output))
-    found, registers, packed = teacher.encode(jets, layers=2)
+    (found, registers), _, packed = teacher.encode(jets, layers=2)
     last = [functional.layer_norm(x, (16,)) for x in made[-2:]]
     expected = torch.stack(last).mean(dim=0)
     # In another order, with registers between.
@@ -188,6 +190,63 @@ def test_every_loss_trains_what_it_needs(settings, manifest, kind):
     assert without == []
     assert not any(p.requires_grad for p in task.network.teacher.parameters())
     assert ("regulariser" in numbers) == (kind != "none")
+
+
+TERMS = ["regulariser={kind: vicreg, of: tokens}", "masked_features=1.0", "jet_shape=1.0"]
+GROUPS = ["group_dropout.identity=0.5", "group_dropout.displacement=0.5"]
+
+
+@pytest.mark.parametrize("more", [[], ["regulariser.kind=sigreg"]], ids=["vicreg", "sigreg"])
+def test_room_to_spare_changes_nothing(settings, more, manifest):
+    task = make_task(load_config(SMALL, [*settings, *TERMS, *GROUPS, *more])).train()
+    results = []
+    batch = batch_of(task, manifest)
+    roomy = task.with_fixed_shapes(batch)
+    assert roomy["mask"].shape == (24, 64)
+    assert roomy["room"].constituents > batch["mask"].sum()
+    for own in (batch, roomy):
+        task.zero_grad()
+        torch.manual_seed(3)
+        numbers = task.step(own)
+        numbers["loss"].backward()
+        gradients = {n: p.grad.clone() for n, p in task.named_parameters() if p.grad is not None}
+        results.append(({name: x.detach() for name, x in numbers.items()}, gradients))
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
+    # What is no tensor counts among the shapes of a captured step: there are few.
+    rooms = {task.with_fixed_shapes(batch_of(task, manifest, 24, i))["room"] for i in range(9)}
+    assert len(rooms) <= 6
+    sizes = {batch_of(task, manifest, 24, i)["sizes"] for i in range(9)}
+    assert len(sizes) == 9
+    assert {k for k, x in roomy.items() if not isinstance(x, torch.Tensor)} == {"room"}
+
+
+class RefuseToWait(TorchDispatchMode):
+    """Refuses operations that ask a GPU for values, or bring new ones to it: not to be captured."""
+
+    REFUSED = ("_local_scalar_dense", "nonzero", "masked_select", "lift_fresh", "unique", "equal")
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        """Look at an operation, of the backward pass too."""
+        name = function.overloadpacket.__name__
+        waits = name in self.REFUSED or (
+            # By a mask; with sizes that have to be added up.
+            (name == "index" and any(x is not None and x.dtype == torch.bool for x in args[1]))
+            or (name == "repeat_interleave" and (kwargs or {}).get("output_size") is None)
+        )
+        if waits:
+            raise AssertionError(f"{function} waits")
+        return function(*args, **kwargs or {})
+
+
+def test_a_step_of_fixed_shapes_waits_for_nothing(settings, manifest):
+    task = make_task(load_config(SMALL, [*settings, *TERMS, *GROUPS])).train()
+    batch = task.with_fixed_shapes(batch_of(task, manifest))
+    with RefuseToWait():
+        task.step(batch)["loss"].backward()
+        task.after_step(0.5)
+    del batch["room"]
+    with RefuseToWait(), pytest.raises(AssertionError, match="nonzero"):
+        task.step(batch)
 
 
 def test_a_training_that_was_killed_goes_on_as_if_it_had_not_been(settings, manifest, tmp_path):

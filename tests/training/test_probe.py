@@ -14,7 +14,7 @@ from training.data.shards import list_row_groups, read_dataset
 from training.evaluate.evaluate import evaluate
 from training.evaluate.metrics import rejection
 from training.fit import fit
-from training.tasks.joint_embedding.task import jets_of
+from training.jets.constituents import jets_of
 
 PROBE = CONFIGS / "probe-small.yaml"
 

@@ -14,12 +14,15 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numba import njit
+from torch.nn import functional
 
 from ntuplizer.labels import LABELS
 from provenance.errors import UserError
 from training.data.reader import Batch, Kind, Reader, RowGroup, Scalars
 from training.data.shards import check_index, open_shard, read_table
 from training.jets.config import ConstituentDataConfig
+from training.models.arrangement import PADDED_STEP, Sizes, ragged_sizes
+from training.models.jet_tokens import Jets
 from training.models.masks import token_masks
 from training.models.patch_tokens import Patches, partition
 from training.models.sizes import TokenMasksConfig
@@ -60,6 +63,8 @@ FEATURES = (*map(_formula, OWN_COLUMNS), *(f"has {group}" for group in FEATURE_G
 METADATA_KEY, ABSENT_KEY = b"jetclass", "absent"
 # The hardest constituents, whose momenta name a jet.
 NAMING = 8
+# Parts of the largest room.
+ROOMS = 64
 # Masks of validation and evaluation: those of a pass that no training comes to.
 EVALUATION_PASS = 2**63
 
@@ -177,20 +182,23 @@ class ConstituentReader(Reader[Constituents]):
         -------
         dict
             features (B, N, 12), vectors (B, N, 4) in GeV, mask (B, N); with patches, what
-            `patches_of` takes, and with masks context (B, S) and targets (B, K, S) over the tokens;
+            `jets_of` takes, and with masks context (B, S) and targets (B, K, S) over the tokens;
             jet_pt, jet_sdmass, and where it was read label, the index of the class, (B,).
         """
         return self._assemble(rows, chosen, EVALUATION_PASS, self._label(rows))
 
     def draw(self, rows: Constituents, chosen: np.ndarray, number: int) -> Batch:
-        """Assemble a batch with the masks of a pass."""
+        """Assemble a batch with the masks of a pass, and for the host the sizes of its jets."""
         label = self._label(rows)
         if self.shuffled and label is not None:
             used = np.flatnonzero(self.select(rows.scalars))
             dealt = np.random.default_rng(self.seed).permutation(used)
             label = label.copy()
             label[used] = label[dealt]
-        return self._assemble(rows, chosen, number, label)
+        batch = self._assemble(rows, chosen, number, label)
+        counts = rows.offsets[chosen + 1] - rows.offsets[chosen]
+        most = self.config.max_constituents
+        return {**batch, "sizes": ragged_sizes(torch.from_numpy(counts.clip(max=most)))}
 
     def describe(self) -> dict[str, list[str]]:
         """Return features and vectors."""
@@ -218,7 +226,7 @@ class ConstituentReader(Reader[Constituents]):
         }
         if label is not None:
             arrays["label"] = label[chosen]
-        batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        batch: Batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
         tokens = mask
         pt, places = directions(vectors)
         if self.patches is not None:
@@ -304,11 +312,41 @@ def group_labels(names: Sequence[str], classes: dict[str, tuple[str, ...]] | Non
     return of
 
 
-def patches_of(batch: Batch) -> Patches | None:
-    """Return the patches of a batch, if its jets were divided."""
+def jets_of(batch: Batch) -> Jets:
+    """Return the jets of a batch of the reader."""
+    patches = None
+    if "patch" in batch:
+        patches = Patches(batch["patch"], batch["centre"], batch["patch_mask"])
+    return Jets(batch["features"], batch["vectors"], batch["mask"], patches)
+
+
+def with_room(batch: Batch) -> Batch:
+    """Return a batch whose sizes are one of few, whatever its jets are like: `room` has them.
+
+    Widths are those of whole steps. The room for constituents, and for pairs of them, is so many
+    parts of the largest; nothing is in it but what is in the batch.
+    """
+    sizes = batch.get("sizes") or ragged_sizes(batch["mask"].sum(dim=1))
+    jets, width = batch["mask"].shape
+    more = -width % PADDED_STEP
+    width += more
+    behind = {"features": (0, 0), "vectors": (0, 0), "mask": (), "patch": ()}
     if "patch" not in batch:
-        return None
-    return Patches(batch["patch"], batch["centre"], batch["patch_mask"])
+        behind |= {"context": (), "targets": ()}
+    padded = {
+        name: functional.pad(batch[name], (*own, 0, more))
+        for name, own in behind.items()
+        if name in batch
+    }
+    constituents = _rounded_up(sizes.constituents, jets * width)
+    pairs = _rounded_up(sizes.pairs, jets * width * (width + 1) // 2)
+    kept = {name: x for name, x in batch.items() if name != "sizes"}
+    return kept | padded | {"room": Sizes(constituents, 0, pairs)}
+
+
+def _rounded_up(size: int, largest: int) -> int:
+    step = -(-largest // ROOMS)
+    return -(-size // step) * step
 
 
 def directions(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from training.models.ragged import Rows, owners
+
 # Padded lengths are multiples of this: attention kernels of GPUs read biases in such blocks.
 ALIGNMENT = 8
 
@@ -47,7 +49,7 @@ class Arrangement:
     """A batch as groups of jets of similar length: attention costs the square of its length."""
 
     order: Tensor  # (B,) the jets from short to long
-    rows: Tensor  # (T,) position of each constituent, group by group, in the flattened batch
+    rows: Tensor  # (T,) each constituent, group by group: its position in the flattened batch
     groups: list[Layout]
     pairs: list[Pairs]
 
@@ -74,6 +76,53 @@ class Arrangement:
             pairs.append(_pairs(own, begin, pair_count))
             begin += count
         return cls(order, torch.cat(rows), layouts, pairs)
+
+    @classmethod
+    def whole(cls, rows: Rows, slots: int, pairs: int | None = None) -> "Arrangement":
+        """Arrange jets of up to so many constituents in one group; waits for nothing.
+
+        Parameters
+        ----------
+        rows
+            The constituents, jet by jet. What is only room shares the very last slot, which is of
+            no jet: padded jets are longer than the longest may be.
+        slots
+            Most constituents of a jet.
+        pairs
+            Room for their pairs, where they are wanted.
+        """
+        counts = rows.counts
+        jets, length = len(counts) - 1, (slots // ALIGNMENT + 1) * ALIGNMENT
+        begin = counts.cumsum(0) - counts
+        total = torch.arange(len(rows.place), device=counts.device)
+        place = rows.owner * length + total - begin[rows.owner]
+        place = torch.where(rows.real, place, jets * length - 1)
+        mask = torch.arange(length, device=counts.device) < counts[:-1, None]
+        order = torch.arange(jets, device=counts.device)
+        listed = [] if pairs is None else [_all_pairs(counts, length, pairs)]
+        return cls(order, total, [Layout(mask, place)], listed)
+
+
+def _all_pairs(counts: Tensor, length: int, room: int) -> Pairs:
+    """List the pairs of jets laid end to end and padded to one length.
+
+    `counts` (B + 1,) are those of `Rows`. What is only room is the last slot with itself.
+    """
+    jets, begin = len(counts) - 1, counts.cumsum(0) - counts
+    own = counts[:-1] * (counts[:-1] + 1) // 2
+    own = torch.cat((own, room - own.sum(dim=0, keepdim=True)))
+    jet = owners(own, room)
+    number = torch.arange(room, device=counts.device) - (own.cumsum(0) - own)[jet]
+    # In the order of a triangle's rows.
+    first = (((8 * number + 1).double().sqrt() - 1) / 2).long()
+    second = number - first * (first + 1) // 2
+    real = jet < jets
+    cell, mirror = (
+        torch.where(real, (jet * length + i) * length + j, jets * length**2 - 1)
+        for i, j in ((first, second), (second, first))
+    )
+    first, second = (torch.where(real, begin[jet] + x, 0) for x in (first, second))
+    return Pairs(first, second, cell, mirror)
 
 
 def _pairs(mask: Tensor, begin: int, count: int) -> Pairs:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from training.models.joint_embedding import EPSILON, Jets, coordinates, relative_angles
+from training.models.jet_tokens import EPSILON, Jets, coordinates, relative_angles
 
 # Of a whole jet, before the shares of its momentum by the features of constituents.
 SHAPES = (
@@ -49,21 +49,19 @@ def jet_shape(jets: Jets) -> Tensor:
         # Principal axes of the momentum in the plane of angles.
         half = (spread_eta + spread_phi) / 2
         root = ((spread_eta - spread_phi).square() / 4 + mixed.square()).sqrt()
-        shapes = torch.stack(
-            (
-                (mass / total).clamp(min=1e-3).log(),
-                jets.mask.sum(dim=1).clamp(min=1).float().log(),
-                (share * distance).sum(dim=1),
-                share.square().sum(dim=1).sqrt(),
-                (half + root).sqrt(),
-                (half - root).clamp(min=0).sqrt(),
-                *_correlations(share, eta, phi),
-            ),
-            dim=1,
+        numbers = (
+            (mass / total).clamp(min=1e-3).log(),
+            jets.mask.sum(dim=1).clamp(min=1).float().log(),
+            (share * distance).sum(dim=1),
+            share.square().sum(dim=1).sqrt(),
+            (half + root).sqrt(),
+            (half - root).clamp(min=0).sqrt(),
+            *_correlations(share, eta, phi),
         )
-        centre, scale = (shapes.new_tensor(values) for values in (CENTRE, SCALE))
+        scaled = zip(numbers, CENTRE, SCALE, strict=True)
+        shapes = torch.stack([(x - centre) / scale for x, centre, scale in scaled], dim=1)
+        shapes = shapes.clamp(-LIMIT, LIMIT)
         own = jets.features[..., :-PRESENCES].float()
-        shapes = ((shapes - centre) / scale).clamp(-LIMIT, LIMIT)
         return torch.cat((shapes, SHARES * (share[:, :, None] * own).sum(dim=1)), dim=1)
 
 

@@ -1,5 +1,6 @@
 """Jets with any number of constituents, laid end to end: there is no padding to look after."""
 
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -88,3 +89,54 @@ def pool(
         return pooled.scatter_reduce(0, rows, values.float(), "amax", include_self=False)
     pooled = pooled.index_add(0, owner, values.float())
     return pooled if how == "sum" else pooled / counts.clamp(min=1)[:, None]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The real slots of padded arrays (B, N), jet by jet, with room to spare where it is given.
+
+    With room nothing is asked of the device, and sizes do not depend on a batch's content. What is
+    only room repeats the first slot of the batch and belongs to no jet.
+    """
+
+    place: Tensor  # (T,) position of each row in the flattened (B * N)
+    owner: Tensor  # (T,) its jet; B of what is only room
+    counts: Tensor  # (B + 1,) rows of each jet, and at the end those that are only room
+
+    @classmethod
+    def of(cls, mask: Tensor, room: int | None = None) -> "Rows":
+        """List where a mask (B, N) is true; `room` is at least how often, None: exactly."""
+        counts, flat = mask.sum(dim=1), mask.flatten()
+        if room is None:
+            place = flat.nonzero().squeeze(1)
+            room = len(place)
+        else:
+            row = torch.where(flat, flat.cumsum(0) - 1, room)
+            place = torch.zeros(room + 1, dtype=torch.int64, device=mask.device)
+            slots = torch.arange(len(flat), device=mask.device)
+            place = place.scatter(0, row, slots)[:room]
+        counts = torch.cat((counts, room - counts.sum(dim=0, keepdim=True)))
+        return cls(place, owners(counts, room), counts)
+
+    @property
+    def real(self) -> Tensor:
+        """Which rows are of a jet, (T,) bool."""
+        return self.owner < len(self.counts) - 1
+
+    def take(self, padded: Tensor) -> Tensor:
+        """Return the rows (T, C) of (B, N, C)."""
+        return padded.flatten(0, 1).index_select(0, self.place)
+
+    def wholes(self, values: Tensor) -> Tensor:
+        """Return at each row the sum of the values (T, C) over its jet, in 32 bits."""
+        return pool(values, self.owner, self.counts, "sum")[self.owner]
+
+    def average(self, values: Tensor) -> Tensor:
+        """Return the mean of the values (T, C) over each jet, (B, C), in 32 bits."""
+        return pool(values, self.owner, self.counts, "average")[:-1]
+
+
+def mean_of_rows(values: Tensor, real: Tensor) -> Tensor:
+    """Return the mean of (T, C) over the rows of which `real`, (T,), is true."""
+    kept = torch.where(real[:, None], values, 0)
+    return kept.sum() / (real.sum() * values.shape[1])

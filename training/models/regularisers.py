@@ -8,35 +8,49 @@ EPSILON = 1e-4
 LAST_KNOT = 3.0
 
 
-def variance_covariance(embeddings: Tensor) -> Tensor:
+def variance_covariance(embeddings: Tensor, real: Tensor | None = None) -> Tensor:
     """Return how far (B, D) is from unit variances and vanishing covariances.
 
     The two terms of arXiv:2105.04906: the mean shortfall of the standard deviations from one, and
-    the sum of the squared covariances over D.
+    the sum of the squared covariances over D. Rows count of which `real`, (B,), is true.
     """
-    centred = embeddings.float() - embeddings.float().mean(dim=0)
-    rows, width = centred.shape
-    deviation = (centred.square().sum(dim=0) / max(rows - 1, 1) + EPSILON).sqrt()
-    covariance = centred.T @ centred / max(rows - 1, 1)
-    others = covariance.square().sum() - covariance.diagonal().square().sum()
-    return functional.relu(1 - deviation).mean() + others / width
+    real = _all(embeddings) if real is None else real
+    rows, counted = real.sum().clamp(min=1), real[:, None]
+    x = torch.where(counted, embeddings.float(), 0)
+    centred = torch.where(counted, x - x.sum(dim=0) / rows, 0)
+    others = (rows - 1).clamp(min=1)
+    deviation = (centred.square().sum(dim=0) / others + EPSILON).sqrt()
+    covariance = centred.T @ centred / others
+    mixed = covariance.square().sum() - covariance.diagonal().square().sum()
+    return functional.relu(1 - deviation).mean() + mixed / x.shape[1]
 
 
-def sliced_gaussian(embeddings: Tensor, slices: int, knots: int) -> Tensor:
+def sliced_gaussian(
+    embeddings: Tensor, slices: int, knots: int, real: Tensor | None = None
+) -> Tensor:
     """Return how far (B, D) is from a standard Gaussian along random directions.
 
     The statistic of Epps and Pulley, which compares characteristic functions with a Gaussian
     weight, at `knots` points from 0 to 3, averaged over `slices` directions (arXiv:2511.08544).
+    Rows count of which `real`, (B,), is true.
     """
     x = embeddings.float()
+    real = _all(embeddings) if real is None else real
+    rows, counted = real.sum().clamp(min=1), real[:, None, None]
     directions = functional.normalize(torch.randn(x.shape[1], slices, device=x.device), dim=0)
     points = torch.linspace(0, LAST_KNOT, knots, device=x.device)
     gaussian = torch.exp(-points.square() / 2)
     phases = (x @ directions)[..., None] * points
-    real, imaginary = phases.cos().mean(dim=0), phases.sin().mean(dim=0)
-    distance = ((real - gaussian).square() + imaginary.square()) * gaussian
+    even, odd = (
+        torch.where(counted, wave, 0).sum(dim=0) / rows for wave in (phases.cos(), phases.sin())
+    )
+    distance = ((even - gaussian).square() + odd.square()) * gaussian
     # The integrand is even: both halves of the axis.
-    return 2 * len(x) * torch.trapezoid(distance, points, dim=1).mean()
+    return 2 * rows * torch.trapezoid(distance, points, dim=1).mean()
+
+
+def _all(embeddings: Tensor) -> Tensor:
+    return torch.ones(len(embeddings), dtype=torch.bool, device=embeddings.device)
 
 
 def effective_rank(embeddings: Tensor) -> Tensor:

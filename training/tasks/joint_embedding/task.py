@@ -16,11 +16,13 @@ from training.jets.constituents import (
     PLACES,
     PRESENCE,
     ConstituentReader,
-    patches_of,
+    jets_of,
+    with_room,
 )
 from training.models.jet_shape import MOMENTUM_SHARES, SHAPES, jet_shape, momentum_shares
-from training.models.joint_embedding import Jets, JointEmbedding, Prediction
-from training.models.ragged import owners, pool
+from training.models.jet_tokens import Jets
+from training.models.joint_embedding import JointEmbedding
+from training.models.ragged import mean_of_rows
 from training.models.regularisers import effective_rank, sliced_gaussian, variance_covariance
 from training.models.sizes import PatchEncoderConfig
 from training.task import Evaluation, Task
@@ -46,6 +48,7 @@ class JointEmbeddingTask(Task[Config]):
     """
 
     meanings = MEANINGS
+    fixed_shapes = True
 
     network: JointEmbedding
     reader: ConstituentReader
@@ -59,6 +62,10 @@ class JointEmbeddingTask(Task[Config]):
         )
         self.measured = ("embedding",) if config.data.label is None else ("embedding", "label")
         self.network = JointEmbedding(config.model, len(FEATURES))
+        for group, places in PLACES.items():
+            told = torch.ones(len(FEATURES), dtype=torch.bool)
+            told[[*places, PRESENCE[group]]] = False
+            self.register_buffer(f"without_{group}", told, persistent=False)
         if config.regulariser.kind != "none":
             self.projector = projector(encoder.width, config.regulariser.projector)
         if config.masked_features:
@@ -66,30 +73,40 @@ class JointEmbeddingTask(Task[Config]):
         if config.jet_shape:
             self.shape = nn.Linear(encoder.width, len(SHAPES) + len(OWN_COLUMNS))
 
+    def with_fixed_shapes(self, batch: Batch) -> Batch:
+        """Return a batch of one of a few widths, with one of a few rooms for its jets."""
+        return with_room(batch)
+
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss; of held-out jets also what shows a collapse."""
         jets = jets_of(batch)
         features = self._without_groups(jets.features) if self.training else None
         targets = batch["targets"].swapaxes(0, 1)
-        prediction = self.network(jets, batch["context"], targets, features)
+        prediction = self.network(jets, batch["context"], targets, features, batch.get("room"))
         predicted, target = prediction.predicted.float(), prediction.target
-        numbers = {"distance": functional.smooth_l1_loss(predicted, target, beta=self.config.beta)}
+        real = prediction.hidden.real
+        distance = functional.smooth_l1_loss(
+            predicted, target, beta=self.config.beta, reduction="none"
+        )
+        numbers = {"distance": mean_of_rows(distance, real)}
         loss = numbers["distance"]
         regulariser = self.config.regulariser
         if regulariser.kind != "none":
             of_jets = regulariser.of == "jets"
             projected = self.projector(prediction.context if of_jets else prediction.tokens)
+            counted = None if of_jets else prediction.seen.real
             if regulariser.kind == "vicreg":
-                term = variance_covariance(projected)
+                term = variance_covariance(projected, counted)
             else:
-                term = sliced_gaussian(projected, regulariser.slices, regulariser.knots)
+                term = sliced_gaussian(projected, regulariser.slices, regulariser.knots, counted)
             numbers["regulariser"] = term
             loss = loss + regulariser.weight * term
         if self.config.masked_features:
-            hidden = self._hidden(batch, prediction)
-            shares = momentum_shares(jets, batch["context"]).flatten(0, 1)
-            truth = torch.cat((token_features(jets), shares), dim=1)[hidden]
-            term = functional.smooth_l1_loss(self.features(predicted), truth)
+            shares = momentum_shares(jets, batch["context"])
+            of_tokens = torch.cat((token_features(jets), shares), dim=2)
+            truth = prediction.hidden.take(of_tokens.repeat(len(targets), 1, 1))
+            term = functional.smooth_l1_loss(self.features(predicted), truth, reduction="none")
+            term = mean_of_rows(term, real)
             numbers["masked_features"] = term
             loss = loss + self.config.masked_features * term
         if self.config.jet_shape:
@@ -136,9 +153,7 @@ class JointEmbeddingTask(Task[Config]):
 
     def embed(self, jets: Jets) -> Tensor:
         """Return the average of the student's tokens of whole jets, (B, width)."""
-        tokens, _ = self.network.encoder(jets)
-        counts = self.network.encoder.tokens.mask(jets).sum(dim=1)
-        return pool(tokens, owners(counts, len(tokens)), counts, "average")
+        return self.network.encoder.encode(jets).average()
 
     def predict(self, batch: Batch) -> Batch:
         """Return the embedding of each jet, (B, width)."""
@@ -163,35 +178,20 @@ class JointEmbeddingTask(Task[Config]):
         for group, share in self.config.group_dropout:
             if share:
                 kept = torch.rand(len(features), 1, 1, device=features.device) >= share
-                places = [*PLACES[group], PRESENCE[group]]
-                changed = torch.ones(features.shape[2], dtype=torch.bool, device=features.device)
-                changed[places] = False
-                features = features * (kept | changed)
+                features = features * (kept | self.get_buffer(f"without_{group}"))
         return features
-
-    @staticmethod
-    def _hidden(batch: Batch, prediction: Prediction) -> Tensor:
-        """Return the place of each predicted token in the flattened (B, S)."""
-        return prediction.hidden % batch["context"].numel()
-
-
-def jets_of(batch: Batch) -> Jets:
-    """Return the jets of a batch of the reader."""
-    return Jets(batch["features"], batch["vectors"], batch["mask"], patches_of(batch))
 
 
 def token_features(jets: Jets) -> Tensor:
-    """Return the features of constituents by themselves, averaged over each token, (B · S, 10)."""
-    own = jets.features[..., : len(OWN_COLUMNS)]
+    """Return the features of constituents by themselves, averaged over each token, (B, S, 10)."""
+    own = jets.features[..., : len(OWN_COLUMNS)].float() * jets.mask[..., None]
     if jets.patches is None:
-        return own.flatten(0, 1)
-    patches = jets.patches.mask.shape[1]
-    rows = jets.mask.flatten().nonzero().squeeze(1)
-    jet = torch.arange(len(own), device=own.device)[:, None]
-    owner = (jet * patches + jets.patches.of).flatten()[rows]
-    counts = torch.zeros(len(own) * patches, dtype=torch.int64, device=own.device)
-    counts = counts.index_add(0, owner, torch.ones_like(owner))
-    return pool(own.flatten(0, 1)[rows], owner, counts, "average")
+        return own
+    of, (rows, patches) = jets.patches.of, jets.patches.mask.shape
+    sums = own.new_zeros(rows, patches, own.shape[2])
+    sums = sums.scatter_add(1, of[..., None].expand_as(own), own)
+    counts = own.new_zeros(rows, patches).scatter_add(1, of, jets.mask.float())
+    return sums / counts.clamp(min=1)[..., None]
 
 
 def projector(width: int, widths: tuple[int, ...]) -> nn.Sequential:

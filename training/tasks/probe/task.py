@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.data.reader import Batch
-from training.jets.constituents import FEATURES, ConstituentReader, patches_of
+from training.jets.constituents import FEATURES, ConstituentReader, jets_of
 from training.models.compilation import compile_for_all_sizes
-from training.models.joint_embedding import JetEncoder, Jets, TokenClassifier
+from training.models.jet_encoder import JetEncoder
+from training.models.joint_embedding import TokenClassifier
 from training.models.sizes import PatchEncoderConfig
 from training.task import Evaluation, Task
 from training.tasks.probe.config import Config
@@ -48,8 +49,7 @@ class Probe(Task[Config]):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the logits, (B, classes)."""
-        jets = Jets(batch["features"], batch["vectors"], batch["mask"], patches_of(batch))
-        return self.network(jets)
+        return self.network(jets_of(batch))
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Return cross-entropy and accuracy."""
