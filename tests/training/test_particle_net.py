@@ -45,7 +45,11 @@ def network(config=SMALL, outputs=2):
     torch.manual_seed(1)
     network = ParticleNet(config, FEATURES, 11, outputs)
     padded, mask, jets = padded_jets([3, 9, 20, 5] * 8, np.random.default_rng(2))
-    network(collections(padded, mask), jets)  # statistics of the batch normalisations
+    batch = {
+        name: own._replace(share=torch.full((len(own.values),), 0.05))
+        for name, own in collections(padded, mask).items()
+    }
+    network(batch, jets)  # statistics of the batch normalisations
     return network.eval()
 
 
@@ -228,6 +232,23 @@ def test_gradients_reach_every_parameter(pooling, batch_norm, shortcut):
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
+
+
+def test_what_is_read_out_grows_with_momentum():
+    net = network(SMALL.model_copy(update={"readout": "momentum"}))
+    padded, mask, _ = padded_jets([5, 20], np.random.default_rng(1))
+    pooled = []
+    for scale in (1.0, 2.0):
+        batch = {
+            name: own._replace(share=torch.full((25,), scale / 25))
+            for name, own in collections(padded, mask).items()
+        }
+        pooled.append(net.pool_constituents(batch))
+    torch.testing.assert_close(pooled[1], 2 * pooled[0])
+    # Equal shares: the average, times what the shares of the jet come to.
+    average = network().pool_constituents(collections(padded, mask))
+    sums = torch.tensor([5.0, 20.0])[:, None] / 25
+    torch.testing.assert_close(pooled[0], average * sums, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("vertices", [0, 1])

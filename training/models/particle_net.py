@@ -216,6 +216,7 @@ class Graph(nn.Module):
     def __init__(self, width: int, sizes: GraphSizes, config: ParticleNetConfig):
         super().__init__()
         self.neighbours, self.points, self.dynamic = sizes.neighbours, sizes.points, config.dynamic
+        self.readout = config.readout
         blocks = []
         for channels in sizes.channels:
             blocks.append(EdgeConvolution(width, channels, config))
@@ -223,7 +224,7 @@ class Graph(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, collection: Collection, lengths: np.ndarray) -> Tensor:
-        """Return (B, width of the last block): averages over constituents; zeros where none is."""
+        """Return (B, width of the last block), read out of constituents; zeros where none is."""
         assert collection.positions is not None, "a graph needs positions"
         arranged = Arrangement.of(collection, lengths, self.neighbours, self.points)
         x = collection.values[arranged.rows]
@@ -232,7 +233,9 @@ class Graph(nn.Module):
             if depth and self.dynamic and arranged.groups:
                 edges = arranged.edges(x, angular=False)
             x = block(x, edges.query, edges.neighbour, edges.counts)
-        return pool(x, arranged.owner, arranged.counts, "average")[arranged.restore]
+        share = None if collection.share is None else collection.share[arranged.rows]
+        jets = pool(x, arranged.owner, arranged.counts, self.readout, share)
+        return jets[arranged.restore]
 
 
 class ParticleNet(JetRegressor):
@@ -271,7 +274,7 @@ class ParticleNet(JetRegressor):
         initialise(self, config.initialiser)
 
     def pool_constituents(self, collections: Mapping[str, Collection]) -> Tensor:
-        """Return the averages over the constituents of each collection after its last block."""
+        """Return what is read out of the constituents of each collection after its last block."""
         # The only numbers that a GPU has to tell.
         lengths = torch.stack([collections[name].counts for name in self.collections]).cpu().numpy()
         pooled = [
