@@ -108,6 +108,25 @@ def test_pooling_uses_real_counts(pooling):
     assert same == (pooling != "sum")
 
 
+def test_a_sum_weighed_by_momentum_does_not_know_splittings():
+    torch.manual_seed(1)
+    network = DeepSets(DeepSetsConfig(pooling="momentum"), FEATURES, 11).eval()
+    padded, mask, jets = padded_jets([4, 3], np.random.default_rng(1))
+    share = torch.rand(7)
+    jet = torch.arange(2).repeat_interleave(torch.tensor([4, 3]))
+    order = torch.cat([torch.arange(7)] * 2)[torch.cat((jet, jet)).argsort(stable=True)]
+    plain, split, more = {}, {}, {}
+    for name, values in padded.items():
+        own = Collection.from_padded(values, mask)
+        plain[name] = own._replace(share=share)
+        twice = Collection(own.values[order], 2 * own.offsets)
+        split[name] = twice._replace(share=share[order] / 2)
+        more[name] = twice._replace(share=share[order])
+    said = network(plain, jets)
+    torch.testing.assert_close(network(split, jets), said, atol=1e-5, rtol=0)
+    assert not torch.allclose(network(more, jets), said, atol=1e-3)
+
+
 @pytest.mark.parametrize("blocks", ["mlp", "resnet"])
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_gradients_reach_every_parameter(blocks, batch_norm):

@@ -72,6 +72,7 @@ def made_up_jets(n_events: int, seed: int = RNG_SEED) -> pa.Table:
             "dzerr": np.full(total, 0.05), "dzval": rng.normal(0, 0.1, total),
             "charge": rng.choice([-1, 1], total), "association": rng.integers(1, 6, total),
             "isChargedHadron": np.ones(total), "ndf": np.full(total, 3),
+            "puppiweight": rng.uniform(0.2, 1, total),
         }  # fmt: skip
         first = np.isin(np.arange(total), offsets[:-1])
         values |= {"isNeutralHadron": first, "isPhoton": ~first, "hcalfrac": first}
@@ -188,6 +189,18 @@ def test_features_are_what_they_are_called(jets, tmp_path):
     np.testing.assert_allclose(own[:, names.index("rel_pt")], pt / table["jet_pt"][jet], rtol=1e-5)
     one_hot = own[:, names.index("is_marked_as_pileup") :]
     assert np.array_equal(one_hot.argmax(axis=1) + 1, table["charged_association"][jet])
+    neutral, names = rows.constituents["neutral"], task.reader.names["neutral"]
+    inside = slice(*neutral.offsets[jet : jet + 2])
+    own, share = neutral.values[inside], neutral.share[inside]
+    pt = np.hypot(table["neutral_px"][jet], table["neutral_py"][jet])
+    measured = pt / np.array(table["neutral_puppiweight"][jet]) / table["jet_pt"][jet]
+    assert np.any(measured > 1.5 * pt / table["jet_pt"][jet])
+    np.testing.assert_allclose(own[:, names.index("measured_rel_pt")], measured, rtol=1e-5)
+    np.testing.assert_allclose(share, measured, rtol=1e-5)
+    own = dict(zip(task.config.data.jet, rows.features[jet], strict=True))
+    whole = measured.sum() + charged.share[slice(*charged.offsets[jet : jet + 2])].sum()
+    assert own["log_measured_rel_pt"] == pytest.approx(np.log(whole), abs=1e-5)
+    assert own["n_neutral"] == pytest.approx(len(pt) / 30)
     target = np.log(np.array(table["genjet_pt"]) / np.array(table["jet_pt"]))
     np.testing.assert_allclose(rows.truth["target"], target, rtol=1e-5, atol=1e-6)
 
@@ -217,10 +230,12 @@ def test_groups_of_flavours_for_sampling():
 
 
 def test_published_sizes():
-    # The features differ by little from the published ones: 25, 11, 10 and 11 of a jet.
+    # The features differ by little from the published ones: 25, 11, 10 and, chosen here, 11 of a
+    # jet.
+    jet = "data.jet=[pt,log_pt,eta,log_mass,area,rho,n_vertices,multiplicity,ptd,axis2,cos_phi]"
     sizes = {"pfn": 1_467_105, "particle-net": 1_188_673, "pfn-lite": 41_000}
     for name, published in sizes.items():
-        network = make_task(load_config(CONFIGS / f"jet-energy-{name}.yaml")).network
+        network = make_task(load_config(CONFIGS / f"jet-energy-{name}.yaml", [jet])).network
         assert sum(p.numel() for p in network.parameters()) == pytest.approx(published, rel=0.01)
 
 

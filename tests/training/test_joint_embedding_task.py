@@ -14,7 +14,6 @@ import torch
 from conftest import drawn_pixels
 from sklearn.neighbors import KNeighborsClassifier
 from torch.nn import functional
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from provenance.errors import UserError
 from training.checkpoint import load_task, make_task, read_checkpoint
@@ -220,32 +219,14 @@ def test_room_to_spare_changes_nothing(settings, more, manifest):
     assert {k for k, x in roomy.items() if not isinstance(x, torch.Tensor)} == {"room"}
 
 
-class RefuseToWait(TorchDispatchMode):
-    """Refuses operations that ask a GPU for values, or bring new ones to it: not to be captured."""
-
-    REFUSED = ("_local_scalar_dense", "nonzero", "masked_select", "lift_fresh", "unique", "equal")
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        """Look at an operation, of the backward pass too."""
-        name = function.overloadpacket.__name__
-        waits = name in self.REFUSED or (
-            # By a mask; with sizes that have to be added up.
-            (name == "index" and any(x is not None and x.dtype == torch.bool for x in args[1]))
-            or (name == "repeat_interleave" and (kwargs or {}).get("output_size") is None)
-        )
-        if waits:
-            raise AssertionError(f"{function} waits")
-        return function(*args, **kwargs or {})
-
-
-def test_a_step_of_fixed_shapes_waits_for_nothing(settings, manifest):
+def test_a_step_of_fixed_shapes_waits_for_nothing(settings, manifest, refuse_to_wait):
     task = make_task(load_config(SMALL, [*settings, *TERMS, *GROUPS])).train()
     batch = task.with_fixed_shapes(batch_of(task, manifest))
-    with RefuseToWait():
+    with refuse_to_wait:
         task.step(batch)["loss"].backward()
         task.after_step(0.5)
     del batch["room"]
-    with RefuseToWait(), pytest.raises(AssertionError, match="nonzero"):
+    with refuse_to_wait, pytest.raises(AssertionError, match="nonzero"):
         task.step(batch)
 
 

@@ -45,7 +45,11 @@ def network(config=SMALL, outputs=2):
     torch.manual_seed(1)
     network = ParticleNet(config, FEATURES, 11, outputs)
     padded, mask, jets = padded_jets([3, 9, 20, 5] * 8, np.random.default_rng(2))
-    network(collections(padded, mask), jets)  # statistics of the batch normalisations
+    batch = {
+        name: own._replace(share=torch.full((len(own.values),), 0.05))
+        for name, own in collections(padded, mask).items()
+    }
+    network(batch, jets)  # statistics of the batch normalisations
     return network.eval()
 
 
@@ -89,6 +93,27 @@ def test_padding_order_and_company_do_not_matter(count, dynamic):
         reverse,
     ):
         torch.testing.assert_close(other, reference, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("config", [
+    SMALL, SMALL.model_copy(update={"dynamic": False, "pooling": "max"}),
+    SMALL.model_copy(update={"charged": GRAPH.model_copy(update={"points": 7})}),
+])  # fmt: skip
+@pytest.mark.parametrize("counts", [[30, 0, 1, 2, 5, 6, 3], [1, 0], [3]])
+def test_room_to_spare_changes_nothing_and_waits_for_nothing(config, counts, refuse_to_wait):
+    net = network(config)
+    padded, mask, jets = padded_jets(counts, np.random.default_rng(4))
+    lists = collections(padded, mask)
+    lists = {k: own._replace(share=torch.rand(len(own.values))) for k, own in lists.items()}
+    with torch.no_grad():
+        tensors, sizes = net.with_room(lists, jets)
+        with refuse_to_wait:
+            found = net.predict_with_room(*tensors, *sizes)
+        assert len(found) == 64
+        torch.testing.assert_close(found[: len(jets)], net(lists, jets), atol=1e-5, rtol=1e-5)
+    # Batches that differ a little have the same sizes.
+    assert {particle_net._room(rows) for rows in range(70_000, 73_000)} == {73_728}
+    assert all(particle_net._room(rows) > rows for rows in range(200))
 
 
 def test_statistics_in_training_are_those_of_real_edges():
@@ -228,6 +253,23 @@ def test_gradients_reach_every_parameter(pooling, batch_norm, shortcut):
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
+
+
+def test_what_is_read_out_grows_with_momentum():
+    net = network(SMALL.model_copy(update={"readout": "momentum"}))
+    padded, mask, _ = padded_jets([5, 20], np.random.default_rng(1))
+    pooled = []
+    for scale in (1.0, 2.0):
+        batch = {
+            name: own._replace(share=torch.full((25,), scale / 25))
+            for name, own in collections(padded, mask).items()
+        }
+        pooled.append(net.pool_constituents(batch))
+    torch.testing.assert_close(pooled[1], 2 * pooled[0])
+    # Equal shares: the average, times what the shares of the jet come to.
+    average = network().pool_constituents(collections(padded, mask))
+    sums = torch.tensor([5.0, 20.0])[:, None] / 25
+    torch.testing.assert_close(pooled[0], average * sums, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("vertices", [0, 1])

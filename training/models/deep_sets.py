@@ -48,12 +48,12 @@ class DeepSets(JetRegressor):
         initialise(self, config.initialiser)
 
     def pool_constituents(self, collections: Mapping[str, Collection]) -> Tensor:
-        """Return the sums (or averages, or largest) over the constituents of each collection."""
+        """Return what is pooled of the constituents of each collection."""
         pooled = []
         for name, layers in self.collections.items():
-            values, counts = collections[name].values, collections[name].counts
-            owner = owners(counts, len(values))
-            pooled.append(pool(layers(values), owner, counts, self.pooling))
+            own = collections[name]
+            owner = owners(own.counts, len(own.values))
+            pooled.append(pool(layers(own.values), owner, own.counts, self.pooling, own.share))
         return torch.cat(pooled, dim=1)
 
     def compiled_parts(self) -> Iterator[nn.Module]:

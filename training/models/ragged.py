@@ -14,6 +14,7 @@ class Collection(NamedTuple):
     offsets: Tensor  # (B + 1,) int64: jet b has the rows offsets[b] to offsets[b + 1]
     positions: Tensor | None = None  # (T, 2): η and φ, absolute or relative to anything
     pt: Tensor | None = None  # (T,) GeV
+    share: Tensor | None = None  # (T,): pT over the jet's, before weights of PUPPI
 
     @classmethod
     def from_padded(
@@ -47,6 +48,7 @@ class Collection(NamedTuple):
             torch.nn.functional.pad(counts.clamp(max=most).cumsum(0), (1, 0)),
             None if self.positions is None else self.positions[kept],
             None if self.pt is None else self.pt[kept],
+            None if self.share is None else self.share[kept],
         )
 
     @property
@@ -63,7 +65,11 @@ def owners(counts: Tensor, total: int) -> Tensor:
 
 
 def pool(
-    values: Tensor, owner: Tensor, counts: Tensor, how: Literal["sum", "average", "max"]
+    values: Tensor,
+    owner: Tensor,
+    counts: Tensor,
+    how: Literal["sum", "average", "max", "momentum"],
+    share: Tensor | None = None,
 ) -> Tensor:
     """Reduce the rows of each owner, in 32 bits.
 
@@ -76,7 +82,10 @@ def pool(
     counts
         (B,) number of rows of each owner.
     how
-        The average divides by the real count. An owner of no row gets zeros.
+        The average divides by the real count; `momentum` is the sum weighted by `share`. An owner
+        of no row gets zeros.
+    share
+        (T,): as a `Collection` has it.
 
     Returns
     -------
@@ -87,8 +96,11 @@ def pool(
     if how == "max":
         rows = owner[:, None].expand_as(values)
         return pooled.scatter_reduce(0, rows, values.float(), "amax", include_self=False)
+    if how == "momentum":
+        assert share is not None, "a sum that momentum weighs needs its shares"
+        values = values.float() * share[:, None]
     pooled = pooled.index_add(0, owner, values.float())
-    return pooled if how == "sum" else pooled / counts.clamp(min=1)[:, None]
+    return pooled / counts.clamp(min=1)[:, None] if how == "average" else pooled
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,10 @@ class DeepSetsConfig(Section):
     )
     activation: Activation = Field("relu", description="activation of all layers")
     initialiser: Initialiser = Field("he_normal", description="how weights begin")
-    pooling: Literal["sum", "average", "max"] = Field(
-        "sum", description="how a jet's constituents become one vector"
+    pooling: Literal["sum", "average", "max", "momentum"] = Field(
+        "sum",
+        description="how a jet's constituents become one vector; momentum: as a sum in which each "
+        "counts with its pT over the jet's, before weights of PUPPI",
     )
     charged: LayerSizes = Field(
         LayerSizes(units=(64, 128, 256)), description="layers for charged constituents"
@@ -118,6 +120,11 @@ class ParticleNetConfig(Section):
     shortcut: bool = Field(True, description="add a projection of a block's input to its output")
     pooling: Literal["average", "max"] = Field(
         "average", description="how the edges of a constituent become one vector"
+    )
+    readout: Literal["average", "momentum"] = Field(
+        "average",
+        description="how the constituents of a jet become one vector; momentum: as a sum in which "
+        "each counts with its pT over the jet's, before weights of PUPPI",
     )
     dynamic: bool = Field(
         True, description="later blocks find neighbours among features; false: always in (η, φ)"

@@ -21,7 +21,7 @@ CHARGED_FEATURES = (
 )  # fmt: skip
 NEUTRAL_FEATURES = (
     "log_pt", "rel_pt", "log_rel_pt", "rel_eta", "rel_phi", "delta_r", "eta", "hcal_fraction",
-    "puppi_weight", "is_photon", "is_neutral_hadron",
+    "puppi_weight", "measured_rel_pt", "log_measured_pt", "is_photon", "is_neutral_hadron",
 )  # fmt: skip
 VERTEX_FEATURES = (
     "log_pt", "rel_pt", "rel_eta", "rel_phi", "eta", "mass", "log_flight", "log_flight_sig",
@@ -29,7 +29,9 @@ VERTEX_FEATURES = (
 )  # fmt: skip
 JET_FEATURES = (
     "pt", "log_pt", "eta", "cos_phi", "sin_phi", "log_mass", "area", "rho", "n_vertices",
-    "multiplicity", "ptd", "axis2",
+    "multiplicity", "ptd", "axis2", "n_charged", "n_neutral", "n_secondary_vertices",
+    "charged_fraction", "photon_fraction", "neutral_hadron_fraction", "muon_fraction",
+    "leading_fraction", "secondary_vertex_fraction", "secondary_vertex_mass", "log_measured_rel_pt",
 )  # fmt: skip
 # A detector knows no preferred azimuth.
 DEFAULT_JET_FEATURES = tuple(name for name in JET_FEATURES if not name.endswith("_phi"))

@@ -7,6 +7,8 @@ import numpy as np
 
 Columns = Mapping[str, np.ndarray]
 Feature = Callable[["Members"], np.ndarray]
+# Weights of PUPPI below this are taken for it.
+SMALLEST_WEIGHT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,18 @@ def relative_eta(members: Members) -> np.ndarray:
 def _at_zero(members: Members) -> np.ndarray:
     """Tell constituents of jets at η = 0."""
     return members.jets["jet_eta"][members.owner] == 0
+
+
+def measured_pt(members: Members) -> np.ndarray:
+    """Return pT as the calorimeters measure it, before PUPPI's weight, GeV."""
+    return members.pt * unweighting(members)
+
+
+def unweighting(members: Members) -> np.ndarray:
+    """Return one over PUPPI's weight of neutral constituents, 1 for others."""
+    if "puppiweight" not in members.columns:
+        return np.ones(len(members.owner))
+    return 1 / np.maximum(members["puppiweight"], SMALLEST_WEIGHT)
 
 
 def _log(values: np.ndarray) -> np.ndarray:
@@ -107,6 +121,8 @@ NEUTRAL: dict[str, Feature] = {
     **_KINEMATICS,
     "hcal_fraction": _value("hcalfrac"),
     "puppi_weight": _value("puppiweight"),
+    "measured_rel_pt": lambda m: measured_pt(m) / m.jet_pt,
+    "log_measured_pt": lambda m: _log(measured_pt(m)),
     "is_photon": _value("isPhoton"),
     "is_neutral_hadron": _value("isNeutralHadron"),
 }
@@ -121,19 +137,34 @@ VERTICES: dict[str, Feature] = {
     "chi2_per_ndf": lambda m: m["chi2"] / m["ndf"],
     "n_tracks": _value("ntracks"),
 }
+# Of `JET_COLUMNS` and `SUMMARY`, by name.
 JET: dict[str, Callable[[Columns], np.ndarray]] = {
     "pt": lambda jet: jet["jet_pt"] / 1000,
-    "log_pt": lambda jet: _log(jet["jet_pt"]),
-    "eta": lambda jet: jet["jet_eta"],
+    "log_pt": _value("log_pt"),
+    "eta": _value("eta"),
     "cos_phi": lambda jet: np.cos(jet["jet_phi"]),
     "sin_phi": lambda jet: np.sin(jet["jet_phi"]),
-    "log_mass": lambda jet: np.log1p(np.maximum(jet["jet_mass"], 0)),
-    "area": lambda jet: jet["jet_area"],
-    "rho": lambda jet: jet["event_rho"] / 20,
-    "n_vertices": lambda jet: jet["event_nvertices"] / 30,
-    "multiplicity": lambda jet: jet["jet_multiplicity"] / 30,
-    "ptd": lambda jet: jet["jet_ptd"],
-    "axis2": lambda jet: 10 * jet["jet_axis2"],
+    "log_mass": lambda jet: np.log1p(np.maximum(jet["mass"], 0)),
+    "area": _value("area"),
+    "rho": lambda jet: jet["rho"] / 20,
+    "n_vertices": lambda jet: jet["n_vertices"] / 30,
+    "multiplicity": lambda jet: jet["multiplicity"] / 30,
+    "ptd": _value("ptd"),
+    "axis2": lambda jet: 10 * jet["axis2"],
+    "n_charged": lambda jet: jet["n_charged"] / 30,
+    "n_neutral": lambda jet: jet["n_neutral"] / 30,
+    "n_secondary_vertices": _value("n_secondary_vertices"),
+    "charged_fraction": _value("charged_fraction"),
+    "photon_fraction": _value("photon_fraction"),
+    "neutral_hadron_fraction": _value("neutral_hadron_fraction"),
+    "muon_fraction": _value("muon_fraction"),
+    "leading_fraction": _value("leading_fraction"),
+    "secondary_vertex_fraction": _value("secondary_vertex_fraction"),
+    "secondary_vertex_mass": lambda jet: jet["secondary_vertex_mass"] / 5,
+    # What a jet would have without weights of PUPPI: of hard jets almost the answer.
+    "log_measured_rel_pt": lambda jet: np.log(
+        np.maximum(jet["charged_fraction"] + jet["unweighted_neutral_fraction"], 0.1)
+    ),
 }
 
 # Collection → prefix of its columns, what its features need of them, its features.
@@ -182,9 +213,20 @@ def stack(features: Mapping[str, Feature], names: tuple[str, ...], members: Memb
     return values
 
 
-def jet_features(names: tuple[str, ...], jets: Columns) -> np.ndarray:
-    """Return the features of jets, float32 (n_jets, len(names))."""
-    return np.stack([JET[name](jets) for name in names], axis=1).astype(np.float32)
+def jet_features(names: tuple[str, ...], jets: Columns, summary: np.ndarray) -> np.ndarray:
+    """Return the features of jets, float32 (n_jets, len(names)).
+
+    Parameters
+    ----------
+    names
+        Of `JET`.
+    jets
+        `JET_COLUMNS`.
+    summary
+        (n_jets, len(SUMMARY)).
+    """
+    known = {**jets, **dict(zip(SUMMARY, summary.T, strict=True))}
+    return np.stack([JET[name](known) for name in names], axis=1).astype(np.float32)
 
 
 def summarise(jets: Columns, members: Mapping[str, Members]) -> np.ndarray:
@@ -227,7 +269,7 @@ def summarise(jets: Columns, members: Mapping[str, Members]) -> np.ndarray:
         "photon_fraction": share(neutral, neutral["isPhoton"]),
         "neutral_hadron_fraction": share(neutral, neutral["isNeutralHadron"]),
         "muon_fraction": share(charged, charged["isMuon"]),
-        "unweighted_neutral_fraction": share(neutral, 1 / np.maximum(neutral["puppiweight"], 1e-3)),
+        "unweighted_neutral_fraction": share(neutral, unweighting(neutral)),
         "leading_fraction": leading / jets["jet_pt"],
         "n_secondary_vertices": count(vertices),
         "secondary_vertex_fraction": share(vertices, np.ones(len(vertices.owner))),

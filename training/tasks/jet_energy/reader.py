@@ -17,6 +17,7 @@ from training.tasks.jet_energy.features import (
     JET_COLUMNS,
     Members,
     jet_features,
+    measured_pt,
     relative_eta,
     stack,
     summarise,
@@ -48,13 +49,16 @@ class Constituents:
     values: np.ndarray  # (n, features) float32
     positions: np.ndarray  # (n, 2) float32: Δη and Δφ to the jet
     pt: np.ndarray  # (n,) float32, GeV
+    share: np.ndarray  # (n,) float32: pT over the jet's, before weights of PUPPI
 
     def take(self, chosen: np.ndarray) -> "Constituents":
         """Return those of some jets, in their order."""
         counts = np.diff(self.offsets)[chosen]
         offsets = np.concatenate(([0], np.cumsum(counts)))
         rows = np.arange(offsets[-1]) + np.repeat(self.offsets[chosen] - offsets[:-1], counts)
-        return Constituents(offsets, self.values[rows], self.positions[rows], self.pt[rows])
+        return Constituents(
+            offsets, self.values[rows], self.positions[rows], self.pt[rows], self.share[rows]
+        )
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,7 @@ class EnergyReader(Reader[EnergyJets]):
                 join([own.values for own in lists]),
                 join([own.positions for own in lists]),
                 join([own.pt for own in lists]),
+                join([own.share for own in lists]),
             )
 
         first = pieces[0]
@@ -191,11 +196,13 @@ class EnergyReader(Reader[EnergyJets]):
                     stack(features, self.names[name], own),
                     np.stack((relative_eta(own), own["dphi"]), axis=1).astype(np.float32),
                     own.pt.astype(np.float32),
+                    (measured_pt(own) / own.jet_pt).astype(np.float32),
                 )
+        summary = summarise(numbers, members)
         return EnergyJets(
             {name: numbers[name] for name in ("jet_pt", *self.scalars) if name in numbers},
-            jet_features(tuple(map(str, self.config.jet)), numbers),
-            summarise(numbers, members),
+            jet_features(tuple(map(str, self.config.jet)), numbers, summary),
+            summary,
             constituents,
             _truth(numbers, table) if truth else {},
         )
@@ -215,7 +222,7 @@ class EnergyReader(Reader[EnergyJets]):
         dict
             `jets` (B, features), `summary` (B, n), what was read of the truth (B,); of each
             collection `<name>` (T, features), `<name>_positions` (T, 2), `<name>_pt` (T,),
-            `<name>_offsets` (B + 1,).
+            `<name>_share` (T,), `<name>_offsets` (B + 1,).
         """
         arrays: dict[str, np.ndarray] = {
             "jets": rows.features[chosen],
@@ -228,6 +235,7 @@ class EnergyReader(Reader[EnergyJets]):
             arrays[name] = own.values
             arrays[f"{name}_positions"] = own.positions
             arrays[f"{name}_pt"] = own.pt
+            arrays[f"{name}_share"] = own.share
             arrays[f"{name}_offsets"] = own.offsets
         return {name: torch.from_numpy(values) for name, values in arrays.items()}
 

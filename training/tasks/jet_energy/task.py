@@ -83,6 +83,7 @@ class JetEnergy(Task[Config]):
                 batch[f"{name}_offsets"],
                 batch[f"{name}_positions"],
                 batch[f"{name}_pt"],
+                batch[f"{name}_share"],
             )
             for name in self.reader.names
         }
