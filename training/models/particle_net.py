@@ -360,7 +360,7 @@ class ParticleNet(JetRegressor):
 
     def pool_constituents(self, collections: Mapping[str, Collection]) -> Tensor:
         """Return what is read out of the constituents of each collection after its last block."""
-        return self._pool(collections, self._lengths(collections))
+        return self._pool(collections, list(self._lengths(collections)))
 
     def forward(self, collections: Mapping[str, Collection], jets: Tensor) -> Tensor:
         """Return the outputs, (B, outputs); arguments as for every `JetRegressor`.
