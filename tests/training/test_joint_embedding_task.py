@@ -177,6 +177,23 @@ def test_targets_can_be_means_of_blocks(manifest):
         load_config(SMALL, [*more, "model.target_layers=4"])
 
 
+def test_the_shape_of_a_jet_is_asked_of_all_its_tokens(manifest):
+    found = {}
+    for tokens in ("visible", "all"):
+        more = ["jet_shape=1.0", f"jet_shape_from={tokens}"]
+        torch.manual_seed(3)
+        task = make_task(load_config(SMALL, [*TINY, *more])).eval()
+        batch = batch_of(task, manifest)
+        found[tokens] = []
+        for context in (batch["context"], batch["patch_mask"] & ~batch["context"]):
+            context = context.clone()
+            context[:, 0] |= ~context.any(dim=1)
+            masks = {"context": context, "targets": (batch["patch_mask"] & ~context)[:, None]}
+            found[tokens].append(float(task.step(batch | masks)["jet_shape"]))
+    assert found["all"][0] == found["all"][1]
+    assert abs(found["visible"][0] - found["visible"][1]) > 1e-4
+
+
 @pytest.mark.parametrize("kind", ["none", "vicreg", "sigreg"])
 def test_every_loss_trains_what_it_needs(settings, manifest, kind):
     of = "tokens" if kind == "vicreg" else "jets"

@@ -93,8 +93,13 @@ class Config(FitConfig):
     jet_shape: float = Field(
         0.0,
         ge=0,
-        description="weight of predicting from the average of the visible tokens what the whole "
-        "jet is like: mass, width, number of constituents, shares of momentum by kind",
+        description="weight of predicting from the average of tokens what the whole jet is like: "
+        "mass, width, number of constituents, shares of momentum by kind",
+    )
+    jet_shape_from: Literal["visible", "all"] = Field(
+        "visible",
+        description="tokens whose average tells it: those of the context, or all of the jet, which "
+        "the student then encodes as well",
     )
     group_dropout: GroupDropout = GroupDropout()
     collapse: CollapseConfig = CollapseConfig()

@@ -110,7 +110,10 @@ class JointEmbeddingTask(Task[Config]):
             numbers["masked_features"] = term
             loss = loss + self.config.masked_features * term
         if self.config.jet_shape:
-            term = functional.smooth_l1_loss(self.shape(prediction.context), jet_shape(jets))
+            average = prediction.context
+            if self.config.jet_shape_from == "all":
+                average = self.embed(jets if features is None else jets._replace(features=features))
+            term = functional.smooth_l1_loss(self.shape(average), jet_shape(jets))
             numbers["jet_shape"] = term
             loss = loss + self.config.jet_shape * term
         if len(numbers) == 1:
