@@ -8,6 +8,7 @@ from snakemake.utils import min_version
 
 from provenance.errors import UserError
 from workflow.announcement import announce
+from workflow.failures import describe_failures
 from workflow.fastjet_notice import leave_to_the_run, show_notice
 from workflow.growth import refuse_moved_splits
 from workflow.jobs.description import dataset_seed
@@ -74,6 +75,13 @@ onstart:
     if any(str(job.rule) == "shard" for job in to_do):
         show_notice()
     sys.stderr.write(f"\n{announce(run_config, paths, fits, to_do, cores)}\n")
+
+
+onerror:
+    failures = describe_failures(
+        file for job in workflow.scheduler.failed for file in job.log
+    )
+    sys.stderr.write(f"\n{failures}\n\n" if failures else "")
 
 
 onsuccess:

@@ -233,6 +233,8 @@ class FitConfig(Section):
     # Raised with every change of code after which the same configuration learns something else: a
     # training of another version is not gone on with.
     version: ClassVar[int] = 1
+    # What the summary of an evaluation can hold: studies compare one of them.
+    numbers: ClassVar[tuple[str, ...]] = ()
 
     task: str = Field(description="what is learned: a folder of tasks/")
     seed: int = Field(1, ge=0, lt=2**64, description="of weights, dropout and data order")

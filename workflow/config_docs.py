@@ -21,7 +21,7 @@ def config_reference() -> str:
     )
     return f"""# Configuration
 
-Every key of a configuration file, generated from `workflow/config_model.py` by
+Every key of a configuration file, generated from `workflow/config_model` by
 `python -m workflow schema`. A key that is not listed here, or a value out of range, stops a run
 before any job starts. `config/quickstart.yaml` and `config/jetclass2.yaml` are complete examples.
 

@@ -7,6 +7,7 @@ changed, and so a job of its own.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import product
 from typing import Any
 
@@ -134,6 +135,21 @@ def _add_study(config: Config, name: str, study: Study, fits: dict[str, Fit]) ->
         changed = base.model_copy(update={"seed": point.seed, "config": way.config or base.config})
         where = f"studies.{name} ({point.way})"
         fits[point.fit] = _make(config, point.fit, changed, start, changes, where)
+    for point in study_points(name, study):
+        own = f"ways.{point.way}." if ways[point.way].metric is not None else ""
+        _check_metric(f"studies.{name}.{own}metric", point.metric, fits[point.fit].config)
+
+
+def _check_metric(key: str, metric: str, fit: FitConfig) -> None:
+    """Refuse a metric that no evaluation of the task can hold."""
+    if metric in fit.numbers:
+        return
+    nearest = get_close_matches(metric, fit.numbers, 1)
+    known = ", ".join(fit.numbers) or "nothing that its configuration names"
+    raise UserError(
+        f"{key} is {metric}, which the task {fit.task} does not measure; "
+        + (f"the nearest name is {nearest[0]}" if nearest else f"it measures {known}")
+    )
 
 
 def _start(base: Training, way: Way) -> Start | None:

@@ -11,10 +11,9 @@ import yaml
 
 from commandline.parser import Commands, make_parser
 from generation.fastsim.card import read_card
-from generation.process import Process
+from generation.process import Process, process_names
 from training.config import load_config as load_training
-from workflow import config_model
-from workflow.config_model import ROOT
+from workflow.config_model import ROOT, datasets, load_config
 from workflow.fits import resolve_fits
 from workflow.reference_pages import PACKAGES, PAGES
 
@@ -95,9 +94,9 @@ def test_the_tutorials_run_is_a_configuration(monkeypatch, tmp_path):
     # What the tutorials make is not in the project.
     raw["training"]["tagger"]["config"] = str(training)
     raw["datasets"]["busy"]["card"] = raw["datasets"]["jets"]["card"]
-    known = [*config_model.process_names(), "scalar"]
-    monkeypatch.setattr(config_model, "process_names", lambda: known)
-    assert len(resolve_fits(config_model.load_config(raw))) == 1 + 8
+    known = [*process_names(), "scalar"]
+    monkeypatch.setattr(datasets, "process_names", lambda: known)
+    assert len(resolve_fits(load_config(raw))) == 1 + 8
 
 
 def commands_of(package):

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from generation.fastsim.card import read_card
+
 # Cards of this project, cut down: jets from the generator's particles, no detector.
 GENERATOR_CARD = """
 set ExecutionPath { ParticlePropagator NeutrinoFilter GenJetFinder TreeWriter }
@@ -48,3 +50,17 @@ def generator_card(tmp_path) -> Path:
     path = tmp_path / "generator.tcl"
     path.write_text(GENERATOR_CARD)
     return path
+
+
+@pytest.fixture
+def card(tmp_path):
+    """Return a function that reads a card from its text."""
+
+    def read(text, **others):
+        for name, content in others.items():
+            (tmp_path / name.replace("__", ".")).write_text(content)
+        path = tmp_path / "card.tcl"
+        path.write_text(text)
+        return read_card(path)
+
+    return read

@@ -246,6 +246,7 @@ def test_pretraining_and_classification_from_end_to_end(manifest, tmp_path, monk
     summary = json.loads((tmp_path / "types" / "metrics.json").read_text())["summary"]
     for other in ("majority", "pt_order", "mass"):
         assert summary["accuracy"] > summary[f"accuracy_of_{other}"] + 0.05
+    assert set(summary) < set(pretraining.numbers)
 
     parts = "start.parts=[embedding,encoder]"
     frozen = load_config(CLASSIFICATION, [*TINY, parts, "start.frozen=true", "steps=10"])
@@ -268,6 +269,7 @@ def test_pretraining_and_classification_from_end_to_end(manifest, tmp_path, monk
     assert 0.005 < summary["auc_error"] < 0.03
     assert summary["rejection_at_50%"] > 2
     assert summary["auc_of_trees_on_objects"] > 0.7
+    assert set(summary) == set(frozen.numbers)
     assert all((tmp_path / "classes" / f"{name}.png").is_file() for name in metrics["figures"])
 
     # Collisions have no class; what names an event is carried over.
@@ -328,10 +330,11 @@ def test_more_classes_are_a_supervised_pretraining(manifest, tmp_path):
 
 
 def test_hidden_kinematics_are_measured(manifest, tmp_path):
-    fit(load_config(PRETRAINING, [*TINY, "hidden=kinematics", "steps=20"]), manifest, tmp_path)
+    config = load_config(PRETRAINING, [*TINY, "hidden=kinematics", "steps=20"])
+    fit(config, manifest, tmp_path)
     evaluate(tmp_path / "checkpoint.ckpt", manifest, "test", tmp_path / "test")
     summary = json.loads((tmp_path / "test" / "metrics.json").read_text())["summary"]
-    assert {"explained_log_pt", "explained_log_mass"} < set(summary)
+    assert {"explained_log_pt", "explained_log_mass"} < set(summary) < set(config.numbers)
 
 
 @pytest.mark.parametrize(
@@ -388,10 +391,12 @@ def test_measurements_of_one_event_find_each_other(manifest, tmp_path, again):
         manifest = tmp_path / "manifest.json"
         manifest.write_text(json.dumps(content))
     changes = ["steps=150", f"again={again}", "optimizer.learning_rate=0.01"]
-    fit(load_config(CONFIGS / "event-contrast-small.yaml", [*TINY, *changes]), manifest, tmp_path)
+    config = load_config(CONFIGS / "event-contrast-small.yaml", [*TINY, *changes])
+    fit(config, manifest, tmp_path)
     evaluate(tmp_path / "checkpoint.ckpt", manifest, "test", tmp_path / "test")
     summary = json.loads((tmp_path / "test" / "metrics.json").read_text())["summary"]
     assert summary["accuracy"] > 20 * summary["accuracy_of_chance"]
+    assert set(summary) == set(config.numbers)
     parts = ["start.parts=[embedding,encoder]", "steps=5", "trees=false"]
     start = tmp_path / "checkpoint.ckpt"
     fit(load_config(CLASSIFICATION, [*TINY, *parts]), manifest, tmp_path / "tuned", start=start)
@@ -417,6 +422,7 @@ def test_masses_are_learned(manifest, tmp_path):
     evaluate(tmp_path / "checkpoint.ckpt", manifest, "test", tmp_path / "test")
     summary = json.loads((tmp_path / "test" / "metrics.json").read_text())["summary"]
     assert summary["explained"] > 0.2
+    assert set(summary) == set(config.numbers)
     start = tmp_path / "checkpoint.ckpt"
     parts = ["start.parts=[embedding,encoder]", "steps=5", "trees=false"]
     fit(load_config(CLASSIFICATION, [*TINY, *parts]), manifest, tmp_path / "tuned", start=start)

@@ -272,6 +272,7 @@ def test_a_network_learns_what_the_standard_correction_cannot(model, manifest, t
     metrics = json.loads((tmp_path / "test" / "metrics.json").read_text())
     summary = metrics["summary"]
     assert len(summary) <= 14
+    assert set(summary) <= set(load_config(LITE[model]).numbers)
     assert summary["improvement"] > 30
     # The controls: trees are told the share of neutral hadrons, the small network is not.
     assert summary["improvement_trees"] > 30

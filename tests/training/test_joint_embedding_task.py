@@ -293,6 +293,7 @@ def test_evaluation_draws_masks_and_neighbours(manifest, tmp_path):
     assert all(drawn_pixels(tmp_path / "test" / f"{name}.png") > 500 for name in metrics["figures"])
     assert 1 <= metrics["summary"]["effective_rank"] <= 16
     assert 0 < metrics["summary"]["neighbour_accuracy"] <= 1
+    assert metrics["summary"].keys() == set(load_task(checkpoint).config.numbers)
     # What is predicted is what is measured, without a label.
     shard = manifest.parent / "QCD_0005.parquet"
     unlabelled = pq.read_table(shard).drop_columns(["jet_label"])

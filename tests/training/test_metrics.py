@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 from ntuplizer.labels import INDEX, LABELS, QCD_LABELS
 from training.evaluate import figures, metrics
 from training.evaluate.evaluate import collect
+from training.tasks.sophon.config import Config
 from training.tasks.sophon.evaluation import (
     Scored,
     evaluate_classes,
@@ -134,6 +135,7 @@ def test_random_guessing_is_measured_as_such(tmp_path):
     assert results.summary["auc_resonance_vs_qcd"] == pytest.approx(0.5, abs=0.05)
     assert results.summary["auc_X_bb_vs_qcd"] == pytest.approx(0.5, abs=0.05)
     assert results.summary["accuracy"] == pytest.approx(1 / 188, abs=0.005)
+    assert set(results.summary) == set(Config.numbers) - {"auc"}
     bb = versus_qcd(Scored.of(probabilities, label), np.arange(4000))["X_bb"]
     assert bb["rejection_at_50%"] == pytest.approx(2, rel=0.15)
     for variable in ("jet_pt", "jet_sdmass"):
@@ -208,6 +210,7 @@ def test_own_classes_of_a_perfect_network(tmp_path):
     results = evaluate_classes(probabilities, label, ("a", "b", "c"), tmp_path)
     assert results.summary["auc"] == results.summary["accuracy"] == 1
     assert results.summary["calibration_error"] == pytest.approx(0.2)
+    assert set(results.summary) < set(Config.numbers)
     # Rejections are unknown where nothing passes.
     assert results.details["rejection_of_other_classes"]["a"] == {"at_30%": None, "at_50%": None}
     assert results.details["confusion"]["counts"] == (40 * np.eye(3)).tolist()

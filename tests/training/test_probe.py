@@ -68,6 +68,7 @@ def test_what_is_measured(manifest, tmp_path):
         found = task.predict(batch)["probabilities"].numpy()
     label = batch["label"].numpy()
     summary = metrics["summary"]
+    assert set(summary) == set(task.config.numbers)
     assert summary["jets"] == len(label)
     assert summary["accuracy"] == pytest.approx(accuracy_score(label, found.argmax(1)), abs=1e-3)
     rejections = [rejection(found[label == i, i], found[label != i, i], 0.5) for i in range(3)]

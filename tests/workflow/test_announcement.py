@@ -11,6 +11,7 @@ from mini_dataset import build, write_config
 
 from workflow.announcement import announce, estimate, steps
 from workflow.config_model import ROOT, load_config
+from workflow.failures import LINES, MOST_SHOWN, describe_failures
 from workflow.fits import resolve_fits
 from workflow.paths import Paths
 
@@ -60,7 +61,25 @@ def test_a_run_says_what_it_will_do(failed):
 
 def test_a_failed_job_says_why_once(failed):
     assert failed.count("Res34P_0000.parquet: not a readable Parquet file") == 1, failed[-3000:]
-    assert failed.count("Logfile results/mini/logs/manifest/jets.log") == 1
+    assert "\nThe log results/mini/logs/manifest/jets.log:\nerror: " in failed
+
+
+def test_of_a_long_log_the_end_is_shown(tmp_path):
+    log = tmp_path / "shard.log"
+    log.write_bytes(b"\xff\n" + b"".join(b"batch %d\rbatch %d\n" % (i, i) for i in range(9_000)))
+    heading, *lines = describe_failures([str(log), str(log)]).splitlines()
+    assert heading == f"The end of the log {log}:"
+    assert lines == [f"batch {9_000 - i // 2}" for i in range(LINES + 1, 1, -1)]
+
+
+def test_of_many_failures_a_few_are_shown(tmp_path):
+    logs = [tmp_path / f"{index:04d}.log" for index in range(MOST_SHOWN + 2)]
+    for log in logs[1:]:
+        log.write_text("error: no disk\n")
+    text = describe_failures(map(str, logs))
+    assert text.startswith(f"{logs[0]} is not there")
+    assert text.count("error: no disk") == MOST_SHOWN - 1
+    assert text.endswith("\n\n2 more failed; their logs are named above")
 
 
 def test_time_follows_from_sizes(quickstart):

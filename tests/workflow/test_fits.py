@@ -54,14 +54,14 @@ def test_a_study_is_a_grid_of_fits(raw):
 
 
 def test_a_way_can_share_the_networks_of_another_one(raw):
-    ways = {"scratch": {"from": None}, "trees": {"of": "scratch", "metric": "auc_of_trees"}}
+    ways = {"scratch": {"from": None}, "trees": {"of": "scratch", "metric": "accuracy_of_groups"}}
     config = few_shot(raw, ways=ways)
     fits = resolve_fits(config)
     points = study_points("few_shot", config.studies["few_shot"])
     shared = {(point.size, point.seed): point for point in points if point.way == "trees"}
     for point in points:
         assert point.fit == shared[point.size, point.seed].fit
-        assert point.metric == ("auc_of_trees" if point.way == "trees" else "accuracy")
+        assert point.metric == ("accuracy_of_groups" if point.way == "trees" else "accuracy")
     assert len(fits) == 2 + len(shared)
     for wrong, why in (
         ({"of": "nothing", "metric": "auc"}, "nothing is no way with networks"),
@@ -71,6 +71,22 @@ def test_a_way_can_share_the_networks_of_another_one(raw):
     ):
         with pytest.raises(UserError, match=why):
             few_shot(raw, ways={**ways, "wrong": wrong})
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"metric": "acuracy"}, "few_shot.metric is acuracy, .* task sophon .* name is accuracy$"),
+        ({"metric": "spread"}, "few_shot.metric is spread, .*; it measures jets, loss, accuracy, "),
+        (
+            {"ways": {"a": {}, "b": {"of": "a", "metric": "aucs"}}, "baseline": None},
+            "few_shot.ways.b.metric is aucs, .* the nearest name is auc$",
+        ),
+    ],
+)
+def test_a_metric_that_no_evaluation_holds_is_named(raw, changes, expected):
+    with pytest.raises(UserError, match=expected):
+        resolve_fits(few_shot(raw, **changes))
 
 
 def test_ways_compare_one_network_with_equal_steps(raw):

@@ -130,7 +130,8 @@ def test_disk_is_full(folder, config, undisturbed):
         result = build(folder, config, *TARGETS)
         assert result.returncode != 0
         assert "No space left on device" in result.stderr
-        assert "Traceback (most recent call last):\n  File" not in result.stderr
+        logs = [file.read_text() for file in (folder / "results" / "mini" / "logs").rglob("*.log")]
+        assert not any("Traceback (most recent call last):\n  File" in log for log in logs)
         assert shards(folder) == {}
         remount(dataset(folder), "size=50m")
         assert_next_call_completes(folder, config, undisturbed)

@@ -72,14 +72,15 @@ def _cost(folder: Path | None) -> list[Block]:
         rows.append(cells(readable(rule), len(jobs), *measured))
         total = [total[0] + len(jobs), total[1] + cpu, total[2] + wall, max(total[3], peak)]
     foot = cells("all", total[0], _rounded(total[1]), _rounded(total[2]), "", _rounded(total[3]))
-    head = ("Stage", "Jobs", "CPU-hours", "Hours", "Longest job (min)", "Peak memory (MB)")
+    head = ("Stage", "Jobs", "CPU-hours seen", "Hours", "Longest job (min)", "Peak memory (MB)")
     return [
         Table("Cost by stage", head, rows, foot),
         Text(
             "As Snakemake measured the last run of each job: hours are those of all jobs one after "
-            "the other; CPU time and resident memory of the processes are looked at every 30 "
-            "seconds, so that what comes after the last look is missing: short jobs take more CPU "
-            "time than is told."
+            "the other. CPU time and resident memory are what it saw of processes that ran when it "
+            "looked: every half second at first, every 30 seconds from the 15th on. The last half "
+            "minute of a job may be missing, and programs that begin and end between two looks, "
+            "such as MadGraph's compilers, are: no job took less CPU time than is told."
         ),
     ]
 

@@ -49,7 +49,7 @@ rule report:
         config=lambda wildcards: json.dumps(
             run_config.model_dump(mode="json", exclude_unset=True, by_alias=True)
         ),
-        version=3,
+        version=4,
     shell:
         "python -m workflow report --name {params.name} {params.inputs}"
         " --benchmarks {params.benchmarks} --config {params.config:q} --output {output.page}"

@@ -1,12 +1,13 @@
 """The configuration of a classification of events; imports no heavy package."""
 
 from collections.abc import Collection
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from provenance.errors import UserError
 from training.events.config import EventConfig
+from training.tasks.event_classification.meanings import MEANINGS
 
 Processes = Annotated[tuple[str, ...], Field(min_length=1)]
 
@@ -16,6 +17,8 @@ class Config(EventConfig):
 
     With more than two classes it is a supervised pre-training.
     """
+
+    numbers: ClassVar[tuple[str, ...]] = (*MEANINGS,)
 
     task: Literal["event_classification"]
     classes: dict[str, Processes] = Field(

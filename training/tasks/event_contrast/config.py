@@ -1,6 +1,6 @@
 """The configuration of a contrast of two measurements of events; imports no heavy package."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -9,6 +9,13 @@ from training.events.config import EventConfig
 
 class Config(EventConfig):
     """Finding the other measurement of an event among those of other events, without labels."""
+
+    numbers: ClassVar[tuple[str, ...]] = (
+        "events",
+        "accuracy",
+        "accuracy_of_chance",
+        "median_place",
+    )
 
     task: Literal["event_contrast"]
     again: bool = Field(

@@ -1,14 +1,20 @@
 """The configuration of a pre-training without labels; imports no heavy package."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from training.events.config import EventConfig
+from training.tasks.event_pretraining.meanings import MEANINGS
 
 
 class Config(EventConfig):
     """Guessing what is hidden of an event's objects; the defaults are of arXiv:2312.06909."""
+
+    numbers: ClassVar[tuple[str, ...]] = (
+        *MEANINGS,
+        *(f"explained_{name}" for name in ("log_pt", "eta", "sin_phi", "cos_phi", "log_mass")),
+    )
 
     task: Literal["event_pretraining"]
     hidden: Literal["types", "kinematics"] = Field(

@@ -11,6 +11,7 @@ from training.models.sizes import (
     ParticleNetConfig,
     Section,
 )
+from training.tasks.jet_energy.meanings import MEANINGS
 
 # All features, in the order in which networks see them.
 CHARGED_FEATURES = (
@@ -128,6 +129,7 @@ class Config(FitConfig):
 
     products: ClassVar[tuple[str, ...]] = ("energy",)
     parts: ClassVar[tuple[str, ...]] = ("encoder", "output")
+    numbers: ClassVar[tuple[str, ...]] = (*MEANINGS, "bins_surely_beyond")
 
     task: Literal["jet_energy"] = "jet_energy"
     model: Annotated[

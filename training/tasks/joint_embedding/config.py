@@ -13,6 +13,7 @@ from training.models.sizes import (
     TokenMasksConfig,
     Width,
 )
+from training.tasks.joint_embedding.meanings import MEANINGS
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -77,6 +78,7 @@ class Config(FitConfig):
     products: ClassVar[tuple[str, ...]] = ("jets", "top_jets", "quark_gluon_jets")
     parts: ClassVar[tuple[str, ...]] = ("predictor", "encoder", "teacher")
     version: ClassVar[int] = 2
+    numbers: ClassVar[tuple[str, ...]] = (*MEANINGS,)
 
     task: Literal["joint_embedding"] = "joint_embedding"
     model: JointEmbeddingConfig = JointEmbeddingConfig()

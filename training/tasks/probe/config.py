@@ -12,6 +12,7 @@ from training.models.sizes import (
     Section,
     TokenClassifierConfig,
 )
+from training.tasks.probe.meanings import MEANINGS
 
 
 class ProbeConfig(Section):
@@ -37,6 +38,7 @@ class Config(FitConfig):
 
     products: ClassVar[tuple[str, ...]] = ("jets", "top_jets", "quark_gluon_jets")
     parts: ClassVar[tuple[str, ...]] = ("head", "encoder")
+    numbers: ClassVar[tuple[str, ...]] = (*MEANINGS,)
 
     task: Literal["probe"] = "probe"
     model: ProbeConfig = ProbeConfig()

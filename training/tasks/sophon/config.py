@@ -7,6 +7,7 @@ from pydantic import Field
 from training.config import FitConfig
 from training.jets.config import JetDataConfig
 from training.models.sizes import ParticleTransformerConfig
+from training.tasks.sophon.meanings import MEANINGS
 
 
 class Config(FitConfig):
@@ -14,6 +15,7 @@ class Config(FitConfig):
 
     products: ClassVar[tuple[str, ...]] = ("jets",)
     parts: ClassVar[tuple[str, ...]] = ("encoder", "head")
+    numbers: ClassVar[tuple[str, ...]] = (*MEANINGS,)
 
     task: Literal["sophon"] = "sophon"
     labels: tuple[str, ...] | None = Field(

@@ -12,6 +12,7 @@ class Config(FitConfig):
 
     products: ClassVar[tuple[str, ...]] = ("jets",)
     parts: ClassVar[tuple[str, ...]] = ("network",)
+    numbers: ClassVar[tuple[str, ...]] = ("bias", "spread")
 
     task: Literal["multiplicity"]
     width: int = Field(16, gt=0, description="of the hidden layer")
