@@ -310,11 +310,25 @@ def test_validation_labels_are_drawn_and_counted(manifest):
         assert sum(group.rows for group in data.val) == 30
         batch = next(iter(data.validation_loader()))
         rows = [(group.path, group.index, tuple(group.kept)) for group in data.train]
-        labels = [reader.read([group]).process[0] for group in data.val]
+        labels = [reader.read([group]).scalars["process"][0] for group in data.val]
         assert set(labels) == {"ttbar", "2hdm"}
         assert set(batch.batch) == {"objects", "label"}
         drawn.append(rows)
     assert drawn[0] != drawn[1]
+
+
+def test_events_with_an_empty_slot_are_left_out(manifest):
+    config = load_config(CLASSIFICATION, [*TINY, "data.filled=true"])
+    task = make_task(config)
+    dataset = open_dataset(manifest, config, task.reader)
+    data = TrainingData(dataset, task.reader, config)
+    rows = task.reader.read(data.train)
+    filled = present(rows.objects).all(axis=1)
+    assert 0 < filled.sum() < len(rows)
+    assert (task.reader.chosen(rows.scalars, len(rows)) == np.flatnonzero(
+        filled & (rows.scalars["process"] != "wjets")
+    )).all()  # fmt: skip
+    assert task.reader.selection == "process ttbar or 2hdm, no slot empty"
 
 
 def test_more_classes_are_a_supervised_pretraining(manifest, tmp_path):
@@ -403,16 +417,33 @@ def test_measurements_of_one_event_find_each_other(manifest, tmp_path, again):
 
 
 def test_masses_are_those_of_the_trees():
-    """Pairs and triples as `event_trees` has them, by other code."""
+    """As `event_trees` has them, by other code, neutrinos included."""
     objects = make_objects(200, 11)
+    objects[:5, 0] = 0
     expected = mass_features(objects)
-    masses, known = (x.numpy() for x in log_masses(torch.from_numpy(objects)))
-    places = [pair for size in (2, 3) for pair in combinations(range(6), size)]
-    for name, slots in {"jj": (4, 5), "bb": (2, 3), "b1jj": (2, 4, 5), "b2l": (0, 3)}.items():
+    sizes = (2, 3, 4, 5, 6)
+    masses, known = (x.numpy() for x in log_masses(torch.from_numpy(objects), sizes, True))
+    places = [chosen for size in sizes for chosen in combinations(range(6), size)]
+    assert masses.shape == (200, len(places))
+    assert np.isfinite(masses).all()
+    for name, slots in {
+        "jj": (4, 5), "bb": (2, 3), "b1jj": (2, 4, 5), "b2l": (0, 3), "lnu": (0, 1),
+        "b1lnu": (0, 1, 2), "bblnu": (0, 1, 2, 3), "bbjjlnu": (0, 1, 2, 3, 4, 5),
+    }.items():  # fmt: skip
         place, truth = places.index(slots), expected[f"m_{name}"]
         np.testing.assert_array_equal(known[:, place], np.isfinite(truth))
         found = 10 ** masses[known[:, place], place] - 1
         np.testing.assert_allclose(found, truth[known[:, place]], rtol=2e-3, atol=0.02)
+    # Transverse: the mass of what is missing and a b-jet at the same η = 0.
+    transverse = log_masses(torch.from_numpy(objects), (2,), False)[0].numpy()
+    pt, eta, phi, mass = (objects[:, :, k].astype(float) for k in range(4))
+    squared = mass[:, 2] ** 2 + 2 * pt[:, 1] * (
+        np.sqrt(mass[:, 2] ** 2 + (pt[:, 2] * np.cosh(eta[:, 2])) ** 2)
+        - pt[:, 2] * np.cos(phi[:, 1] - phi[:, 2])
+    )
+    np.testing.assert_allclose(
+        10 ** transverse[:, places.index((1, 2))] - 1, np.sqrt(squared), rtol=2e-3, atol=0.02
+    )
 
 
 def test_masses_are_learned(manifest, tmp_path):

@@ -208,7 +208,12 @@ def test_every_loss_trains_what_it_needs(settings, manifest, kind):
     assert ("regulariser" in numbers) == (kind != "none")
 
 
-TERMS = ["regulariser={kind: vicreg, of: tokens}", "masked_features=1.0", "jet_shape=1.0"]
+TERMS = [
+    "regulariser={kind: vicreg, of: tokens}",
+    "masked_features=1.0",
+    "jet_shape=1.0",
+    "jet_shape_from=all",
+]
 GROUPS = ["group_dropout.identity=0.5", "group_dropout.displacement=0.5"]
 
 

@@ -23,6 +23,7 @@ class EventDataConfig(DataConfig):
         min_length=1,
         description="objects to read, by the names of their columns",
     )
+    filled: bool = Field(False, description="only events with an object in each of the slots")
 
 
 class Augmentation(Section):

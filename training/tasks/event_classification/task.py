@@ -35,7 +35,7 @@ class EventClassification(Task[Config]):
 
     def __init__(self, config: Config):
         super().__init__(config)
-        self.reader = EventReader(config.data.slots, config.classes)
+        self.reader = EventReader(config.data.slots, config.classes, config.data.filled)
         self.network = ObjectTransformer(config.model, len(FEATURES), len(config.classes))
         self._seen: Mapping[str, np.ndarray] | None = None
 

@@ -44,7 +44,7 @@ class EventContrast(Task[Config]):
         super().__init__(config)
         slots = config.data.slots
         again = tuple(f"{slot}_again" for slot in slots) if config.again else ()
-        self.reader = EventReader((*slots, *again))
+        self.reader = EventReader((*slots, *again), filled=config.data.filled)
         self.network = ObjectTransformer(config.model, len(FEATURES), config.projection)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:

@@ -1,1 +1,1 @@
-"""Pre-training on event objects: the invariant masses of pairs and triples."""
+"""Pre-training on event objects: the invariant masses of combinations."""

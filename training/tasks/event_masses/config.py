@@ -1,12 +1,14 @@
 """The configuration of a regression of invariant masses; imports no heavy package."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from training.events.config import EventConfig
 
 
 class Config(EventConfig):
-    """Guessing the invariant masses of an event's pairs and triples of objects, without labels."""
+    """Guessing the invariant masses of combinations of an event's objects, without labels."""
 
     numbers: ClassVar[tuple[str, ...]] = (
         "events",
@@ -16,3 +18,11 @@ class Config(EventConfig):
     )
 
     task: Literal["event_masses"]
+    sizes: tuple[Annotated[int, Field(ge=2)], ...] = Field(
+        (2, 3), min_length=1, description="of how many objects each: 2 for pairs, 3 for triples"
+    )
+    neutrino: bool = Field(
+        False,
+        description="missing momentum gets the momentum along the beam with which it and the "
+        "lepton have the mass of a W; otherwise it is taken as transverse",
+    )

@@ -39,7 +39,7 @@ class EventPretraining(Task[Config]):
 
     def __init__(self, config: Config):
         super().__init__(config)
-        self.reader = EventReader(config.data.slots)
+        self.reader = EventReader(config.data.slots, filled=config.data.filled)
         of_types = config.hidden == "types"
         self.hidden_features = TYPE_FEATURES if of_types else KINEMATIC_FEATURES
         outputs = self.hidden_features.stop - self.hidden_features.start

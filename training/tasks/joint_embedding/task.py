@@ -19,6 +19,7 @@ from training.jets.constituents import (
     jets_of,
     with_room,
 )
+from training.models.arrangement import Sizes
 from training.models.jet_shape import MOMENTUM_SHARES, SHAPES, jet_shape, momentum_shares
 from training.models.jet_tokens import Jets
 from training.models.joint_embedding import JointEmbedding
@@ -112,7 +113,8 @@ class JointEmbeddingTask(Task[Config]):
         if self.config.jet_shape:
             average = prediction.context
             if self.config.jet_shape_from == "all":
-                average = self.embed(jets if features is None else jets._replace(features=features))
+                seen = jets if features is None else jets._replace(features=features)
+                average = self.embed(seen, batch.get("room"))
             term = functional.smooth_l1_loss(self.shape(average), jet_shape(jets))
             numbers["jet_shape"] = term
             loss = loss + self.config.jet_shape * term
@@ -154,9 +156,11 @@ class JointEmbeddingTask(Task[Config]):
                     "saved is kept"
                 )
 
-    def embed(self, jets: Jets) -> Tensor:
+    def embed(self, jets: Jets, sizes: Sizes | None = None) -> Tensor:
         """Return the average of the student's tokens of whole jets, (B, width)."""
-        return self.network.encoder.encode(jets).average()
+        encoder = self.network.encoder
+        room = None if sizes is None else encoder.tokens.room(jets, sizes)
+        return encoder.encode(jets, room=room).average()
 
     def predict(self, batch: Batch) -> Batch:
         """Return the embedding of each jet, (B, width)."""
