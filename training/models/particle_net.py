@@ -22,11 +22,13 @@ from torch.nn import functional
 
 from training.models.dense import ACTIVATIONS, BatchNorm, PreciseLinear, initialise
 from training.models.jet_regressor import JetRegressor
-from training.models.ragged import Collection, owners, pool
+from training.models.ragged import Collection, owners, pool, together
 from training.models.sizes import GraphSizes, ParticleNetConfig
 
 # Distances held at a time: what fits the cache of a core, and what fills a GPU.
 CELLS_CPU, CELLS_GPU = 2**18, 2**23
+# What a graph of all collections is called.
+TOGETHER = "together"
 HASH_BASE = 0x2545F4914F6CDD1D
 
 
@@ -264,17 +266,23 @@ class ParticleNet(JetRegressor):
         jet_features: int,
         outputs: int = 1,
     ):
-        graphs = {
-            name: Graph(width, getattr(config, name), config) for name, width in features.items()
-        }
-        pooled = sum(getattr(config, name).channels[-1][-1] for name in features)
+        names = tuple(features)
+        sizes = {name: getattr(config, name) for name in names}
+        if config.together is not None:
+            sizes = {TOGETHER: config.together}
+            features = {TOGETHER: sum(features.values()) + len(features)}
+        graphs = {name: Graph(width, sizes[name], config) for name, width in features.items()}
+        pooled = sum(own.channels[-1][-1] for own in sizes.values())
         super().__init__(
             nn.ModuleDict(graphs), pooled, jet_features, outputs, config.head, config.activation
         )
+        self.names = names
         initialise(self, config.initialiser)
 
     def pool_constituents(self, collections: Mapping[str, Collection]) -> Tensor:
         """Return what is read out of the constituents of each collection after its last block."""
+        if TOGETHER in self.collections:
+            collections = {TOGETHER: together([collections[name] for name in self.names])}
         # The only numbers that a GPU has to tell.
         lengths = torch.stack([collections[name].counts for name in self.collections]).cpu().numpy()
         pooled = [
