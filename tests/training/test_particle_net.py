@@ -4,7 +4,7 @@ import torch
 
 from training.models import particle_net
 from training.models.particle_net import Arrangement, ParticleNet
-from training.models.ragged import Collection
+from training.models.ragged import Collection, together
 from training.models.sizes import GraphSizes, ParticleNetConfig
 
 FEATURES = {"charged": 25, "neutral": 11, "vertices": 10}
@@ -270,6 +270,35 @@ def test_what_is_read_out_grows_with_momentum():
     average = network().pool_constituents(collections(padded, mask))
     sums = torch.tensor([5.0, 20.0])[:, None] / 25
     torch.testing.assert_close(pooled[0], average * sums, atol=1e-5, rtol=1e-4)
+
+
+def test_one_graph_of_all_collections_is_one_of_their_constituents_beside_each_other():
+    config = SMALL.model_copy(update={"together": GRAPH})
+    net = network(config)
+    padded, mask, jets = padded_jets([5, 20, 0, 1], np.random.default_rng(1))
+    batch = collections(padded, mask)
+    # Of the second jet all collections, of others one each.
+    few = torch.zeros_like(mask)
+    few[1, :3] = True
+    batch["vertices"] = Collection.from_padded(padded["vertices"][0], few, padded["vertices"][1])
+    joined = together(list(batch.values()))
+    assert joined.counts.tolist() == [10, 43, 0, 2]
+    own = joined.values[10:53]
+    assert own[:, -3:].sum(0).tolist() == [20, 20, 3]
+    torch.testing.assert_close(own[40:, 36:46], padded["vertices"][0][1, :3])
+    assert not own[40:, :36].any()
+    torch.testing.assert_close(joined.positions[50:53], padded["vertices"][1][1, :3])
+    said = net(batch, jets)
+    assert said.isfinite().all()
+    # What a constituent is seen beside counts: the neutral ones, in another place.
+    moved = batch["neutral"]._replace(positions=batch["neutral"].positions + 1)
+    assert not torch.allclose(net(batch | {"neutral": moved}, jets), said, atol=1e-5)
+    alone = [
+        net({n: Collection.from_padded(v[i : i + 1], few[i : i + 1] if n == "vertices" else
+             mask[i : i + 1], p[i : i + 1]) for n, (v, p) in padded.items()}, jets[i : i + 1])
+        for i in range(4)
+    ]  # fmt: skip
+    torch.testing.assert_close(torch.cat(alone), said, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("vertices", [0, 1])

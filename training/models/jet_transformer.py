@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from training.models.dense import initialise
 from training.models.jet_regressor import JetRegressor
 from training.models.particle_transformer import ParticleTransformer
-from training.models.ragged import Collection, owners
+from training.models.ragged import Collection, owners, together
 from training.models.sizes import JetTransformerConfig
 
 
@@ -70,25 +70,18 @@ class JetTransformer(JetRegressor):
 
     def pool_constituents(self, collections: Mapping[str, Collection]) -> Tensor:
         """Return the class token of each jet."""
-        chosen = {name: collections[name].first(self.points) for name in self.features}
-        counts = torch.stack([own.counts for own in chosen.values()])
-        # Those of a later collection follow the earlier ones.
-        begins = counts.cumsum(0) - counts
+        jets = together([collections[name].first(self.points) for name in self.features])
+        counts = jets.counts
         # A number that a GPU has to tell; a jet without constituents has a slot all the same.
-        shape = counts.shape[1], max(int(counts.sum(0).max()), 1)
+        shape = len(counts), max(int(counts.max()), 1)
         device = counts.device
-        mask = torch.arange(shape[1], device=device) < counts.sum(0)[:, None]
-        features = torch.zeros(*shape, sum(self.features.values()) + len(chosen), device=device)
+        mask = torch.arange(shape[1], device=device) < counts[:, None]
+        jet = owners(counts, len(jets.values))
+        slot = torch.arange(len(jet), device=device) - jets.offsets[jet]
+        features = torch.zeros(*shape, jets.values.shape[1], device=device)
+        features[jet, slot] = jets.values
         vectors = torch.zeros(*shape, 4, device=device)
-        column = 0
-        for number, own in enumerate(chosen.values()):
-            jet = owners(own.counts, len(own.values))
-            slot = torch.arange(len(jet), device=device) - own.offsets[jet] + begins[number][jet]
-            width = own.values.shape[1]
-            features[jet, slot, column : column + width] = own.values.float()
-            features[jet, slot, number - len(chosen)] = 1
-            vectors[jet, slot] = _massless(own)
-            column += width
+        vectors[jet, slot] = _massless(jets)
         return self.trunk(features, vectors, mask).float()
 
     def compiled_parts(self) -> Iterator[nn.Module]:

@@ -23,7 +23,7 @@ from torch.nn import functional
 from training.models.dense import ACTIVATIONS, BatchNorm, PreciseLinear, initialise
 from training.models.graphs import Capture
 from training.models.jet_regressor import JetRegressor
-from training.models.ragged import Collection, owners, pool
+from training.models.ragged import Collection, owners, pool, together
 from training.models.sizes import GraphSizes, ParticleNetConfig
 
 # Distances held at a time: what fits the cache of a core, and what fills a GPU.
@@ -31,6 +31,8 @@ CELLS_CPU, CELLS_GPU = 2**18, 2**23
 # What is captured for one batch serves others of the same sizes: jets, longest, and constituents in
 # parts of the next power of two.
 JETS_STEP, LENGTH_STEP, ROOMS = 64, 16, 16
+# What a graph of all collections is called.
+TOGETHER = "together"
 HASH_BASE = 0x2545F4914F6CDD1D
 
 
@@ -348,19 +350,24 @@ class ParticleNet(JetRegressor):
         jet_features: int,
         outputs: int = 1,
     ):
-        graphs = {
-            name: Graph(width, getattr(config, name), config) for name, width in features.items()
-        }
-        pooled = sum(getattr(config, name).channels[-1][-1] for name in features)
+        names = tuple(features)
+        sizes = {name: getattr(config, name) for name in names}
+        if config.together is not None:
+            sizes = {TOGETHER: config.together}
+            features = {TOGETHER: sum(features.values()) + len(features)}
+        graphs = {name: Graph(width, sizes[name], config) for name, width in features.items()}
+        pooled = sum(own.channels[-1][-1] for own in sizes.values())
         super().__init__(
             nn.ModuleDict(graphs), pooled, jet_features, outputs, config.head, config.activation
         )
+        self.names = names
         initialise(self, config.initialiser)
         self.capture: Capture | None = None
 
     def pool_constituents(self, collections: Mapping[str, Collection]) -> Tensor:
         """Return what is read out of the constituents of each collection after its last block."""
-        return self._pool(collections, list(self._lengths(collections)))
+        own = self._seen_by_graphs(collections)
+        return self._pool(own, list(self._lengths(own)))
 
     def forward(self, collections: Mapping[str, Collection], jets: Tensor) -> Tensor:
         """Return the outputs, (B, outputs); arguments as for every `JetRegressor`.
@@ -376,6 +383,7 @@ class ParticleNet(JetRegressor):
         self, collections: Mapping[str, Collection], jets: Tensor
     ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
         """Return what `predict_with_room` takes: arrays of one of few sizes, and lengths."""
+        collections = self._seen_by_graphs(collections)
         empty = -len(jets) % JETS_STEP
         tensors = [functional.pad(jets, (0, 0, 0, empty))]
         sizes = []
@@ -404,6 +412,12 @@ class ParticleNet(JetRegressor):
             collections[name] = Collection(values, offsets, positions, share=share)
         pooled = self._pool(collections, lengths)
         return self.output(self.head(torch.cat((pooled, jets.float()), dim=1)))
+
+    def _seen_by_graphs(self, collections: Mapping[str, Collection]) -> Mapping[str, Collection]:
+        """Return a collection for each graph."""
+        if TOGETHER not in self.collections:
+            return collections
+        return {TOGETHER: together([collections[name] for name in self.names])}
 
     def _lengths(self, collections: Mapping[str, Collection]) -> np.ndarray:
         # The only numbers that a GPU has to tell.

@@ -1,5 +1,6 @@
 """Jets with any number of constituents, laid end to end: there is no padding to look after."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -55,6 +56,36 @@ class Collection(NamedTuple):
     def counts(self) -> Tensor:
         """Number of constituents of each jet, (B,)."""
         return self.offsets.diff()
+
+
+def together(collections: Sequence[Collection]) -> Collection:
+    """Return collections of the same jets as one; of a jet, a later one follows the earlier ones.
+
+    Their features lie beside each other, zeros where a constituent is of another collection, with a
+    flag for each collection behind them.
+    """
+    counts = torch.stack([own.counts for own in collections])
+    begins = torch.nn.functional.pad(counts.sum(0).cumsum(0), (1, 0))
+    firsts = begins[:-1] + counts.cumsum(0) - counts
+    total = sum(len(own.values) for own in collections)
+    widths = [own.values.shape[1] for own in collections]
+    like = collections[0].values.float()
+    values = like.new_zeros(total, sum(widths) + len(widths))
+    known: dict[str, Tensor] = {}
+    column = 0
+    for number, (own, width) in enumerate(zip(collections, widths, strict=True)):
+        jet = owners(own.counts, len(own.values))
+        place = torch.arange(len(jet), device=jet.device) - own.offsets[jet] + firsts[number][jet]
+        values[place, column : column + width] = own.values.float()
+        values[place, number - len(widths)] = 1
+        for name in ("positions", "pt", "share"):
+            part = getattr(own, name)
+            if part is not None:
+                if name not in known:
+                    known[name] = like.new_zeros(total, *part.shape[1:])
+                known[name][place] = part.float()
+        column += width
+    return Collection(values, begins, **known)
 
 
 def owners(counts: Tensor, total: int) -> Tensor:

@@ -141,6 +141,11 @@ class ParticleNetConfig(Section):
         GraphSizes(neighbours=8, channels=((32,) * 3, (64,) * 3, (128,) * 3), points=16),
         description="graph of the secondary vertices",
     )
+    together: GraphSizes | None = Field(
+        None,
+        description="one graph of charged and neutral constituents and secondary vertices, in the "
+        "place of one for each: what a calorimeter saw is known better beside the tracks",
+    )
     head: LayerSizes = Field(
         LayerSizes(units=(512, 256, 128, 64)), description="layers for the whole jet"
     )

@@ -87,6 +87,10 @@ def _value(name: str) -> Feature:
     return lambda m: m[name]
 
 
+def _number(name: str) -> Callable[[Columns], np.ndarray]:
+    return lambda jet: jet[name]
+
+
 def _association(number: int) -> Feature:
     return lambda m: m["association"] == number
 
@@ -140,26 +144,26 @@ VERTICES: dict[str, Feature] = {
 # Of `JET_COLUMNS` and `SUMMARY`, by name.
 JET: dict[str, Callable[[Columns], np.ndarray]] = {
     "pt": lambda jet: jet["jet_pt"] / 1000,
-    "log_pt": _value("log_pt"),
-    "eta": _value("eta"),
+    "log_pt": _number("log_pt"),
+    "eta": _number("eta"),
     "cos_phi": lambda jet: np.cos(jet["jet_phi"]),
     "sin_phi": lambda jet: np.sin(jet["jet_phi"]),
     "log_mass": lambda jet: np.log1p(np.maximum(jet["mass"], 0)),
-    "area": _value("area"),
+    "area": _number("area"),
     "rho": lambda jet: jet["rho"] / 20,
     "n_vertices": lambda jet: jet["n_vertices"] / 30,
     "multiplicity": lambda jet: jet["multiplicity"] / 30,
-    "ptd": _value("ptd"),
+    "ptd": _number("ptd"),
     "axis2": lambda jet: 10 * jet["axis2"],
     "n_charged": lambda jet: jet["n_charged"] / 30,
     "n_neutral": lambda jet: jet["n_neutral"] / 30,
-    "n_secondary_vertices": _value("n_secondary_vertices"),
-    "charged_fraction": _value("charged_fraction"),
-    "photon_fraction": _value("photon_fraction"),
-    "neutral_hadron_fraction": _value("neutral_hadron_fraction"),
-    "muon_fraction": _value("muon_fraction"),
-    "leading_fraction": _value("leading_fraction"),
-    "secondary_vertex_fraction": _value("secondary_vertex_fraction"),
+    "n_secondary_vertices": _number("n_secondary_vertices"),
+    "charged_fraction": _number("charged_fraction"),
+    "photon_fraction": _number("photon_fraction"),
+    "neutral_hadron_fraction": _number("neutral_hadron_fraction"),
+    "muon_fraction": _number("muon_fraction"),
+    "leading_fraction": _number("leading_fraction"),
+    "secondary_vertex_fraction": _number("secondary_vertex_fraction"),
     "secondary_vertex_mass": lambda jet: jet["secondary_vertex_mass"] / 5,
     # What a jet would have without weights of PUPPI: of hard jets almost the answer.
     "log_measured_rel_pt": lambda jet: np.log(
