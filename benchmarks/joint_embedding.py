@@ -86,6 +86,8 @@ SMALL_PIECES = {
         "model.target_layers=2",
     ),
 }
+# Sizes of large encoders of patches.
+PATCHES = {"patches": 16, "blocks": 4, "registers": 4, "length_groups": 1}
 SUPERVISED = "supervised"
 STUDIES: dict[str, dict[str, Any]] = {
     "groups": {"dataset": "labelled", "settings": []},
@@ -186,24 +188,26 @@ def items() -> Iterator[Item]:
                 yield from (Item(study, size, seed, way) for size in sizes for way in ways)
 
 
-def encoder_settings(recipe: str, small: bool) -> dict[str, Any]:
+def encoder_settings(recipe: str, small: bool) -> list[str]:
     """Return what differs from the encoder of the configuration."""
     if recipe == "constituents":
-        kept = {"width": 32, "heads": 4, "feedforward_ratio": 2, "pair_bias": [16]} if small else {}
-        blocks, width = (2, 32) if small else (4, 128)
-        return {"tokens": "constituents", "blocks": blocks, "registers": 4, "embedding": [width],
-                **kept}  # fmt: skip
-    return {} if small else {
-        "tokens": "patches", "patches": 16, "blocks": 4, "registers": 4, "length_groups": 1,
-    }  # fmt: skip
+        sizes: dict[str, Any] = {"tokens": "constituents", "registers": 4}
+        if small:
+            sizes |= {"width": 32, "heads": 4, "blocks": 2, "feedforward_ratio": 2}
+            sizes |= {"embedding": [32], "pair_bias": [16]}
+        else:
+            sizes |= {"blocks": 4, "embedding": [128]}
+        return [f"model.encoder={json.dumps(sizes)}"]
+    if small:
+        return ["model.encoder.length_groups=1"]
+    return [f"model.encoder.{name}={value}" for name, value in PATCHES.items()]
 
 
 def pretraining(recipe: str, small: bool, more: Sequence[str] = ()) -> FitConfig:
     """Return the configuration of a pre-training."""
     networks = SMALL if small else LARGE
-    encoder = encoder_settings(recipe, small)
-    settings = [f"model.encoder={json.dumps(encoder)}"] if encoder else []
-    settings += [*networks.common, f"data.batch_size={networks.batch}"]
+    settings = [*encoder_settings(recipe, small), *networks.common]
+    settings.append(f"data.batch_size={networks.batch}")
     if recipe != SUPERVISED:
         parts = PIECES | (SMALL_PIECES if small else {})
         settings += [setting for piece in RECIPES[recipe] for setting in parts[piece]]
@@ -244,13 +248,14 @@ class Study:
     def __init__(self, name: str, data: Path, output: Path, recipe: str, small: bool):
         self.name, self.output, self.recipe = name, output, recipe
         self.networks = SMALL if small else LARGE
-        encoder = encoder_settings(recipe, small)
-        self.settings = [f"model.encoder={json.dumps(encoder)}"] if encoder else []
-        length = [x for x in self.networks.common if x.startswith("data.max_constituents")]
-        self.settings += [
-            *length, *STUDIES[name]["settings"], *([] if name == "groups" else [ANY_MASS]),
-            "data.workers=0", "optimizer.ema_decay=null",
-        ]  # fmt: skip
+        self.settings = [
+            *encoder_settings(recipe, small),
+            *(x for x in self.networks.common if x.startswith("data.max_constituents")),
+            *STUDIES[name]["settings"],
+            *([] if name == "groups" else [ANY_MASS]),
+            "data.workers=0",
+            "optimizer.ema_decay=null",
+        ]
         self.device = best_device()
         self.reader = Probe(self.config()).reader
         manifest = data / STUDIES[name]["dataset"] / "manifest.json"

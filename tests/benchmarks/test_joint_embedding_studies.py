@@ -1,7 +1,5 @@
 """The studies of joint embedding: what is drawn, what is held out, how gains are resampled."""
 
-import json
-
 import numpy as np
 import pytest
 from jet_dataset import write_jet_dataset
@@ -52,8 +50,7 @@ def test_an_interval_of_five_seeds():
 def test_a_recipe_has_the_encoder_that_studies_use(recipe, small):
     encoder = studies.pretraining(recipe, small).model.encoder
     networks = studies.SMALL if small else studies.LARGE
-    sizes = studies.encoder_settings(recipe, small)
-    changes = [f"model.encoder={json.dumps(sizes)}"] if sizes else []
+    changes = studies.encoder_settings(recipe, small)
     probe = load_config(studies.CONFIGS / networks.probe, changes)
     assert encoder == probe.model.encoder
 
