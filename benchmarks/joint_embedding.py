@@ -1,32 +1,34 @@
 """What pre-training by joint embedding is worth, in one go: the tables of docs/jepa.md.
 
-    python -m benchmarks.joint_embedding DATA OUTPUT --seconds 170 --processes 6
+    python -m benchmarks.joint_embedding DATA OUTPUT --seconds 3600 --processes 6
+    python -m benchmarks.joint_embedding DATA OUTPUT --seconds 3600 --processes 2 --small
 
 DATA holds the datasets of `config/jepa-small.yaml` (`unlabelled`, `labelled`, `top`,
-`quark_gluon`). Recipes are pre-trained side by side for the same time; one is chosen by rule, the
-highest AUC of a linear probe with 2,000 labels on the validation split of `labelled`, the mean of
-three draws of labels. Then the studies run on the test splits, seed by seed, until the time is up.
+`quark_gluon`). Recipes are pre-trained for as many steps; one is chosen by rule, the highest AUC of
+a linear probe with 2,000 labels on the validation split of `labelled`, the mean of three draws of
+labels. Then the studies run on the test splits until the time is up. Called again it goes on.
+`--small` takes the networks of `joint-embedding-small.yaml`, for a CPU.
 
-What is compared at each size and seed is trained on the same jets. Rates (of the linear probes: the
-strength of their prior) are tuned for each way and size on a fifth of the labels of the first seed.
+What is compared at each size and seed is trained on the same jets. Rates (of linear probes: the
+strength of their prior) are tuned for each way on a fifth of the labels of the first seed:
+strengths at each size; rates at 500 and 5,000 labels, which more labels take over.
 """
 
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 from torch.optim.lr_scheduler import LambdaLR
@@ -37,8 +39,8 @@ from provenance.files import read_json, write_json
 from training.baselines.jet_trees import TREES, jet_table
 from training.checkpoint import read_checkpoint, start_from
 from training.config import FitConfig, load_config
-from training.data.reader import Batch, RowGroup
-from training.data.shards import list_row_groups, open_dataset, training_rows
+from training.data.reader import Batch
+from training.data.shards import draw_subset, list_row_groups, open_dataset
 from training.devices import best_device
 from training.evaluate.metrics import rejection
 from training.fit import fit
@@ -51,92 +53,180 @@ from training.tasks.probe.task import Probe
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "training" / "configs"
-LENGTH = 64
-PATCHES = {"tokens": "patches", "patches": 16, "blocks": 4, "registers": 4, "length_groups": 1}
-CONSTITUENTS = {"tokens": "constituents", "blocks": 4, "registers": 4, "embedding": [128]}
-TOY = {"width": 32, "heads": 4, "blocks": 2, "feedforward_ratio": 2, "pair_bias": [16]}
-TOKENS = "regulariser={kind: vicreg, of: tokens, weight: 0.05, projector: [256, 128]}"
-# The context is nearly all that is not hidden.
-WIDE = "masks={targets: 4, target_ratio: [0.1, 0.15], context_ratio: [0.85, 1.0]}"
-THIRD = "masks={targets: 1, target_ratio: [0.3, 0.4], context_ratio: [1.0, 1.0]}"
-# What differs from training/configs/joint-embedding.yaml. The first is that file's own recipe.
-RECIPES: dict[str, list[str]] = {
-    "published": [],
-    "features": [TOKENS, "masked_features=1.0"],
-    "shape": [TOKENS, "masked_features=1.0", "jet_shape=3.0"],
-    "wide": [TOKENS, "masked_features=1.0", "jet_shape=3.0", WIDE, "model.target_layers=2"],
-    "constituents": [TOKENS, "masked_features=1.0", "jet_shape=3.0", THIRD],
+# What differs from the configuration of the pre-training, piece by piece. The first is that file's
+# own recipe.
+RECIPES: dict[str, tuple[str, ...]] = {
+    "published": (),
+    "features": ("tokens", "features"),
+    "shape": ("tokens", "features", "shape"),
+    "wide": ("tokens", "features", "wide", "shape"),
+    "whole": ("tokens", "features", "wide", "shape", "all"),
+    "heavy": ("tokens", "features", "wide", "heavy shape", "all"),
+    "constituents": ("tokens", "features", "third", "shape"),
 }
+PIECES: dict[str, tuple[str, ...]] = {
+    "tokens": ("regulariser={kind: vicreg, of: tokens, weight: 0.05, projector: [256, 128]}",),
+    "features": ("masked_features=1.0",),
+    "shape": ("jet_shape=3.0",),
+    "heavy shape": ("jet_shape=10.0",),
+    "all": ("jet_shape_from=all",),
+    # The context is nearly all that is not hidden.
+    "wide": (
+        "masks={targets: 4, target_ratio: [0.1, 0.15], context_ratio: [0.85, 1.0]}",
+        "model.target_layers=2",
+    ),
+    "third": ("masks={targets: 1, target_ratio: [0.3, 0.4], context_ratio: [1.0, 1.0]}",),
+}
+# Where networks are small, what is cheaper.
+SMALL_PIECES = {
+    "tokens": ("regulariser={kind: vicreg, of: tokens, weight: 0.05, projector: [64, 64]}",),
+    "wide": (
+        "masks={targets: 2, target_ratio: [0.15, 0.25], context_ratio: [0.85, 1.0]}",
+        "model.target_layers=2",
+    ),
+}
+# Sizes of large encoders of patches.
+PATCHES = {"patches": 16, "blocks": 4, "registers": 4, "length_groups": 1}
 SUPERVISED = "supervised"
-COMMON = [
-    f"data.max_constituents={LENGTH}", "data.workers=1", "data.validation_rows=2048",
-    "run.compile=false", "model.predictor.blocks=2", "data.batch_size=256",
-    "optimizer.learning_rate=1.0e-3", "collapse={effective_rank: 1.1}",
-]  # fmt: skip
 STUDIES: dict[str, dict[str, Any]] = {
     "groups": {"dataset": "labelled", "settings": []},
     "top": {"dataset": "top", "settings": ["data.labels=[QCD, top]", "data.classes=null"]},
     "quark_gluon": {
         "dataset": "quark_gluon",
-        "settings": [
-            "data.labels=[gluon, quark]", "data.classes=null",
-            "data.selection={jet_pt: [200, 2500], jet_sdmass: [-1, 500]}",
-        ],
+        "settings": ["data.labels=[gluon, quark]", "data.classes=null"],
     },
-}  # fmt: skip
-# In the order in which they are measured. The last is more than there are: all.
-SIZES = (500, 5_000, 1_000_000, 2_000, 20_000)
-SEEDS = (1, 2, 3, 4, 5)
-# What is trained: how the encoder begins, whether it is frozen, class-attention blocks.
-NETWORKS = {
-    "scratch": (None, False, 1),
-    "fine-tuned": ("chosen", False, 1),
-    "attentive": ("chosen", True, 1),
-    "attentive, random encoder": (None, True, 1),
-    "fine-tuned, 188 labels": (SUPERVISED, False, 1),
-    "shuffled labels": ("chosen", False, 1),
 }
-RATES = (3e-4, 1e-3, 3e-3)
+# Of top, quarks and gluons jets of any mass are used, so that 5,000 labels are there.
+ANY_MASS = "data.selection={jet_pt: [200, 2500], jet_sdmass: [-1, 500]}"
+# The last is more than there are: all.
+ALL = 1_000_000
+SEEDS = (1, 2, 3, 4, 5)
+EMBEDDED = {  # linear probes: how the encoder begins
+    "linear": "chosen",
+    "linear, random encoder": None,
+    "linear, 188 labels": SUPERVISED,
+}
+SHAPE, TREE = "linear, shape of the jet", "trees"
+# What is trained: how the encoder begins, whether it is frozen.
+NETWORKS = {
+    "scratch": (None, False),
+    "fine-tuned": ("chosen", False),
+    "attentive": ("chosen", True),
+    "attentive, random encoder": (None, True),
+    "fine-tuned, 188 labels": (SUPERVISED, False),
+    "shuffled labels": ("chosen", False),
+}
+CHEAP = (*EMBEDDED, SHAPE, TREE)
+# What is measured first, should the time end: sizes and ways, with every seed.
+ORDER: tuple[tuple[tuple[int, ...], tuple[str, ...]], ...] = (
+    ((500, 5_000), (*CHEAP, "scratch", "fine-tuned")),
+    ((ALL, 2_000), (*CHEAP, "scratch", "fine-tuned")),
+    ((500, 5_000, ALL, 2_000), ("attentive", "attentive, random encoder")),
+    ((500, 5_000), ("fine-tuned, 188 labels",)),
+    ((ALL,), ("shuffled labels",)),
+    ((ALL, 2_000), ("fine-tuned, 188 labels",)),
+    ((20_000,), (*CHEAP, *NETWORKS)),
+)
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
+TUNED_AT = (500, 5_000)
 STEPS, BATCH = 200, 128
 CHOICE_LABELS, CHOICE_SEEDS = 2_000, (101, 102, 103)
 HELD_OUT = 0.2
 POLL = 0.2
 
 
-def encoder_settings(recipe: str, toy: bool) -> dict[str, Any]:
-    """Return the sizes of the encoder of a recipe."""
-    sizes = CONSTITUENTS if recipe == "constituents" else PATCHES
-    return sizes | (TOY if toy else {})
+class Networks(NamedTuple):
+    """Networks of a size, and how they are trained."""
+
+    pretraining: str  # configuration
+    probe: str
+    common: tuple[str, ...]
+    batch: int
+    rates: tuple[float, ...]  # of what is tuned
 
 
-def pretraining(recipe: str, toy: bool, more: Sequence[str] = ()) -> FitConfig:
+LARGE = Networks(
+    "joint-embedding.yaml",
+    "probe.yaml",
+    (
+        "data.max_constituents=64", "data.workers=1", "data.validation_rows=2048",
+        "run.compile=false", "model.predictor.blocks=2", "collapse={effective_rank: 1.1}",
+        "optimizer.learning_rate=1.0e-3",
+    ),
+    256,
+    (3e-4, 1e-3, 3e-3),
+)  # fmt: skip
+SMALL = Networks(
+    "joint-embedding-small.yaml",
+    "probe-small.yaml",
+    ("data.validation_rows=1024", "optimizer.learning_rate=2.0e-3"),
+    128,
+    (1e-3, 3e-3, 1e-2),
+)
+
+
+class Item(NamedTuple):
+    """One thing to measure."""
+
+    study: str
+    size: int
+    seed: int
+    way: str
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return f"{self.study}-{self.size}-{self.seed}-{self.way}".replace(",", "").replace(" ", "_")
+
+
+def items() -> Iterator[Item]:
+    """Yield what is to be measured, the most wanted first."""
+    for sizes, ways in ORDER:
+        for seed in SEEDS:
+            for study in STUDIES:
+                yield from (Item(study, size, seed, way) for size in sizes for way in ways)
+
+
+def encoder_settings(recipe: str, small: bool) -> list[str]:
+    """Return what differs from the encoder of the configuration."""
+    if recipe == "constituents":
+        sizes: dict[str, Any] = {"tokens": "constituents", "registers": 4}
+        if small:
+            sizes |= {"width": 32, "heads": 4, "blocks": 2, "feedforward_ratio": 2}
+            sizes |= {"embedding": [32], "pair_bias": [16]}
+        else:
+            sizes |= {"blocks": 4, "embedding": [128]}
+        return [f"model.encoder={json.dumps(sizes)}"]
+    if small:
+        return ["model.encoder.length_groups=1"]
+    return [f"model.encoder.{name}={value}" for name, value in PATCHES.items()]
+
+
+def pretraining(recipe: str, small: bool, more: Sequence[str] = ()) -> FitConfig:
     """Return the configuration of a pre-training."""
-    encoder = f"model.encoder={json.dumps(encoder_settings(recipe, toy))}"
-    if recipe == SUPERVISED:
-        own = [x for x in COMMON if not x.startswith(("model.predictor", "collapse"))]
-        settings = [encoder, *own, "data.classes=null", "model.classifier.class_blocks=1"]
-        return load_config(CONFIGS / "probe.yaml", [*settings, "optimizer.ema_decay=null", *more])
-    settings = [encoder, *COMMON, *RECIPES[recipe]]
-    return load_config(CONFIGS / "joint-embedding.yaml", [*settings, *more])
-
-
-def pretrain(recipe: str, data: Path, output: Path, end: float, toy: bool) -> None:
-    """Pre-train until a time: a few steps tell the speed, and so the number of steps."""
-    manifest = data / "unlabelled" / "manifest.json"
-    more = ["run.precision=32-true"] if best_device().type == "cpu" else []
-    trial = [*more, "steps=30", "data.rows_per_epoch=3840", "data.validation_rows=256"]
-    fit(pretraining(recipe, toy, trial), manifest, output / "trial")
-    summary = read_json(output / "trial" / "summary.json")
-    config = pretraining(recipe, toy)
-    rate = summary["result"]["rows_per_second"] / config.data.batch_size
-    steps = max(int(0.85 * rate * (end - time.time() - 2)), 20)
-    every = max(steps // 8, 1) * config.data.batch_size
-    more += [f"steps={steps}", f"data.rows_per_epoch={every}"]
-    fit(pretraining(recipe, toy, more), manifest, output)
-    shutil.rmtree(output / "trial")
+    networks = SMALL if small else LARGE
+    settings = [*encoder_settings(recipe, small), *networks.common]
+    settings.append(f"data.batch_size={networks.batch}")
     if recipe != SUPERVISED:
-        write_json(output / "validation.json", validated(recipe, data, output.parent, toy))
+        parts = PIECES | (SMALL_PIECES if small else {})
+        settings += [setting for piece in RECIPES[recipe] for setting in parts[piece]]
+        return load_config(CONFIGS / networks.pretraining, [*settings, *more])
+    own = [x for x in settings if not x.startswith(("model.predictor", "collapse"))]
+    own += ["data.classes=null", "model.classifier.class_blocks=1", "optimizer.ema_decay=null"]
+    return load_config(CONFIGS / networks.probe, [*own, *more])
+
+
+def pretrain(recipe: str, data: Path, output: Path, steps: int, small: bool) -> None:
+    """Pre-train, and measure what the rule looks at."""
+    more = [f"steps={steps}"]
+    more.append(f"data.rows_per_epoch={max(steps // 10, 1) * (SMALL if small else LARGE).batch}")
+    if best_device().type == "cpu":
+        more.append("run.precision=32-true")
+    folder = output / recipe
+    if not (folder / "summary.json").exists():
+        fit(pretraining(recipe, small, more), data / "unlabelled" / "manifest.json", folder)
+    if recipe != SUPERVISED and not (folder / "validation.json").exists():
+        write_json(folder / "validation.json", validated(recipe, data, output, small))
 
 
 class Study:
@@ -150,61 +240,80 @@ class Study:
         Folders of datasets and results.
     recipe
         Whose encoder is used.
-    toy
-        Use the small sizes.
+    small
+        Use the small networks.
     """
 
-    def __init__(self, name: str, data: Path, output: Path, recipe: str, toy: bool):
+    def __init__(self, name: str, data: Path, output: Path, recipe: str, small: bool):
         self.name, self.output, self.recipe = name, output, recipe
-        self.manifest = data / STUDIES[name]["dataset"] / "manifest.json"
-        encoder = f"model.encoder={json.dumps(encoder_settings(recipe, toy))}"
+        self.networks = SMALL if small else LARGE
         self.settings = [
-            encoder, *STUDIES[name]["settings"], f"data.max_constituents={LENGTH}",
-            "data.workers=0", f"data.batch_size={BATCH}", "optimizer.ema_decay=null",
-        ]  # fmt: skip
+            *encoder_settings(recipe, small),
+            *(x for x in self.networks.common if x.startswith("data.max_constituents")),
+            *STUDIES[name]["settings"],
+            *([] if name == "groups" else [ANY_MASS]),
+            "data.workers=0",
+            "optimizer.ema_decay=null",
+        ]
         self.device = best_device()
         self.reader = Probe(self.config()).reader
-        self.dataset = open_dataset(self.manifest, self.config(), self.reader)
-        self._drawn: tuple[tuple[int, int], Batch, np.ndarray] | None = None
+        manifest = data / STUDIES[name]["dataset"] / "manifest.json"
+        self.dataset = open_dataset(manifest, self.config(), self.reader)
+        self._splits: dict[str, tuple[Batch, np.ndarray]] = {}
+        self._embedded: dict[tuple[str | None, int, str], np.ndarray] = {}
 
     def config(self, *more: str) -> Config:
         """Return the configuration of a probe."""
-        config = load_config(CONFIGS / "probe.yaml", [*self.settings, *more])
+        config = load_config(CONFIGS / self.networks.probe, [*self.settings, *more])
         assert isinstance(config, Config)
         return config
 
-    def batch(self, groups: list[RowGroup]) -> Batch:
-        """Return all selected jets of row groups as one batch on the device."""
-        rows = self.reader.read(groups)
-        chosen = self.reader.chosen(rows.scalars, len(rows))
-        return {k: x.to(self.device) for k, x in self.reader.collate(rows, chosen).items()}
-
     def split(self, name: str) -> tuple[Batch, np.ndarray]:
-        """Return the jets of a split, and what the trees are told of them."""
-        groups = list_row_groups(self.dataset.shards(name), self.reader)
-        return self.batch(groups), jet_table(groups, self.reader)[0]
+        """Return the selected jets of a split, and what the trees are told of them."""
+        if name not in self._splits:
+            groups = list_row_groups(self.dataset.shards(name), self.reader)
+            rows = self.reader.read(groups)
+            chosen = self.reader.chosen(rows.scalars, len(rows))
+            batch = {k: x.to(self.device) for k, x in self.reader.collate(rows, chosen).items()}
+            self._splits[name] = batch, jet_table(groups, self.reader)[0]
+        return self._splits[name]
 
     @cached_property
-    def test(self) -> tuple[Batch, np.ndarray]:
-        """The jets of the test split."""
-        return self.split("test")
+    def _places(self) -> dict[tuple[Path, int], np.ndarray]:
+        """Of each row group of the training jets: the place of its rows among the selected."""
+        groups = list_row_groups(self.dataset.shards("train"), self.reader)
+        found, begin = {}, 0
+        for group in groups:
+            rows = self.reader.read([group])
+            chosen = self.reader.chosen(rows.scalars, len(rows))
+            places = np.full(len(rows), -1)
+            places[chosen] = begin + np.arange(len(chosen))
+            found[group.path, group.index] = places
+            begin += len(chosen)
+        return found
 
-    def labelled(self, size: int, seed: int) -> tuple[Batch, np.ndarray]:
-        """Return so many training jets, the ones that a probe of this size and seed trains on."""
-        if self._drawn is None or self._drawn[0] != (size, seed):
-            config = self.config(f"data.train_rows={size}", f"seed={seed}")
-            groups = training_rows(self.dataset, self.reader, config)
-            self._drawn = (size, seed), self.batch(groups), jet_table(groups, self.reader)[0]
-        return self._drawn[1:]
+    def drawn(self, size: int, seed: int) -> np.ndarray:
+        """Return the places of the jets that a probe of this size and seed trains on."""
+        groups = list_row_groups(self.dataset.shards("train"), self.reader)
+        places = [
+            self._places[group.path, group.index][slice(None) if group.kept is None else group.kept]
+            for group in draw_subset(groups, self.reader, size, seed)
+        ]
+        found = np.concatenate(places)
+        return found[found >= 0]
+
+    def truth(self, split: str) -> np.ndarray:
+        """Return the classes, (n,)."""
+        return self.split(split)[0]["label"].cpu().numpy()
 
     def checkpoint(self, start: str) -> Path:
         """Return the checkpoint that ways begin with."""
         folder = self.recipe if start == "chosen" else start
         return self.output / folder / "checkpoint.ckpt"
 
-    def probe(self, start: str | None, frozen: bool, blocks: int, seed: int, *more: str) -> Probe:
+    def probe(self, start: str | None, frozen: bool, seed: int, *more: str) -> Probe:
         """Return a classifier whose encoder is new or a checkpoint's."""
-        settings = [f"model.classifier.class_blocks={blocks}", f"seed={seed}", *more]
+        settings = ["model.classifier.class_blocks=1", f"seed={seed}", *more]
         if start is not None:
             settings += ["start.parts=[encoder]", f"start.frozen={str(frozen).lower()}"]
         torch.manual_seed(seed)
@@ -215,14 +324,14 @@ class Study:
             task.freeze(["encoder"])
         return task.to(self.device)
 
-    def train(self, task: Probe, batch: Batch, steps: int, seed: int) -> Probe:
+    def train(self, task: Probe, batch: Batch, seed: int) -> Probe:
         """Train on a batch that holds all jets."""
         optimizer = make_optimizer(task, task.config.optimizer)
-        schedule = make_schedule(optimizer, task.config.optimizer.schedule, steps)
+        schedule = make_schedule(optimizer, task.config.optimizer.schedule, STEPS)
         assert isinstance(schedule, LambdaLR)
         rng = np.random.default_rng(seed)
         task.train()
-        for chosen in draws(len(batch["label"]), steps, rng):
+        for chosen in draws(len(batch["label"]), STEPS, rng):
             index = torch.from_numpy(chosen).to(self.device)
             loss = task.step({k: x.index_select(0, index) for k, x in batch.items()})["loss"]
             optimizer.zero_grad()
@@ -232,45 +341,98 @@ class Study:
             schedule.step()
         return task.eval()
 
+    def some(self, places: np.ndarray) -> Batch:
+        """Return some of the training jets."""
+        index = torch.from_numpy(places).to(self.device)
+        return {k: x.index_select(0, index) for k, x in self.split("train")[0].items()}
+
     @torch.no_grad()
     def probabilities(self, task: Probe, batch: Batch) -> np.ndarray:
         """Return the probabilities, (n, classes)."""
         return np.concatenate([task.predict(b)["probabilities"].cpu() for b in pieces(batch)])
 
-    def network(self, way: str, size: int, seed: int, rate: float) -> np.ndarray:
-        """Train a way and return the probabilities of the test jets."""
-        start, frozen, blocks = NETWORKS[way]
-        batch = self.labelled(size, seed)[0]
-        if way == "shuffled labels":
-            label = batch["label"].cpu().numpy()
-            dealt = np.random.default_rng(seed).permutation(label)
-            batch = batch | {"label": torch.from_numpy(dealt).to(self.device)}
-        task = self.probe(start, frozen, blocks, seed, f"optimizer.learning_rate={rate}")
-        return self.probabilities(self.train(task, batch, STEPS, seed), self.test[0])
+    def measure(self, item: Item) -> tuple[np.ndarray, float | None]:
+        """Return the probabilities of the test jets, and what was tuned."""
+        places = self.drawn(item.size, item.seed)
+        label = self.truth("train")[places]
+        if item.way == TREE:
+            table = self.split("train")[1][places]
+            trees = HistGradientBoostingClassifier(
+                random_state=item.seed, early_stopping=False, **TREES
+            )
+            return trees.fit(table, label).predict_proba(self.split("test")[1]), None
+        tuned = self.tuned(item.way, item.size)
+        if item.way in NETWORKS:
+            batch = self.some(places)
+            if item.way == "shuffled labels":
+                dealt = np.random.default_rng(item.seed).permutation(label)
+                batch["label"] = torch.from_numpy(dealt).to(self.device)
+            task = self.network(item.way, item.seed, tuned)
+            return self.probabilities(
+                self.train(task, batch, item.seed), self.split("test")[0]
+            ), tuned
+        known, held = (self.numbers(item.way, item.seed, split) for split in ("train", "test"))
+        return linear(known[places], label, tuned)(held), tuned
 
-    def tuned_rate(self, way: str, size: int) -> float:
-        """Return the rate that a fifth of the labels of the first seed finds best."""
-        start, frozen, blocks = NETWORKS[way]
-        whole = self.labelled(size, SEEDS[0])[0]
-        learn, held = halves(len(whole["label"]))
-        parts = [
-            {k: x[torch.from_numpy(i).to(self.device)] for k, x in whole.items()}
-            for i in (learn, held)
-        ]
+    def network(self, way: str, seed: int, rate: float) -> Probe:
+        """Return what a way trains."""
+        start, frozen = NETWORKS[way]
+        return self.probe(start, frozen, seed, f"optimizer.learning_rate={rate}")
+
+    def numbers(self, way: str, seed: int, split: str) -> np.ndarray:
+        """Return what a linear probe looks at: embeddings or the shape of the jets."""
+        if way == SHAPE:
+            key: tuple[str | None, int, str] = (SHAPE, 0, split)
+        else:
+            key = EMBEDDED[way], 0 if EMBEDDED[way] else seed, split
+        if key not in self._embedded:
+            batch = self.split(split)[0]
+            if way == SHAPE:
+                found = torch.cat([jet_shape(jets_of(b)) for b in pieces(batch)])
+                self._embedded[key] = found.double().cpu().numpy()
+            else:
+                encoder = self.probe(key[0], True, seed).network.encoder
+                self._embedded[key] = embed(encoder, batch)
+        return self._embedded[key]
+
+    def tuned(self, way: str, size: int) -> float:
+        """Return the rate or strength that a fifth of the labels of the first seed finds best."""
+        if way in NETWORKS:
+            way = "fine-tuned" if way == "shuffled labels" else way
+            size = max(s for s in TUNED_AT if s <= size)
+        path = self.output / "tuned" / f"{Item(self.name, size, SEEDS[0], way).name}.json"
+        if not path.exists():
+            places = self.drawn(size, SEEDS[0])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            best = (
+                self.best_rate(way, places) if way in NETWORKS else self.best_strength(way, places)
+            )
+            write_json(path, {"tuned": best})
+        return float(read_json(path)["tuned"])
+
+    def best_rate(self, way: str, places: np.ndarray) -> float:
+        """Return the best rate of a network."""
+        learn, held = (self.some(places[i]) for i in halves(len(places)))
         losses = []
-        for rate in RATES:
-            task = self.probe(start, frozen, blocks, 1, f"optimizer.learning_rate={rate}")
-            found = self.probabilities(self.train(task, parts[0], STEPS, 1), parts[1])
-            losses.append(cross_entropy(found, parts[1]["label"].cpu().numpy()))
-        return RATES[int(np.argmin(losses))]
+        for rate in self.networks.rates:
+            task = self.train(self.network(way, 1, rate), learn, 1)
+            found = self.probabilities(task, held)
+            losses.append(cross_entropy(found, held["label"].cpu().numpy()))
+        return self.networks.rates[int(np.argmin(losses))]
 
-    @torch.no_grad()
-    def embed(self, encoder: JetEncoder, batch: Batch) -> np.ndarray:
-        """Return the mean of the tokens, (n, width)."""
-        found = []
-        for piece in pieces(batch):
-            found.append(encoder.encode(jets_of(piece)).average().cpu())
-        return torch.cat(found).double().numpy()
+    def best_strength(self, way: str, places: np.ndarray) -> float:
+        """Return the best strength of the prior of a linear probe."""
+        x = self.numbers(way, SEEDS[0], "train")[places]
+        return tuned_strength(x, self.truth("train")[places])
+
+
+@torch.no_grad()
+def embed(encoder: JetEncoder, batch: Batch) -> np.ndarray:
+    """Return the mean of the tokens, (n, width)."""
+    found = []
+    for piece in pieces(batch):
+        found.append(encoder.encode(jets_of(piece)).average().cpu())
+    return torch.cat(found).double().numpy()
 
 
 def draws(rows: int, steps: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -337,180 +499,107 @@ def scores(probabilities: np.ndarray, label: np.ndarray) -> dict[str, float | No
     return {k: None if v is None else float(v) for k, v in found.items()}
 
 
-def validated(recipe: str, data: Path, output: Path, toy: bool) -> dict[str, Any]:
-    """Return what the rule looks at: linear probes on the validation split of `labelled`."""
-    study = Study("groups", data, output, recipe, toy)
-    held = study.batch(list_row_groups(study.dataset.shards("val"), study.reader))
-    label = held["label"].cpu().numpy()
+def validated(recipe: str, data: Path, output: Path, small: bool) -> dict[str, Any]:
+    """Return what the rule looks at: linear probes on the validation split of `labelled`.
+
+    Beside it, how much of the variance of what `jet_shape` asks for a linear map of the embedding
+    tells, the mean over its numbers.
+    """
+    study = Study("groups", data, output, recipe, small)
+    label, held = study.truth("train"), study.truth("val")
+    known_shape, held_shape = (study.numbers(SHAPE, 0, split) for split in ("train", "val"))
     areas: dict[str, list[float]] = {"pre-trained": [], "random": []}
+    told: dict[str, list[float]] = {"pre-trained": [], "random": []}
     for seed in CHOICE_SEEDS:
-        batch = study.labelled(CHOICE_LABELS, seed)[0]
-        known = batch["label"].cpu().numpy()
-        for name, start in (("pre-trained", "chosen"), ("random", None)):
-            encoder = study.probe(start, True, 0, seed).network.encoder
-            x, y = study.embed(encoder, batch), study.embed(encoder, held)
-            found = linear(x, known, tuned_strength(x, known))(y)
-            areas[name].append(scores(found, label)["auc"] or 0.0)
+        places = study.drawn(CHOICE_LABELS, seed)
+        for name, way in (("pre-trained", "linear"), ("random", "linear, random encoder")):
+            x, y = (study.numbers(way, seed, split) for split in ("train", "val"))
+            strength = tuned_strength(x[places], label[places])
+            found = linear(x[places], label[places], strength)(y)
+            areas[name].append(scores(found, held)["auc"] or 0.0)
+            told[name].append(explained(x, known_shape, y, held_shape))
     return {
         **{name: float(np.mean(values)) for name, values in areas.items()},
         "areas": areas,
-        "jets": len(label),
+        "told": {name: float(np.mean(values)) for name, values in told.items()},
+        "jets": len(held),
         "history": read_checkpoint(output / recipe / "checkpoint.ckpt")["history"],
-        "finished": (output / recipe / "summary.json").exists(),
-        "parameters": sum(p.numel() for p in encoder.parameters()),
+        "parameters": sum(
+            p.numel() for p in study.probe(None, True, 1).network.encoder.parameters()
+        ),
+        "seconds": read_json(output / recipe / "summary.json")["wall_seconds"],
     }
 
 
-def choose(data: Path, output: Path, toy: bool) -> dict[str, Any]:
-    """Choose a recipe by the rule; writes `choice.json`.
+def explained(x: np.ndarray, told: np.ndarray, y: np.ndarray, held: np.ndarray) -> float:
+    """Return the share of the variance of numbers (n, k) that a linear map tells, their mean."""
+    scaler = StandardScaler().fit(x)
+    found = Ridge().fit(scaler.transform(x), told).predict(scaler.transform(y))
+    return float((1 - ((found - held) ** 2).mean(axis=0) / held.var(axis=0)).mean())
 
-    Recipes that did not come to their end count only when none did.
-    """
-    found: dict[str, Any] = {}
-    for recipe in RECIPES:
-        path = output / recipe / "validation.json"
-        if path.exists():
-            found[recipe] = read_json(path)
-    if not found:
-        begun = [recipe for recipe in RECIPES if saved(output / recipe)]
-        found = {recipe: validated(recipe, data, output, toy) for recipe in begun}
-    if not found:
-        raise UserError(f"{output}: no recipe was pre-trained")
-    chosen = max(found, key=lambda recipe: found[recipe]["pre-trained"])
-    stopped = {
-        recipe: read_checkpoint(output / recipe / "last.ckpt")["history"]
+
+def choose(output: Path) -> dict[str, Any]:
+    """Choose a recipe by the rule; writes `choice.json`."""
+    found = {
+        recipe: read_json(path)
         for recipe in RECIPES
-        if recipe not in found and (output / recipe / "last.ckpt").exists()
+        if (path := output / recipe / "validation.json").exists()
     }
+    if not found:
+        raise UserError(f"{output}: no recipe was pre-trained to its end")
     choice = {
-        "chosen": chosen,
+        "chosen": max(found, key=lambda recipe: found[recipe]["pre-trained"]),
         "validation": found,
-        "stopped": stopped,
-        "device": device_name(),
+        "stopped": {
+            recipe: read_checkpoint(path)["history"]
+            for recipe in RECIPES
+            if recipe not in found and (path := output / recipe / "last.ckpt").exists()
+        },
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
     write_json(output / "choice.json", choice)
     return choice
 
 
-def saved(folder: Path) -> bool:
-    """Say whether a pre-training left a checkpoint; one that was stopped left its last."""
-    checkpoint, last = folder / "checkpoint.ckpt", folder / "last.ckpt"
-    if not checkpoint.exists() and last.exists():
-        shutil.copy(last, checkpoint)
-    return checkpoint.exists()
-
-
-def device_name() -> str:
-    """Return what it runs on."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-
-
-def work(number: int, data: Path, output: Path, end: float, toy: bool) -> None:
-    """Measure points until all are done or the time is over, beside other processes."""
+def work(data: Path, output: Path, end: float, small: bool) -> None:
+    """Measure until all is done or the time is over, beside other processes."""
     torch.set_num_threads(1)
     results, claims = output / "results", output / "claims"
-    for folder in (results, claims):
-        folder.mkdir(parents=True, exist_ok=True)
-    while not (output / "choice.json").exists():
-        if time.time() > end:
-            return
-        time.sleep(POLL)
+    results.mkdir(exist_ok=True)
     recipe = read_json(output / "choice.json")["chosen"]
     studies: dict[str, Study] = {}
-    with (results / f"{number}.jsonl").open("w") as stream:
-        for seed in SEEDS:
-            for size in SIZES:
-                for name in STUDIES:
-                    if time.time() > end or not claimed(claims / f"{name}-{size}-{seed}"):
-                        continue
-                    if name not in studies:
-                        studies[name] = Study(name, data, output, recipe, toy)
-                    for row in point(studies[name], size, seed, end):
-                        row |= {"study": name, "size": size, "seed": seed}
-                        stream.write(json.dumps(row) + "\n")
-                        stream.flush()
+    for item in items():
+        path = results / f"{item.name}.json"
+        if path.exists() or not claimed(claims / item.name):
+            continue
+        if time.time() > end:
+            return
+        if item.study not in studies:
+            studies[item.study] = Study(item.study, data, output, recipe, small)
+        study = studies[item.study]
+        jets = len(study.drawn(item.size, item.seed))
+        if item.size < ALL and jets < item.size:
+            continue
+        began = time.process_time()
+        found, tuned = study.measure(item)
+        truth = study.truth("test")
+        row = {**item._asdict(), "jets": jets, "tuned": tuned, **scores(found, truth)}
+        if item.seed == SEEDS[0] and item.way == "linear":
+            held = study.numbers("linear", item.seed, "test").astype(np.float16)
+            np.savez_compressed(
+                results / f"embedding-{item.study}.npz", embedding=held, label=truth
+            )
+        np.save(results / f"{item.name}.npy", found.astype(np.float16))
+        write_json(path, row | {"seconds": round(time.process_time() - began, 2)})
 
 
 def claimed(path: Path) -> bool:
-    """Say whether this process is the first to ask for a point."""
+    """Say whether this process is the first to ask for something."""
     try:
         path.touch(exist_ok=False)
     except FileExistsError:
         return False
     return True
-
-
-def point(study: Study, size: int, seed: int, end: float) -> Iterator[dict[str, Any]]:
-    """Yield what each way measures at a size and seed."""
-    batch, table = study.labelled(size, seed)
-    jets = len(batch["label"])
-    if size < 1_000_000 and jets < size:
-        return
-    label, (held, held_table) = batch["label"].cpu().numpy(), study.test
-    truth = held["label"].cpu().numpy()
-    tuned_file = study.output / "claims" / f"tuned-{study.name}-{size}.json"
-    first = seed == SEEDS[0]
-    while not first and not tuned_file.exists():
-        if time.time() > end:
-            return
-        time.sleep(POLL)
-    tuned = {} if first else read_json(tuned_file)
-
-    def row(way: str, found: np.ndarray, began: float) -> dict[str, Any]:
-        if seed == SEEDS[0]:
-            name = f"{study.name}-{size}-{way}".replace(" ", "_").replace(",", "")
-            np.save(study.output / "results" / f"{name}.npy", found.astype(np.float16))
-        took = round(time.time() - began, 2)
-        return {
-            "way": way, "jets": jets, "tuned": tuned.get(way), "seconds": took,
-            **scores(found, truth),
-        }  # fmt: skip
-
-    tables = {"linear, shape of the jet": None, "linear, random encoder": None,
-              "linear": "chosen", "linear, 188 labels": SUPERVISED}  # fmt: skip
-    for way, start in tables.items():
-        began = time.time()
-        if way == "linear, shape of the jet":
-            x, y = (jet_shape(jets_of(b)).double().cpu().numpy() for b in (batch, held))
-        elif start is not None and not study.checkpoint(start).exists():
-            continue
-        else:
-            encoder = study.probe(start, True, 0, seed).network.encoder
-            x, y = (study.embed(encoder, b) for b in (batch, held))
-        if first:
-            tuned[way] = tuned_strength(x, label)
-        yield row(way, linear(x, label, tuned[way])(y), began)
-        if first and way == "linear":
-            np.savez_compressed(
-                study.output / "results" / f"embedding-{study.name}.npz",
-                embedding=y.astype(np.float16),
-                label=truth,
-            )
-    began = time.time()
-    trees = HistGradientBoostingClassifier(random_state=seed, early_stopping=False, **TREES)
-    yield row("trees", trees.fit(table, label).predict_proba(held_table), began)
-    for way, (start, _, _) in NETWORKS.items():
-        if way == "shuffled labels" and size < 1_000_000:
-            continue
-        if start is not None and not study.checkpoint(start).exists():
-            continue
-        if time.time() > end:
-            return
-        began = time.time()
-        if first:
-            same = tuned.get("fine-tuned") if way == "shuffled labels" else None
-            tuned[way] = same or study.tuned_rate(way, size)
-        if way not in tuned:
-            continue
-        yield row(way, study.network(way, size, seed, tuned[way]), began)
-    if first:
-        write_json(tuned_file, tuned)
-
-
-def slim(checkpoint: Path, output: Path) -> None:
-    """Copy of a checkpoint what serves to evaluate it."""
-    content = read_checkpoint(checkpoint)
-    torch.save({key: content[key] for key in ("description", "state_dict", "history")}, output)
 
 
 def drive(
@@ -519,45 +608,39 @@ def drive(
     seconds: float,
     processes: int,
     recipes: Sequence[str],
-    toy: bool,
+    steps: int,
+    small: bool,
 ) -> None:
     """Run everything within a time."""
     begin = time.time()
-    output.mkdir(parents=True, exist_ok=True)
-    end, pretrained = begin + seconds, begin + 0.45 * seconds
+    end = begin + seconds
+    claims = output / "claims"
+    claims.mkdir(parents=True, exist_ok=True)
+    for claim in claims.iterdir():
+        claim.unlink()
     environment = dict(os.environ, OMP_NUM_THREADS="1")
-    common = [str(data), str(output), *(["--toy"] if toy else [])]
 
-    def begun(*arguments: str, log: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "benchmarks.joint_embedding", *common, *arguments]
-        with (output / f"{log}.log").open("w") as stream:
+    def begun(log: str, *arguments: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "benchmarks.joint_embedding", str(data), str(output)]
+        command += [*(["--small"] if small else []), *arguments]
+        with (output / f"{log}.log").open("a") as stream:
             return subprocess.Popen(command, stdout=stream, stderr=stream, env=environment)
 
-    (output / "disjoint.json").write_text(json.dumps(shared_batches(
-        [path for path in sorted(data.iterdir()) if (path / "manifest.json").exists()]
-    )))  # fmt: skip
-    running = {
-        recipe: begun("--pretrain", recipe, "--end", str(pretrained), log=recipe)
-        for recipe in (*recipes, SUPERVISED)
-    }
-    workers = [
-        begun("--work", str(i), "--end", str(end - 4), log=f"work-{i}") for i in range(processes)
-    ]
-    for process in running.values():
-        try:
-            process.wait(max(begin + 0.55 * seconds - time.time(), 1))
-        except subprocess.TimeoutExpired:
-            process.kill()
-    saved(output / SUPERVISED)
-    choice = choose(data, output, toy)
-    slim(output / choice["chosen"] / "checkpoint.ckpt", output / "chosen.ckpt")
-    said = f"chosen {choice['chosen']} after {time.time() - begin:.0f} s\n"
-    sys.stdout.write(said)
+    folders = [path for path in sorted(data.iterdir()) if (path / "manifest.json").exists()]
+    (output / "disjoint.json").write_text(json.dumps(shared_batches(folders)))
+    waiting: list[str] = [*recipes, SUPERVISED]
+    running: list[subprocess.Popen] = []
+    while waiting or running:
+        while waiting and len(running) < processes:
+            recipe = waiting.pop(0)
+            running.append(begun(recipe, "--pretrain", recipe, "--steps", str(steps)))
+        running = [process for process in running if process.poll() is None]
+        time.sleep(POLL)
+    choice = choose(output)
+    sys.stdout.write(f"chosen {choice['chosen']} after {time.time() - begin:.0f} s\n")
+    workers = [begun(f"work-{i}", "--work", "--end", str(end)) for i in range(processes)]
     for process in workers:
-        try:
-            process.wait(max(end - time.time(), 1))
-        except subprocess.TimeoutExpired:
-            process.kill()
+        process.wait()
     sys.stdout.write(f"done after {time.time() - begin:.0f} s\n")
 
 
@@ -566,22 +649,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.joint_embedding")
     parser.add_argument("data", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--seconds", type=float, default=170)
+    parser.add_argument("--seconds", type=float, default=3600, help="then nothing new begins")
     parser.add_argument("--processes", type=int, default=6)
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=[*RECIPES])
-    parser.add_argument("--toy", action="store_true", help="small networks, for a trial on a CPU")
+    parser.add_argument("--steps", type=int, default=1500, help="of each pre-training")
+    parser.add_argument("--small", action="store_true", help="small networks, for a CPU")
     parser.add_argument("--pretrain", help="one recipe, of the driver's own calls")
-    parser.add_argument("--work", type=int)
-    parser.add_argument("--end", type=float, help="time at which to be done")
+    parser.add_argument("--work", action="store_true", help="measure, of the driver's own calls")
+    parser.add_argument("--end", type=float, help="time after which nothing new begins")
     options = parser.parse_args()
+    data, output, small = options.data, options.output, options.small
     if options.pretrain is not None:
-        output = options.output / options.pretrain
-        pretrain(options.pretrain, options.data, output, options.end, options.toy)
-    elif options.work is not None:
-        work(options.work, options.data, options.output, options.end, options.toy)
+        pretrain(options.pretrain, data, output, options.steps, small)
+    elif options.work:
+        work(data, output, options.end, small)
     else:
-        given = options.seconds, options.processes, options.recipes, options.toy
-        drive(options.data, options.output, *given)
+        given = options.seconds, options.processes, options.recipes, options.steps
+        drive(data, output, *given, small)
 
 
 if __name__ == "__main__":

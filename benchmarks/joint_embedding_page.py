@@ -4,7 +4,6 @@ python -m benchmarks.joint_embedding_page OUTPUT --manifest JETS --figures docs/
 """
 
 import argparse
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from PIL import Image
 from scipy.stats import t as student
 from sklearn.manifold import TSNE
 
-from benchmarks.joint_embedding import pretraining
+from benchmarks.joint_embedding import SEEDS, SHAPE, TREE, Item, pretraining
 from provenance.files import read_json
 from training.checkpoint import make_task
 from training.data.shards import list_row_groups, read_dataset
@@ -41,13 +40,17 @@ DRAWN = {
     "fine-tuned, 188 labels": ("#e76300", "P-."),
     "shuffled labels": ("#94a4a2", "*"),
 }
-# Way → what it is compared with.
-COMPARED = {
-    "fine-tuned": "scratch", "linear": "linear, random encoder",
-    "attentive": "attentive, random encoder", "fine-tuned, 188 labels": "scratch",
-}  # fmt: skip
+# Ways whose difference is given.
+COMPARED = (
+    ("linear", "linear, random encoder"),
+    ("attentive", "attentive, random encoder"),
+    ("fine-tuned", "scratch"),
+    ("fine-tuned, 188 labels", "scratch"),
+    ("linear", SHAPE),
+    ("fine-tuned", TREE),
+)
 DPI, WIDEST, COLOURS = 60, 1400, 96
-REPLICAS, MAPPED = 400, 1200
+REPLICAS, MAPPED = 200, 1200
 
 Point = tuple[str, str, int]
 Values = Mapping[Point, Mapping[int, Mapping[str, Any]]]
@@ -56,43 +59,58 @@ Values = Mapping[Point, Mapping[int, Mapping[str, Any]]]
 def read_points(folder: Path) -> Values:
     """Return study, way and number of labels → seed → what was measured."""
     found: dict[Point, dict[int, dict[str, Any]]] = defaultdict(dict)
-    for path in sorted(folder.glob("*.jsonl")):
-        for line in path.read_text().splitlines():
-            row = json.loads(line)
-            found[row["study"], row["way"], row["jets"]][row["seed"]] = row
+    for path in sorted(folder.glob("*.json")):
+        row = read_json(path)
+        found[row["study"], row["way"], row["jets"]][row["seed"]] = row
     return found
 
 
-def interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Return the mean and the ends of its 95 % interval (Student)."""
+def interval(values: np.ndarray, spread: float = 0.0) -> tuple[float, float, float]:
+    """Return the mean and the ends of its 95 % interval.
+
+    Parameters
+    ----------
+    values
+        (n,) of draws of labels (Student).
+    spread
+        Standard deviation of the mean for another cause, added in quadrature.
+    """
     mean = float(values.mean())
     if len(values) < 2:
         return mean, float("nan"), float("nan")
     half = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    half = float(np.hypot(half, 1.96 * spread))
     return mean, mean - half, mean + half
 
 
-def gain(points: Values, study: str, way: str, jets: int, metric: str) -> np.ndarray:
-    """Return the differences to what a way is compared with, seed by seed."""
-    own, other = points[study, way, jets], points.get((study, COMPARED[way], jets), {})
-    return np.array([own[s][metric] - other[s][metric] for s in own if s in other])
+def gain(
+    points: Values, results: Path, study: str, ways: tuple[str, str], jets: int
+) -> tuple[float, float, float]:
+    """Return how much larger the AUC of a way is than of another.
 
-
-def resampled_gain(results: Path, study: str, size: int, way: str) -> tuple[float, float, float]:
-    """Return a gain of the first seed and the ends of its 95 % interval over test jets."""
+    Returns
+    -------
+    tuple
+        The mean over the draws of labels, paired, and the ends of its 95 % interval, for other
+        draws of labels and for other test jets.
+    """
+    own, other = (points.get((study, way, jets), {}) for way in ways)
+    seeds = sorted(set(own) & set(other))
+    differences = np.array([own[seed]["auc"] - other[seed]["auc"] for seed in seeds])
+    if len(differences) < 2:
+        return (float(differences.mean()) if seeds else float("nan")), float("nan"), float("nan")
     with np.load(results / f"embedding-{study}.npz") as content:
         truth = content["label"]
-    rng = np.random.default_rng(0)
-    counts = rng.multinomial(len(truth), np.full(len(truth), 1 / len(truth)), REPLICAS)
-    counts = np.vstack((np.ones(len(truth), np.int64), counts))
-    areas = []
-    for name in (way, COMPARED[way]):
-        file = f"{study}-{size}-{name}.npy".replace(" ", "_").replace(",", "")
-        found = np.load(results / file).astype(np.float64)
-        areas.append(weighted_areas(found, truth, counts))
-    gains = areas[0] - areas[1]
-    low, high = np.quantile(gains[1:], (0.025, 0.975))
-    return float(gains[0]), float(low), float(high)
+    counts = np.random.default_rng(0).multinomial(
+        len(truth), np.full(len(truth), 1 / len(truth)), REPLICAS
+    )
+    drawn = np.zeros(REPLICAS)
+    for sign, rows in ((1, own), (-1, other)):
+        for seed in seeds:
+            item = Item(study, rows[seed]["size"], seed, rows[seed]["way"])
+            found = np.load(results / f"{item.name}.npy").astype(np.float64)
+            drawn += sign * weighted_areas(found, truth, counts) / len(seeds)
+    return interval(differences, float(drawn.std(ddof=1)))
 
 
 def weighted_areas(found: np.ndarray, truth: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -119,9 +137,9 @@ def tables(points: Values, results: Path) -> Iterator[str]:
             cells = [_cell(points, study, way, size) for size in sizes]
             yield f"| {way} | " + " | ".join(cells) + " |"
         yield from ("", f"**{TITLES[study]}**, gains", "")
-        for way, other in COMPARED.items():
-            cells = [_gain(points, results, study, way, size) for size in sizes]
-            yield f"| {way} − {other} | " + " | ".join(cells) + " |"
+        for pair in COMPARED:
+            cells = [_gain(points, results, study, pair, size) for size in sizes]
+            yield f"| {pair[0]} − {pair[1]} | " + " | ".join(cells) + " |"
         yield from ("", f"**{TITLES[study]}**, rejection at 30 % and 50 %, all labels", "")
         for way in ways:
             own = points.get((study, way, sizes[-1]), {}).values()
@@ -132,17 +150,12 @@ def tables(points: Values, results: Path) -> Iterator[str]:
             yield f"| {way} | " + " | ".join(cells) + " |"
 
 
-def _gain(points: Values, results: Path, study: str, way: str, size: int) -> str:
-    own = points.get((study, way, size), {})
-    values = gain(points, study, way, size, "auc") if own else np.empty(0)
-    if not len(values):
-        return ""
-    if len(values) > 1:
-        mean, low, high = interval(values)
-    else:
-        asked = next(iter(own.values()))["size"]
-        mean, low, high = resampled_gain(results, study, asked, way)
-    return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+def _gain(points: Values, results: Path, study: str, ways: tuple[str, str], size: int) -> str:
+    mean, low, high = gain(points, results, study, ways, size)
+    if not np.isfinite(low):
+        return f"{mean:+.3f}" if np.isfinite(mean) else ""
+    shown = f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return f"**{shown}**" if low > 0 else shown
 
 
 def _cell(points: Values, study: str, way: str, size: int) -> str:
@@ -150,8 +163,10 @@ def _cell(points: Values, study: str, way: str, size: int) -> str:
     values = np.array([row["auc"] for row in own.values()])
     if not len(values):
         return ""
-    error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else float("nan")
-    return f"{values.mean():.3f} ± {error:.3f} ({len(values)})"
+    drawn = f" ({len(values)})" if len(values) < len(SEEDS) else ""
+    if len(values) < 2:
+        return f"{values.mean():.3f}{drawn}"
+    return f"{values.mean():.3f} ± {values.std(ddof=1) / len(values) ** 0.5:.3f}{drawn}"
 
 
 def save(canvas: Figure, path: Path) -> None:
@@ -237,9 +252,9 @@ def draw_maps(results: Path, path: Path) -> None:
     save(canvas, path)
 
 
-def draw_hidden(recipe: str, manifest: Path, path: Path) -> None:
+def draw_hidden(recipe: str, manifest: Path, path: Path, small: bool) -> None:
     """Draw what a recipe hides of a jet."""
-    reader = make_task(pretraining(recipe, toy=False)).reader
+    reader = make_task(pretraining(recipe, small)).reader
     groups = list_row_groups(read_dataset(manifest).shards("test")[:1], reader)
     draw_masks(path.with_suffix(""), reader.collate(reader.read(groups), np.arange(64)))
     path.with_suffix(".pdf").unlink()
@@ -252,6 +267,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--manifest", type=Path, help="of jets, one of which is drawn")
     parser.add_argument("--figures", type=Path, required=True)
+    parser.add_argument("--small", action="store_true", help="networks are small")
     options = parser.parse_args()
     torch.set_num_threads(1)
     points, choice = (
@@ -261,11 +277,13 @@ def main() -> None:
     lines = [
         f"chosen: {choice['chosen']}, on {choice['device']}",
         "",
-        "| recipe | pre-trained | random | steps |",
+        "| recipe | pre-trained | random | told | random | steps | seconds |",
     ]
     for recipe, found in choice["validation"].items():
-        numbers = f"{found['pre-trained']:.3f} | {found['random']:.3f}"
-        lines.append(f"| {recipe} | {numbers} | {found['history'][-1]['step']:.0f} |")
+        numbers = [found["pre-trained"], found["random"], *found["told"].values()]
+        cells = [f"{number:.3f}" for number in numbers]
+        cells += [f"{found['history'][-1]['step']:.0f}", f"{found['seconds']:.0f}"]
+        lines.append(f"| {recipe} | " + " | ".join(cells) + " |")
     print("\n".join([*lines, *tables(points, options.output / "results")]))
     options.figures.mkdir(exist_ok=True)
     with figures.style():
@@ -276,7 +294,8 @@ def main() -> None:
         draw_watch(choice, options.figures / "jepa_watch.png")
         draw_maps(options.output / "results", options.figures / "jepa_embedding.png")
     if options.manifest is not None:
-        draw_hidden(choice["chosen"], options.manifest, options.figures / "jepa_masks.png")
+        path = options.figures / "jepa_masks.png"
+        draw_hidden(choice["chosen"], options.manifest, path, options.small)
 
 
 if __name__ == "__main__":

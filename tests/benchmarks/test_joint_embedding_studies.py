@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from jet_dataset import write_jet_dataset
 from sklearn.metrics import roc_auc_score
 
 from benchmarks import joint_embedding as studies
 from benchmarks.joint_embedding_page import interval, weighted_areas
+from training.config import load_config
+from training.data.shards import training_rows
 
 RNG = np.random.default_rng(3)
 
@@ -38,9 +41,47 @@ def test_an_interval_of_five_seeds():
     # Student's 97.5 % quantile with four degrees of freedom, times the error of the mean.
     assert (mean, high - mean) == pytest.approx((3.0, 2.776 * np.sqrt(2.5 / 5)), rel=1e-3)
     assert mean - low == pytest.approx(high - mean)
+    wide = interval(np.array([1.0, 2.0, 3.0, 4.0, 5.0]), spread=2.0)
+    assert wide[2] - 3.0 == pytest.approx(np.hypot(high - mean, 1.96 * 2.0))
 
 
+@pytest.mark.parametrize("small", [True, False])
 @pytest.mark.parametrize("recipe", [*studies.RECIPES, studies.SUPERVISED])
-def test_a_recipe_has_the_encoder_that_studies_use(recipe):
-    encoder = studies.pretraining(recipe, toy=False).model.encoder.model_dump(mode="json")
-    assert encoder.items() >= studies.encoder_settings(recipe, toy=False).items()
+def test_a_recipe_has_the_encoder_that_studies_use(recipe, small):
+    encoder = studies.pretraining(recipe, small).model.encoder
+    networks = studies.SMALL if small else studies.LARGE
+    changes = studies.encoder_settings(recipe, small)
+    probe = load_config(studies.CONFIGS / networks.probe, changes)
+    assert encoder == probe.model.encoder
+
+
+def test_every_way_is_measured_at_every_size():
+    items = list(studies.items())
+    assert len(set(items)) == len(items)
+    for way in (*studies.CHEAP, *studies.NETWORKS):
+        sizes = {item.size for item in items if item.way == way}
+        assert sizes >= ({studies.ALL} if way == "shuffled labels" else {500, 2000, 5000, 20_000})
+
+
+def test_ways_learn_from_the_jets_of_a_probe_of_this_size_and_seed(tmp_path):
+    write_jet_dataset(tmp_path / "labelled", ("train", "train", "val", "test"), 60)
+    study = studies.Study("groups", tmp_path, tmp_path, "whole", small=True)
+    for size, seed in ((20, 1), (20, 2), (studies.ALL, 1)):
+        config = study.config(f"data.train_rows={size}", f"seed={seed}")
+        rows = study.reader.read(training_rows(study.dataset, study.reader, config))
+        chosen = study.reader.chosen(rows.scalars, len(rows))
+        places = study.drawn(size, seed)
+        expected = study.reader.collate(rows, chosen)
+        for name, found in study.some(places).items():
+            if name in ("jet_pt", "label"):
+                assert np.array_equal(found, expected[name])
+        pt = study.split("train")[1][places, 0]
+        assert np.allclose(pt, expected["jet_pt"])
+    assert len(study.drawn(20, 1)) == 20
+    assert not np.array_equal(study.drawn(20, 1), study.drawn(20, 2))
+    # Strengths are tuned once, on the labels of the first seed, and kept.
+    item = studies.Item("groups", 20, 2, "linear, shape of the jet")
+    found, tuned = study.measure(item)
+    assert found.shape == (len(study.truth("test")), 3)
+    assert tuned in studies.STRENGTHS
+    assert study.tuned(item.way, 20) == tuned
