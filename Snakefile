@@ -4,11 +4,12 @@ import os
 import sys
 from pathlib import Path
 
+from snakemake import logging
 from snakemake.utils import min_version
 
 from provenance.errors import UserError
 from workflow.announcement import announce
-from workflow.failures import describe_failures
+from workflow.failures import show_log_ends
 from workflow.fastjet_notice import leave_to_the_run, show_notice
 from workflow.growth import refuse_moved_splits
 from workflow.jobs.description import dataset_seed
@@ -25,6 +26,7 @@ os.environ.update(
 )
 
 leave_to_the_run()
+logging.show_logs = show_log_ends
 
 
 # The default, not a base that other configurations are merged into.
@@ -75,13 +77,6 @@ onstart:
     if any(str(job.rule) == "shard" for job in to_do):
         show_notice()
     sys.stderr.write(f"\n{announce(run_config, paths, fits, to_do, cores)}\n")
-
-
-onerror:
-    failures = describe_failures(
-        file for job in workflow.scheduler.failed for file in job.log
-    )
-    sys.stderr.write(f"\n{failures}\n\n" if failures else "")
 
 
 onsuccess:

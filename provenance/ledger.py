@@ -14,7 +14,7 @@ from provenance.seal import check_seal, sealed
 SEAL = "ledger_sha256"
 
 # Files whose lack of a ledger was told.
-_UNCHECKED: set[Path] = set()
+_UNCHECKED: set[str] = set()
 # The packages whose version can change a result.
 PACKAGES = (
     "jetclass-pipeline",
@@ -87,10 +87,10 @@ def check_ledger(output: str | Path) -> dict[str, Any]:
     return content
 
 
-def warn_unchecked(path: Path, reason: str) -> None:
+def warn_unchecked(path: str | Path, reason: str) -> None:
     """Say on stderr, once for each file, that it cannot be told from a damaged one."""
-    if path not in _UNCHECKED:
-        _UNCHECKED.add(path)
+    if str(path) not in _UNCHECKED:
+        _UNCHECKED.add(str(path))
         sys.stderr.write(f"warning: {path}: is used unchecked, as {reason}\n")
 
 

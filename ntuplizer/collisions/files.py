@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from provenance.errors import UserError
 from provenance.files import atomic_output
+from provenance.ledger import warn_unchecked
 
 if TYPE_CHECKING:
     # Runs are planned with the names of files; their content is the jobs' own.
@@ -96,7 +97,8 @@ def open_root(file: RemoteFile) -> "Iterator[uproot.ReadOnlyDirectory]":
     """Open a ROOT file; elsewhere, only what is asked for is read.
 
     Size and checksum are compared before anything is read: of a local file with its content, of
-    one behind https with what the server says, as far as it does.
+    one behind https with what the server says. Where there is no checksum to compare, a line on
+    stderr says that the file is used unchecked.
 
     Raises
     ------
@@ -108,9 +110,7 @@ def open_root(file: RemoteFile) -> "Iterator[uproot.ReadOnlyDirectory]":
     size = _local_size(file) if file.scheme == "" else _remote_size(file)
     if file.size is not None and size != file.size:
         raise UserError(f"{file.address}: {size} bytes, where {file.size} are expected")
-    if file.adler32 is not None:
-        found = adler32(file.address) if file.scheme == "" else _remote_adler32(file)
-        _compare(file, found)
+    _check(file)
     # No object cache: uproot's is keyed by the identity written in the file, which a damaged or
     # rewritten copy shares.
     handler = uproot.MemmapSource if file.scheme == "" else uproot.source.fsspec.FSSpecSource
@@ -158,8 +158,19 @@ def damaged(address: str | Path, error: Exception, where: str = "") -> UserError
     return UserError(f"{address}: truncated or damaged ROOT file{where} ({_reason(error)})")
 
 
-def _compare(file: RemoteFile, found: str | None) -> None:
-    if file.adler32 is None or found is None:
+def _check(file: RemoteFile) -> None:
+    if file.adler32 is None:
+        warn_unchecked(file.address, "no adler32 checksum of it is given")
+        return
+    found = adler32(file.address) if file.scheme == "" else _remote_adler32(file)
+    if found is None:
+        warn_unchecked(file.address, "its server states no adler32 checksum")
+    else:
+        _compare(file, found)
+
+
+def _compare(file: RemoteFile, found: str) -> None:
+    if file.adler32 is None:
         return
     if int(found, 16) != int(file.adler32, 16):
         raise UserError(

@@ -8,12 +8,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from mini_dataset import build, command, dataset, find_process, shards, write_config
+from mini_dataset import (
+    PATIENCE,
+    PILEUP,
+    SHARDS,
+    await_shard,
+    build,
+    dataset,
+    mounted,
+    remount,
+    shards,
+    start,
+    with_library,
+    write_config,
+)
 
 from provenance.files import read_json, sha256
 from provenance.ledger import ledger_path
@@ -21,9 +32,6 @@ from workflow.config_model import ROOT
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
-SHARDS = [f"results/mini/datasets/jets/Res34P_{index:04d}.parquet" for index in range(6)]
-PILEUP = "results/mini/pileup/minbias.arrow"
-PATIENCE = 300
 KILLS = 20
 
 
@@ -40,23 +48,6 @@ def undisturbed(config, tmp_path_factory) -> Path:
     assert result.returncode == 0, result.stderr[-3000:]
     assert len(shards(folder)) == len(SHARDS)
     return folder
-
-
-def with_library(undisturbed: Path, folder: Path) -> Path:
-    """Return a folder that has the pile-up library and no shard."""
-    shutil.copytree(undisturbed, folder, ignore=shutil.ignore_patterns("datasets"))
-    return folder
-
-
-def await_job(folder: Path, run: subprocess.Popen) -> int | None:
-    """Return the process of the shard that a run works on; None when the run has ended."""
-    deadline = time.monotonic() + PATIENCE
-    while run.poll() is None:
-        if (job := find_process(folder, "workflow", "shard")) is not None:
-            return job
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return None
 
 
 def kill(pid: int) -> None:
@@ -78,11 +69,8 @@ def test_twenty_kills(undisturbed, config, tmp_path, monkeypatch):
     while killed < KILLS:
         for index in chance.sample(range(len(SHARDS)), 2):
             dataset(folder).joinpath(f"Res34P_{index:04d}.parquet").unlink(missing_ok=True)
-        run = subprocess.Popen(
-            command(folder, config, *SHARDS), stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-        job = await_job(folder, run)
+        run = start(folder, config, *SHARDS)
+        job = await_shard(folder, run)
         time.sleep(chance.uniform(0, 4))
         if job is not None and run.poll() is None:
             victim = ("worker", "controller", "both")[killed % 3]
@@ -104,11 +92,8 @@ def test_twenty_kills(undisturbed, config, tmp_path, monkeypatch):
 
 def test_two_controllers_in_one_folder(undisturbed, config, tmp_path):
     folder = with_library(undisturbed, tmp_path / "run")
-    first = subprocess.Popen(
-        command(folder, config, SHARDS[0]), stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    assert await_job(folder, first) is not None
+    first = start(folder, config, SHARDS[0])
+    assert await_shard(folder, first) is not None
     second = build(folder, config, SHARDS[1])
     assert second.returncode != 0
     assert f"another run works here (process {first.pid} on" in second.stderr
@@ -138,22 +123,9 @@ def test_a_cold_cache_is_filled_by_several_at_once(undisturbed, tmp_path):
     assert made == {sha256(shard)}
 
 
-@contextmanager
-def file_system(folder: Path, size: str) -> Iterator[Path]:
-    """Give a small file system of its own."""
-    folder.mkdir()
-    call = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
-    if os.geteuid() != 0 or subprocess.run(call, capture_output=True, check=False).returncode:
-        pytest.skip("cannot mount a file system here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
 def test_little_scratch(undisturbed, config, tmp_path, monkeypatch):
     folder = with_library(undisturbed, tmp_path / "run")
-    with file_system(tmp_path / "scratch", "100m") as scratch:
+    with mounted(tmp_path / "scratch", "100m") as scratch:
         monkeypatch.setenv("TMPDIR", str(scratch))
         result = build(folder, config, SHARDS[4])
     assert result.returncode == 0, result.stderr[-3000:]
@@ -181,8 +153,8 @@ def test_odd_surroundings(undisturbed, config, tmp_path, monkeypatch):
 
 
 def test_a_home_that_cannot_be_written(config, tmp_path):
-    with file_system(tmp_path / "home", "1m") as home:
-        subprocess.run(["mount", "-o", "remount,ro", home], check=True)
+    with mounted(tmp_path / "home", "1m") as home:
+        remount(home, "ro")
         environment = {
             name: value for name, value in os.environ.items() if name != "XDG_CACHE_HOME"
         }

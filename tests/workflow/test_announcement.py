@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from mini_dataset import build, write_config
+from mini_dataset import PILEUP, SHARDS, build, write_config
 
 from workflow.announcement import announce, estimate, steps
 from workflow.config_model import ROOT, load_config
-from workflow.failures import LINES, MOST_SHOWN, describe_failures
+from workflow.failures import LINES, show_log_ends
 from workflow.fits import resolve_fits
 from workflow.paths import Paths
 
@@ -39,10 +39,7 @@ def quickstart():
 def failed(tmp_path_factory):
     """Return a run whose manifest cannot be made: its shards are empty files."""
     folder = tmp_path_factory.mktemp("failed")
-    jets = folder / "results" / "mini" / "datasets" / "jets"
-    library = folder / "results" / "mini" / "pileup" / "minbias.arrow"
-    shards = [jets / f"Res34P_{index:04d}.parquet" for index in range(6)]
-    for file in (library, *shards):
+    for file in (folder / path for path in (PILEUP, *SHARDS)):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
         file.with_name(f"{file.name}.json").touch()
@@ -67,19 +64,19 @@ def test_a_failed_job_says_why_once(failed):
 def test_of_a_long_log_the_end_is_shown(tmp_path):
     log = tmp_path / "shard.log"
     log.write_bytes(b"\xff\n" + b"".join(b"batch %d\rbatch %d\n" % (i, i) for i in range(9_000)))
-    heading, *lines = describe_failures([str(log), str(log)]).splitlines()
+    _, heading, *lines, _ = show_log_ends([str(log)])
     assert heading == f"The end of the log {log}:"
     assert lines == [f"batch {9_000 - i // 2}" for i in range(LINES + 1, 1, -1)]
 
 
-def test_of_many_failures_a_few_are_shown(tmp_path):
-    logs = [tmp_path / f"{index:04d}.log" for index in range(MOST_SHOWN + 2)]
-    for log in logs[1:]:
-        log.write_text("error: no disk\n")
-    text = describe_failures(map(str, logs))
-    assert text.startswith(f"{logs[0]} is not there")
-    assert text.count("error: no disk") == MOST_SHOWN - 1
-    assert text.endswith("\n\n2 more failed; their logs are named above")
+def test_a_log_can_be_short_empty_or_missing(tmp_path):
+    short, empty, missing = (tmp_path / f"{name}.log" for name in ("short", "empty", "missing"))
+    short.write_text("error: no disk\n")
+    empty.touch()
+    assert list(show_log_ends(map(str, (short, empty, missing)))) == [
+        "", f"The log {short}:", "error: no disk", "", f"{empty} is empty",
+        f"{missing} is not there: the job did not begin",
+    ]  # fmt: skip
 
 
 def test_time_follows_from_sizes(quickstart):

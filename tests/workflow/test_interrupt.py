@@ -6,21 +6,30 @@ again: the bytes must be those of a run that nobody disturbed.
 
 import os
 import resource
-import shutil
 import signal
-import subprocess
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from mini_dataset import build, command, dataset, find_process, shards, write_config
+from mini_dataset import (
+    PATIENCE,
+    PILEUP,
+    SHARDS,
+    await_shard,
+    build,
+    dataset,
+    find_process,
+    mounted,
+    remount,
+    shards,
+    start,
+    with_library,
+    write_config,
+)
 
 pytestmark = pytest.mark.slow
 
-TARGETS = [f"results/mini/datasets/jets/Res34P_{index:04d}.parquet" for index in range(2)]
-PILEUP = "results/mini/pileup/minbias.arrow"
-PATIENCE = 200
+TARGETS = SHARDS[:2]
 # Not enough address space for a shard, enough for Snakemake itself.
 LITTLE_MEMORY = 700_000_000
 
@@ -41,8 +50,7 @@ def library(config, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def undisturbed(config, library, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    shutil.copytree(library, folder)
+    folder = with_library(library, tmp_path_factory.mktemp("undisturbed") / "run")
     result = build(folder, config, *TARGETS)
     assert result.returncode == 0, result.stderr[-3000:]
     return shards(folder)
@@ -51,43 +59,18 @@ def undisturbed(config, library, tmp_path_factory):
 @pytest.fixture
 def folder(library, tmp_path):
     """Return a folder in which the pile-up library is there and no shard is."""
-    shutil.copytree(library, tmp_path / "run")
-    return tmp_path / "run"
+    return with_library(library, tmp_path / "run")
 
 
 @pytest.fixture
 def run(folder, config):
     """Start Snakemake; return it when it simulates its first shard."""
-    process = subprocess.Popen(
-        command(folder, config, *TARGETS), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + PATIENCE
-    while find_process(folder, "workflow", "shard") is None:
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.1)
+    process = start(folder, config, *TARGETS)
+    assert await_shard(folder, process) is not None
     yield process
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-@contextmanager
-def mounted(folder: Path, size: str):
-    """Put a small file system of its own on a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    call = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
-    if os.geteuid() != 0 or subprocess.run(call, capture_output=True, check=False).returncode:
-        pytest.skip("cannot mount a file system here")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def remount(folder: Path, option: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{option}", folder], check=True)
 
 
 def assert_nothing_half_written(folder: Path, undisturbed: dict[str, str]) -> None:

@@ -103,9 +103,20 @@ def test_damage_elsewhere_is_one_sentence(copy):
         read(right)
 
 
-def test_a_server_without_checksums_is_believed(copy):
+def test_a_server_without_checksums_is_believed_with_a_word(copy, capsys):
     with serve(copy.parent, digests=False) as (address, _):
-        read(RemoteFile(f"{address}/{copy.name}", copy.stat().st_size, "12345678"))
+        url = f"{address}/{copy.name}"
+        read(RemoteFile(url, copy.stat().st_size, "12345678"))
+    said = f"warning: {url}: is used unchecked, as its server states no adler32 checksum\n"
+    assert capsys.readouterr().err == said
+
+
+def test_a_file_without_a_checksum_is_said_to_be_unchecked(copy, capsys):
+    read(RemoteFile(str(copy), adler32=adler32(copy)))
+    assert capsys.readouterr().err == ""
+    read(RemoteFile(str(copy)))
+    said = f"warning: {copy}: is used unchecked, as no adler32 checksum of it is given\n"
+    assert capsys.readouterr().err == said
 
 
 def test_fetching_compares_and_leaves_nothing_wrong(copy, tmp_path):
