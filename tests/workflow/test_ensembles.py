@@ -21,7 +21,7 @@ def test_seeds_are_members_of_one_training(tmp_path):
     # Trees share the networks of a way.
     networks = [way for way, given in study["ways"].items() if "of" not in given]
     assert len(groups) == len(networks) * len(study["sizes"]["values"])
-    assert [fit.config.seed for fit in groups["fine_tuning_events/types_8192"]] == [1, 2, 3]
+    assert [fit.config.seed for fit in groups["fine_tuning_events/masses_8192"]] == [1, 2, 3]
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(content))
     counts = job_counts(dry_run(tmp_path, "--configfile", str(path)))

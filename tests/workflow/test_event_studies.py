@@ -20,12 +20,12 @@ def test_a_vectorised_study_of_events_runs_to_its_report(tmp_path):
     events["rows_per_shard"] = 8
     del events["parts"]["SecondSignal"]
     content["datasets"] = {"events": events}
-    types, tuned = (content["training"][name] for name in ("types", "tuned"))
-    types |= {"dataset": "events", "set": TINY}
-    tuned["set"] |= TINY | {"data.train_rows": 24}
-    content["training"] = {"types": types, "tuned": tuned}
+    masses, tuned = (content["training"][name] for name in ("masses", "tuned"))
+    masses |= {"dataset": "events", "set": TINY}
+    tuned["set"] |= TINY | {"data.train_rows": 24, "data.filled": False}
+    content["training"] = {"masses": masses, "tuned": tuned}
     study = content["studies"]["fine_tuning_events"]
-    names = ("scratch", "types", "trees-on-masses")
+    names = ("scratch", "masses", "trees-on-masses")
     study["ways"] = {name: study["ways"][name] for name in names}
     study |= {"sizes": {"key": "data.train_rows", "values": [24]}, "seeds": [1, 2]}
     content["studies"] = {"fine_tuning_events": study}
@@ -36,7 +36,7 @@ def test_a_vectorised_study_of_events_runs_to_its_report(tmp_path):
     assert result.returncode == 0, result.stderr[-5000:]
     folder = tmp_path / "results" / "events-small"
     assert verify(folder / "datasets" / "events") == []
-    for way in ("scratch", "types"):
+    for way in ("scratch", "masses"):
         summaries = [
             read_json(folder / "training" / "fine_tuning_events" / f"{way}_24_{seed}"
                       / "checkpoint.ckpt.json") for seed in (1, 2)
