@@ -414,10 +414,6 @@ def jet_features(jets: pa.Table) -> NDArray[np.float64]:
     rising = pt[np.lexsort((pt, jet))]
     all_pt = np.maximum(total(pt), 1e-30)
     significance = [np.abs(_significance(column, name)) for name in ("d0", "dz")]
-    # `part_deta` of Delphes 3.5.0 is from where a candidate enters the calorimeter, which the table
-    # of leaves says: here it is the direction.
-    eta = np.arcsinh(column["part_pz"] / np.maximum(pt, 1e-30))
-    widths = (eta - jets["jet_eta"].to_numpy()[jet], column["part_dphi"])
     summaries = [
         *(total(kind) for kind in kinds),
         *(total(kind * pt) / all_pt for kind in kinds),
@@ -425,7 +421,9 @@ def jet_features(jets: pa.Table) -> NDArray[np.float64]:
         *(quantile(share) for share in (0.1, 0.5)),
         *(function(values) for values in significance for function in (largest, total)),
         *(total(column[name]) / np.maximum(counts, 1) for name in ("part_d0err", "part_dzerr")),
-        *(np.sqrt(total(pt * width**2) / all_pt) for width in widths),
+        # Not in η: Delphes 3.5.0 writes where a candidate enters the calorimeter, which the table of
+        # leaves says.
+        np.sqrt(total(pt * column["part_dphi"] ** 2) / all_pt),
     ]
     own = [
         jets[name].to_numpy()
