@@ -103,6 +103,24 @@ def test_corrected_pt_rises_smoothly_and_stays_finite(without_offset):
         np.testing.assert_array_equal(corrected, pt * mirrored)
 
 
+def test_a_threshold_far_above_the_lowest_jets_is_corrected_at_its_edge():
+    rng = np.random.default_rng(9)
+    samples = []
+    for _ in range(2):
+        gen = np.exp(rng.uniform(np.log(60), np.log(2000), 60_000))
+        # Some jets have a second one in them: far below the threshold only these are left, and
+        # their median is higher than that of jets just above it.
+        more = (rng.random(len(gen)) < 0.05) * rng.uniform(0, 1.2, len(gen))
+        pt = 0.9 * gen * np.exp(rng.normal(0, 0.05, len(gen)) + more)
+        samples.append((pt[pt > 200], gen[pt > 200]))
+    (pt, gen), (tested, true) = samples
+    correction = fit_standard(pt, np.zeros(len(pt)), gen)
+    response = tested * correction.factor(tested, np.zeros(len(tested))) / true
+    for low, high in ((225, 250), (250, 300), (300, 500)):
+        own = response[(true > low) & (true < high)]
+        assert np.median(own) == pytest.approx(1, abs=0.01)
+
+
 def test_json_gives_the_same_correction(with_offset):
     test = jets(5, OFFSET, 1000)
     again = StandardCorrection.from_dict(json.loads(json.dumps(with_offset.as_dict())))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.jec.standard import FEWEST_JETS, StandardCorrection, fit_standard
+from training.jec.standard import FEWEST_JETS, StandardCorrection, fit_standard, lowest_gen
 
 # Levels of the head of quantiles, and the share of jets between the first and the last.
 QUANTILES = (0.16, 0.5, 0.84)
@@ -135,12 +135,16 @@ class Calibration:
             true = jets[quantity] * np.exp(jets[target].astype(np.float64))
             corrected = jets[quantity] * said[name].astype(np.float64)
             used = (np.abs(jets[target]) < LARGEST_TARGET) & (corrected > 0)
-            if quantity == "mass":
-                used &= true > GEN_MASS_MIN
+            lowest = GEN_MASS_MIN if quantity == "mass" else lowest_gen(jets["pt"])
+            used &= true > lowest
             if used.sum() < FEWEST_JETS:
                 return None
             closing[name] = fit_standard(
-                corrected[used], jets["eta"][used], true[used], eta_edges=ETA_EDGES
+                corrected[used],
+                jets["eta"][used],
+                true[used],
+                eta_edges=ETA_EDGES,
+                pt_gen_min=lowest,
             )
         quantiles = None
         if "quantiles" in said:

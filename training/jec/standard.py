@@ -19,8 +19,10 @@ from provenance.errors import UserError
 
 # Regions of |η|: the tracker ends at 2.5, calorimeters change at 1.5 and 3.
 ETA_EDGES = (0.0, 0.5, 1.0, 1.3, 1.6, 1.9, 2.2, 2.5, 2.8, 3.2, 3.8, 5.0)
-# Response is fitted from this pT of the GEN-jet on, GeV.
+# Response is fitted from this pT of the GEN-jet on, GeV, and from this share of the lowest jet's:
+# far below it only jets that fluctuated upwards are left, of which no response can be learnt.
 PT_GEN_MIN = 12.0
+THRESHOLD_SHARE = 0.8
 # Corrected pT is at least this fraction of the uncorrected one after L1.
 SMALLEST_FRACTION = 0.01
 # Jets of a region below which nothing can be fitted, and for each piece of a spline.
@@ -112,7 +114,7 @@ def fit_standard(
     rho: np.ndarray | None = None,
     area: np.ndarray | None = None,
     eta_edges: tuple[float, ...] = ETA_EDGES,
-    pt_gen_min: float = PT_GEN_MIN,
+    pt_gen_min: float | None = None,
 ) -> StandardCorrection:
     """Fit the standard correction to training jets.
 
@@ -126,8 +128,7 @@ def fit_standard(
         Edges of the regions in |η|, from 0. Regions with fewer than `FEWEST_JETS` jets are joined
         to the one below, the first ones to the one above.
     pt_gen_min
-        Lowest pT of GEN-jets, GeV. Below the jets' own threshold only jets that fluctuated upwards
-        are left, of which no response can be learnt.
+        Lowest pT of GEN-jets, GeV; None: `lowest_gen` of the jets.
 
     Raises
     ------
@@ -147,6 +148,8 @@ def fit_standard(
                 f"{name} is not finite or not positive for {wrong.sum()} of {len(wrong)} jets: no "
                 "correction can be fitted to them"
             )
+    if pt_gen_min is None:
+        pt_gen_min = lowest_gen(values["pT"])
     chosen = values["pT of the GEN-jet"] >= pt_gen_min
     values = {name: column[chosen] for name, column in values.items()}
     edges = _populated(np.abs(values["eta"]), np.asarray(eta_edges, np.float64))
@@ -166,6 +169,11 @@ def fit_standard(
         response = _median_regression(spline.design(np.log(gen)), pt / gen)
         log_pt[number], log_factor[number] = _invert(spline, response)
     return StandardCorrection(edges, offset, log_pt, log_factor)
+
+
+def lowest_gen(pt_raw: np.ndarray) -> float:
+    """Return from which pT of the GEN-jet on, GeV, jets of these pT tell a response."""
+    return max(PT_GEN_MIN, THRESHOLD_SHARE * float(np.min(pt_raw, initial=np.inf)))
 
 
 @dataclass(frozen=True)
@@ -247,9 +255,11 @@ def _invert(spline: _Spline, response: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """Return the range of log pT and the table of log(g / m(g)) at evenly spaced log m."""
     log_gen = np.linspace(spline.knots[0], spline.knots[-1], 4 * GRID)
     median = np.maximum(spline.design(log_gen) @ response, SMALLEST_FRACTION)
-    # Where jets are cut off by their threshold m(g) may fall; a correction has to rise with pT.
-    log_median = np.maximum.accumulate(log_gen + np.log(median))
+    # Below their threshold only jets that fluctuated upwards are left: there m(g) may fall. A
+    # correction has to rise with pT; of several g it takes the largest, above the threshold.
+    log_median = np.minimum.accumulate((log_gen + np.log(median))[::-1])[::-1]
     log_median, first = np.unique(log_median, return_index=True)
+    last = np.append(first[1:], len(log_gen)) - 1
     bounds = np.array([log_median[0], log_median[-1]])
     points = np.linspace(log_median[0], log_median[-1], GRID)
-    return bounds, np.interp(points, log_median, log_gen[first]) - points
+    return bounds, np.interp(points, log_median, log_gen[last]) - points

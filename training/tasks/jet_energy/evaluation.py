@@ -21,7 +21,7 @@ from training.jec.response import (
     evaluate_response,
     wide_name,
 )
-from training.jec.standard import FEWEST_JETS, StandardCorrection, fit_standard
+from training.jec.standard import FEWEST_JETS, StandardCorrection, fit_standard, lowest_gen
 from training.task import Evaluation
 from training.tasks.jet_energy.features import SUMMARY
 
@@ -190,7 +190,8 @@ def _calibrated(
 ) -> np.ndarray:
     """Return factors times what closes the median response of the training jets."""
     pt, eta, pt_gen = _kinematics(training)
-    closing = fit_standard(pt.astype(np.float64) * training_factor, eta, pt_gen)
+    corrected = pt.astype(np.float64) * training_factor
+    closing = fit_standard(corrected, eta, pt_gen, pt_gen_min=lowest_gen(pt))
     corrected = rows["jet_pt"].astype(np.float64) * factor
     return factor * closing.factor(corrected, _column(rows, "eta"))
 
