@@ -130,7 +130,7 @@ ORDER: tuple[tuple[tuple[int, ...], tuple[str, ...]], ...] = (
 )
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
 TUNED_AT = (500, 5_000)
-STEPS, BATCH = 200, 128
+STEPS = 200
 CHOICE_LABELS, CHOICE_SEEDS = 2_000, (101, 102, 103)
 HELD_OUT = 0.2
 POLL = 0.2
@@ -143,7 +143,8 @@ class Networks(NamedTuple):
     probe: str
     common: tuple[str, ...]
     batch: int
-    rates: tuple[float, ...]  # of what is tuned
+    studied: int  # batch of what is trained in the studies
+    rates: tuple[float, ...]  # of which one is chosen there
 
 
 LARGE = Networks(
@@ -155,6 +156,7 @@ LARGE = Networks(
         "optimizer.learning_rate=1.0e-3",
     ),
     256,
+    128,
     (3e-4, 1e-3, 3e-3),
 )  # fmt: skip
 SMALL = Networks(
@@ -162,7 +164,8 @@ SMALL = Networks(
     "probe-small.yaml",
     ("data.validation_rows=1024", "optimizer.learning_rate=2.0e-3"),
     128,
-    (1e-3, 3e-3, 1e-2),
+    64,
+    (1e-3, 4e-3),
 )
 
 
@@ -332,7 +335,7 @@ class Study:
         assert isinstance(schedule, LambdaLR)
         rng = np.random.default_rng(seed)
         task.train()
-        for chosen in draws(len(batch["label"]), STEPS, rng):
+        for chosen in draws(len(batch["label"]), self.networks.studied, STEPS, rng):
             index = torch.from_numpy(chosen).to(self.device)
             loss = task.step({k: x.index_select(0, index) for k, x in batch.items()})["loss"]
             optimizer.zero_grad()
@@ -439,14 +442,14 @@ def embed(encoder: JetEncoder, batch: Batch) -> np.ndarray:
     return torch.cat(found).double().numpy()
 
 
-def draws(rows: int, steps: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def draws(rows: int, batch: int, steps: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Yield the rows of each step; every pass is shuffled, short ones go on in the next."""
     left = np.empty(0, np.int64)
     for _ in range(steps):
-        while len(left) < BATCH:
+        while len(left) < batch:
             left = np.concatenate((left, rng.permutation(rows)))
-        yield left[:BATCH]
-        left = left[BATCH:]
+        yield left[:batch]
+        left = left[batch:]
 
 
 def pieces(batch: Batch) -> Iterator[Batch]:

@@ -14,9 +14,9 @@ RNG = np.random.default_rng(3)
 
 
 def test_every_pass_has_each_jet_once():
-    rows = studies.BATCH // 2 + 5
-    drawn = np.concatenate(list(studies.draws(rows, 7, np.random.default_rng(1))))
-    assert len(drawn) == 7 * studies.BATCH
+    rows, batch = 37, 64
+    drawn = np.concatenate(list(studies.draws(rows, batch, 7, np.random.default_rng(1))))
+    assert len(drawn) == 7 * batch
     for begin in range(0, len(drawn) - rows, rows):
         assert np.array_equal(np.sort(drawn[begin : begin + rows]), np.arange(rows))
 
