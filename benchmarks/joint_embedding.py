@@ -117,10 +117,14 @@ NETWORKS = {
     "fine-tuned, 188 labels": (SUPERVISED, False),
     "shuffled labels": ("chosen", False),
 }
+# The same with more steps: what fine-tuning saves a new encoder, and what it does not.
+LONGER = {"scratch, longer": "scratch", "fine-tuned, longer": "fine-tuned"}
+TIMES = 5
 CHEAP = (*EMBEDDED, SHAPE, TREE)
 # What is measured first, should the time end: sizes and ways, with every seed.
 ORDER: tuple[tuple[tuple[int, ...], tuple[str, ...]], ...] = (
     ((500, 5_000), (*CHEAP, "scratch", "fine-tuned")),
+    ((5_000,), tuple(LONGER)),
     ((ALL, 2_000), (*CHEAP, "scratch", "fine-tuned")),
     ((500, 5_000, ALL, 2_000), ("attentive", "attentive, random encoder")),
     ((500, 5_000), ("fine-tuned, 188 labels",)),
@@ -328,14 +332,14 @@ class Study:
             task.freeze(["encoder"])
         return task.to(self.device)
 
-    def train(self, task: Probe, batch: Batch, seed: int) -> Probe:
+    def train(self, task: Probe, batch: Batch, seed: int, steps: int = STEPS) -> Probe:
         """Train on a batch that holds all jets."""
         optimizer = make_optimizer(task, task.config.optimizer)
-        schedule = make_schedule(optimizer, task.config.optimizer.schedule, STEPS)
+        schedule = make_schedule(optimizer, task.config.optimizer.schedule, steps)
         assert isinstance(schedule, LambdaLR)
         rng = np.random.default_rng(seed)
         task.train()
-        for chosen in draws(len(batch["label"]), self.networks.studied, STEPS, rng):
+        for chosen in draws(len(batch["label"]), self.networks.studied, steps, rng):
             index = torch.from_numpy(chosen).to(self.device)
             loss = task.step({k: x.index_select(0, index) for k, x in batch.items()})["loss"]
             optimizer.zero_grad()
@@ -365,16 +369,16 @@ class Study:
                 random_state=item.seed, early_stopping=False, **TREES
             )
             return trees.fit(table, label).predict_proba(self.split("test")[1]), None
-        if item.way in NETWORKS:
-            tuned = self.tuned(item.way, item.size)
+        way = LONGER.get(item.way, item.way)
+        if way in NETWORKS:
+            tuned = self.tuned(way, item.size)
             batch = self.some(places)
             if item.way == "shuffled labels":
                 dealt = np.random.default_rng(item.seed).permutation(label)
                 batch["label"] = torch.from_numpy(dealt).to(self.device)
-            task = self.network(item.way, item.seed, tuned)
-            return self.probabilities(
-                self.train(task, batch, item.seed), self.split("test")[0]
-            ), tuned
+            steps = STEPS * (TIMES if item.way in LONGER else 1)
+            task = self.train(self.network(way, item.seed, tuned), batch, item.seed, steps)
+            return self.probabilities(task, self.split("test")[0]), tuned
         known, held = (self.numbers(item.way, item.seed, split) for split in ("train", "test"))
         strength = tuned_strength(known[places], label)
         return linear(known[places], label, strength)(held), strength
