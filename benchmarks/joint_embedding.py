@@ -9,9 +9,9 @@ a linear probe with 2,000 labels on the validation split of `labelled`, the mean
 labels. Then the studies run on the test splits until the time is up. Called again it goes on.
 `--small` takes the networks of `joint-embedding-small.yaml`, for a CPU.
 
-What is compared at each size and seed is trained on the same jets. Rates (of linear probes: the
-strength of their prior) are tuned for each way on a fifth of the labels of the first seed:
-strengths at each size; rates at 500 and 5,000 labels, which more labels take over.
+What is compared at each size and seed is trained on the same jets. Rates are tuned for each way on
+a fifth of the labels of the first seed, at 500 and 5,000 labels, which more labels take over; the
+strength of the prior of linear probes by cross-validation among the labels of each draw.
 """
 
 import argparse
@@ -116,10 +116,14 @@ NETWORKS = {
     "fine-tuned, 188 labels": (SUPERVISED, False),
     "shuffled labels": ("chosen", False),
 }
+# The same with more steps: what fine-tuning saves a new encoder, and what it does not.
+LONGER = {"scratch, longer": "scratch", "fine-tuned, longer": "fine-tuned"}
+TIMES = 5
 CHEAP = (*EMBEDDED, SHAPE, TREE)
 # What is measured first, should the time end: sizes and ways, with every seed.
 ORDER: tuple[tuple[tuple[int, ...], tuple[str, ...]], ...] = (
     ((500, 5_000), (*CHEAP, "scratch", "fine-tuned")),
+    ((5_000,), tuple(LONGER)),
     ((ALL, 2_000), (*CHEAP, "scratch", "fine-tuned")),
     ((500, 5_000, ALL, 2_000), ("attentive", "attentive, random encoder")),
     ((500, 5_000), ("fine-tuned, 188 labels",)),
@@ -127,11 +131,11 @@ ORDER: tuple[tuple[tuple[int, ...], tuple[str, ...]], ...] = (
     ((ALL, 2_000), ("fine-tuned, 188 labels",)),
     ((20_000,), (*CHEAP, *NETWORKS)),
 )
-STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 TUNED_AT = (500, 5_000)
-STEPS, BATCH = 200, 128
+STEPS = 200
 CHOICE_LABELS, CHOICE_SEEDS = 2_000, (101, 102, 103)
-HELD_OUT = 0.2
+FIFTHS, FEW = 5, 2_000
 POLL = 0.2
 
 
@@ -142,7 +146,8 @@ class Networks(NamedTuple):
     probe: str
     common: tuple[str, ...]
     batch: int
-    rates: tuple[float, ...]  # of what is tuned
+    studied: int  # batch of what is trained in the studies
+    rates: tuple[float, ...]  # of which one is chosen there
 
 
 LARGE = Networks(
@@ -154,6 +159,7 @@ LARGE = Networks(
         "optimizer.learning_rate=1.0e-3",
     ),
     256,
+    128,
     (3e-4, 1e-3, 3e-3),
 )  # fmt: skip
 SMALL = Networks(
@@ -161,7 +167,8 @@ SMALL = Networks(
     "probe-small.yaml",
     ("data.validation_rows=1024", "optimizer.learning_rate=2.0e-3"),
     128,
-    (1e-3, 3e-3, 1e-2),
+    64,
+    (1e-3, 4e-3),
 )
 
 
@@ -324,14 +331,14 @@ class Study:
             task.freeze(["encoder"])
         return task.to(self.device)
 
-    def train(self, task: Probe, batch: Batch, seed: int) -> Probe:
+    def train(self, task: Probe, batch: Batch, seed: int, steps: int = STEPS) -> Probe:
         """Train on a batch that holds all jets."""
         optimizer = make_optimizer(task, task.config.optimizer)
-        schedule = make_schedule(optimizer, task.config.optimizer.schedule, STEPS)
+        schedule = make_schedule(optimizer, task.config.optimizer.schedule, steps)
         assert isinstance(schedule, LambdaLR)
         rng = np.random.default_rng(seed)
         task.train()
-        for chosen in draws(len(batch["label"]), STEPS, rng):
+        for chosen in draws(len(batch["label"]), self.networks.studied, steps, rng):
             index = torch.from_numpy(chosen).to(self.device)
             loss = task.step({k: x.index_select(0, index) for k, x in batch.items()})["loss"]
             optimizer.zero_grad()
@@ -361,18 +368,19 @@ class Study:
                 random_state=item.seed, early_stopping=False, **TREES
             )
             return trees.fit(table, label).predict_proba(self.split("test")[1]), None
-        tuned = self.tuned(item.way, item.size)
-        if item.way in NETWORKS:
+        way = LONGER.get(item.way, item.way)
+        if way in NETWORKS:
+            tuned = self.tuned(way, item.size)
             batch = self.some(places)
             if item.way == "shuffled labels":
                 dealt = np.random.default_rng(item.seed).permutation(label)
                 batch["label"] = torch.from_numpy(dealt).to(self.device)
-            task = self.network(item.way, item.seed, tuned)
-            return self.probabilities(
-                self.train(task, batch, item.seed), self.split("test")[0]
-            ), tuned
+            steps = STEPS * (TIMES if item.way in LONGER else 1)
+            task = self.train(self.network(way, item.seed, tuned), batch, item.seed, steps)
+            return self.probabilities(task, self.split("test")[0]), tuned
         known, held = (self.numbers(item.way, item.seed, split) for split in ("train", "test"))
-        return linear(known[places], label, tuned)(held), tuned
+        strength = tuned_strength(known[places], label)
+        return linear(known[places], label, strength)(held), strength
 
     def network(self, way: str, seed: int, rate: float) -> Probe:
         """Return what a way trains."""
@@ -396,18 +404,13 @@ class Study:
         return self._embedded[key]
 
     def tuned(self, way: str, size: int) -> float:
-        """Return the rate or strength that a fifth of the labels of the first seed finds best."""
-        if way in NETWORKS:
-            way = "fine-tuned" if way == "shuffled labels" else way
-            size = max(s for s in TUNED_AT if s <= size)
+        """Return the rate that a fifth of the labels of the first seed finds best."""
+        way = "fine-tuned" if way == "shuffled labels" else way
+        size = max(s for s in TUNED_AT if s <= size)
         path = self.output / "tuned" / f"{Item(self.name, size, SEEDS[0], way).name}.json"
         if not path.exists():
-            places = self.drawn(size, SEEDS[0])
             path.parent.mkdir(parents=True, exist_ok=True)
-            best = (
-                self.best_rate(way, places) if way in NETWORKS else self.best_strength(way, places)
-            )
-            write_json(path, {"tuned": best})
+            write_json(path, {"tuned": self.best_rate(way, self.drawn(size, SEEDS[0]))})
         return float(read_json(path)["tuned"])
 
     def best_rate(self, way: str, places: np.ndarray) -> float:
@@ -420,11 +423,6 @@ class Study:
             losses.append(cross_entropy(found, held["label"].cpu().numpy()))
         return self.networks.rates[int(np.argmin(losses))]
 
-    def best_strength(self, way: str, places: np.ndarray) -> float:
-        """Return the best strength of the prior of a linear probe."""
-        x = self.numbers(way, SEEDS[0], "train")[places]
-        return tuned_strength(x, self.truth("train")[places])
-
 
 @torch.no_grad()
 def embed(encoder: JetEncoder, batch: Batch) -> np.ndarray:
@@ -435,14 +433,14 @@ def embed(encoder: JetEncoder, batch: Batch) -> np.ndarray:
     return torch.cat(found).double().numpy()
 
 
-def draws(rows: int, steps: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def draws(rows: int, batch: int, steps: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Yield the rows of each step; every pass is shuffled, short ones go on in the next."""
     left = np.empty(0, np.int64)
     for _ in range(steps):
-        while len(left) < BATCH:
+        while len(left) < batch:
             left = np.concatenate((left, rng.permutation(rows)))
-        yield left[:BATCH]
-        left = left[BATCH:]
+        yield left[:batch]
+        left = left[batch:]
 
 
 def pieces(batch: Batch) -> Iterator[Batch]:
@@ -452,11 +450,11 @@ def pieces(batch: Batch) -> Iterator[Batch]:
         yield {k: x[begin : begin + 2048] for k, x in batch.items()}
 
 
-def halves(rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return which labels are learned from and which are held out while tuning."""
-    order = np.random.default_rng(0).permutation(rows)
-    held = round(HELD_OUT * rows)
-    return order[held:], order[:held]
+def halves(rows: int, fold: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return which labels are learned from and which, a fifth, are held out while tuning."""
+    fifths = np.array_split(np.random.default_rng(0).permutation(rows), FIFTHS)
+    held = fifths.pop(fold)
+    return np.concatenate(fifths), held
 
 
 def cross_entropy(probabilities: np.ndarray, label: np.ndarray) -> float:
@@ -467,15 +465,19 @@ def cross_entropy(probabilities: np.ndarray, label: np.ndarray) -> float:
 def linear(x: np.ndarray, label: np.ndarray, strength: float) -> Any:
     """Fit logistic regression on standardised numbers to convergence."""
     scaler = StandardScaler().fit(x)
-    model = LogisticRegression(C=strength, max_iter=300).fit(scaler.transform(x), label)
+    model = LogisticRegression(C=strength, max_iter=1000).fit(scaler.transform(x), label)
     return lambda other: model.predict_proba(scaler.transform(other))
 
 
 def tuned_strength(x: np.ndarray, label: np.ndarray) -> float:
-    """Return the strength that a fifth of the labels finds best."""
-    learn, held = halves(len(label))
+    """Return the strength that cross-validation finds best; one fold of many labels is enough."""
+    folds = [halves(len(label), i) for i in range(FIFTHS if len(label) <= FEW else 1)]
     losses = [
-        cross_entropy(linear(x[learn], label[learn], s)(x[held]), label[held]) for s in STRENGTHS
+        sum(
+            cross_entropy(linear(x[learn], label[learn], strength)(x[held]), label[held])
+            for learn, held in folds
+        )
+        for strength in STRENGTHS
     ]
     return STRENGTHS[int(np.argmin(losses))]
 

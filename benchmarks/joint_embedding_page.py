@@ -45,6 +45,7 @@ COMPARED = (
     ("linear", "linear, random encoder"),
     ("attentive", "attentive, random encoder"),
     ("fine-tuned", "scratch"),
+    ("fine-tuned, longer", "scratch, longer"),
     ("fine-tuned, 188 labels", "scratch"),
     ("linear", SHAPE),
     ("fine-tuned", TREE),

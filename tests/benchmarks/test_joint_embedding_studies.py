@@ -14,17 +14,24 @@ RNG = np.random.default_rng(3)
 
 
 def test_every_pass_has_each_jet_once():
-    rows = studies.BATCH // 2 + 5
-    drawn = np.concatenate(list(studies.draws(rows, 7, np.random.default_rng(1))))
-    assert len(drawn) == 7 * studies.BATCH
+    rows, batch = 37, 64
+    drawn = np.concatenate(list(studies.draws(rows, batch, 7, np.random.default_rng(1))))
+    assert len(drawn) == 7 * batch
     for begin in range(0, len(drawn) - rows, rows):
         assert np.array_equal(np.sort(drawn[begin : begin + rows]), np.arange(rows))
 
 
 def test_tuning_never_learns_from_what_it_is_judged_by():
-    learn, held = studies.halves(500)
-    assert len(held) == 100
-    assert np.array_equal(np.sort(np.concatenate((learn, held))), np.arange(500))
+    for fold in range(5):
+        learn, held = studies.halves(500, fold)
+        assert len(held) == 100
+        assert np.array_equal(np.sort(np.concatenate((learn, held))), np.arange(500))
+
+
+def test_a_prior_is_as_strong_as_the_labels_ask():
+    x, noise = RNG.normal(size=(300, 8)), RNG.normal(size=300)
+    told, untold = (x[:, 0] + 0.1 * noise > 0).astype(int), (noise > 0).astype(int)
+    assert studies.tuned_strength(x, told) > 0.1 > studies.tuned_strength(x, untold)
 
 
 def test_areas_of_resampled_jets():
@@ -79,9 +86,6 @@ def test_ways_learn_from_the_jets_of_a_probe_of_this_size_and_seed(tmp_path):
         assert np.allclose(pt, expected["jet_pt"])
     assert len(study.drawn(20, 1)) == 20
     assert not np.array_equal(study.drawn(20, 1), study.drawn(20, 2))
-    # Strengths are tuned once, on the labels of the first seed, and kept.
-    item = studies.Item("groups", 20, 2, "linear, shape of the jet")
-    found, tuned = study.measure(item)
+    found, tuned = study.measure(studies.Item("groups", 60, 2, "linear, shape of the jet"))
     assert found.shape == (len(study.truth("test")), 3)
     assert tuned in studies.STRENGTHS
-    assert study.tuned(item.way, 20) == tuned
