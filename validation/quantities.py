@@ -421,7 +421,7 @@ def jet_features(jets: pa.Table) -> NDArray[np.float64]:
         *(quantile(share) for share in (0.1, 0.5)),
         *(function(values) for values in significance for function in (largest, total)),
         *(total(column[name]) / np.maximum(counts, 1) for name in ("part_d0err", "part_dzerr")),
-        # Not in η: Delphes 3.5.0 writes where a candidate enters the calorimeter, which the table of
+        # Not in η: Delphes 3.5.0 writes where a candidate enters the calorimeter, as the table of
         # leaves says.
         np.sqrt(total(pt * column["part_dphi"] ** 2) / all_pt),
     ]
