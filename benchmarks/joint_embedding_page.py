@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from PIL import Image
 from scipy.stats import t as student
 from sklearn.manifold import TSNE
@@ -28,17 +29,18 @@ CLASSES = {
     "groups": ("QCD", "X", "YY"), "top": ("QCD", "top"), "quark_gluon": ("gluon", "quark"),
 }  # fmt: skip
 TITLES = {"groups": "Groups of labels", "top": "Top", "quark_gluon": "Quark, gluon"}
-# Drawn: way → colour and line.
+# Drawn: way → colour and line. Shuffled labels would stretch the axes.
 DRAWN = {
     "scratch": ("black", "o-"),
     "fine-tuned": ("#bd1f01", "s-"),
+    "scratch, longer": ("black", "*"),
+    "fine-tuned, longer": ("#bd1f01", "*"),
     "attentive": ("#3f90da", "^-"),
     "linear": ("#3f90da", "v--"),
     "linear, random encoder": ("0.6", "v--"),
     "linear, shape of the jet": ("#ffa90e", "d--"),
     "trees": ("#832db6", "x:"),
     "fine-tuned, 188 labels": ("#e76300", "P-."),
-    "shuffled labels": ("#94a4a2", "*"),
 }
 # Ways whose difference is given.
 COMPARED = (
@@ -207,6 +209,7 @@ def draw_curves(points: Values, path: Path, metric: str, label: str) -> None:
                 fmt=line, color=color, label=way, markersize=9,
             )  # fmt: skip
         axes.set(xscale="log", xlabel="Labels", ylabel=label, title=TITLES[study])
+        axes.xaxis.set_minor_formatter(NullFormatter())
     panels[-1].legend(fontsize=14, loc="center left", bbox_to_anchor=(1, 0.5))
     save(canvas, path)
 
