@@ -87,7 +87,7 @@ def test_time_follows_from_sizes(quickstart):
     assert 10 < estimate(train, config, fits) < 120
     # 18 shards of 400 jets, two thirds of them to learn from, in batches of 64.
     assert steps(fits["sophon"].config, 4800) == 8 * 75
-    assert steps(fits["higgs-or-top"].config, 10**6) == 400
+    assert steps(fits["higgs-or-top"].config, 10**6) == 300
 
 
 def test_time_is_what_the_job_took_before(quickstart, tmp_path):
