@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.models.ragged import Rows, owners
+from training.models.ragged import Rows, owners, places
 
 # Padded lengths are multiples of this: attention kernels of GPUs read biases in such blocks.
 ALIGNMENT = 8
@@ -178,11 +178,8 @@ class Ragged:
         table = torch.stack((n, n * pitch, n * (n + 1) // 2)).cumsum(1)
         table = functional.pad(table, (1, 0)).int()
         rows, scores, pairs = room
-        flat = mask.flatten()
-        place = torch.where(flat, flat.cumsum(0) - 1, rows)
         # Rows that are only room repeat the first slot: nothing looks at them.
-        position = torch.zeros(rows + 1, dtype=torch.int64, device=mask.device)
-        position = position.scatter(0, place, torch.arange(len(flat), device=mask.device))[:rows]
+        position = places(mask.flatten(), rows)
         real = torch.arange(rows, device=mask.device)[:, None] < table[0, -1]
         return cls(position, real, table, scores, pairs, mask.shape[1])
 

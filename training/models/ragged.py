@@ -134,6 +134,16 @@ def pool(
     return pooled / counts.clamp(min=1)[:, None] if how == "average" else pooled
 
 
+def places(mask: Tensor, room: int) -> Tensor:
+    """Return where a flat mask is true, in (room,) rows of which the rest are 0; waits for nothing.
+
+    `room` is at least how often it is true.
+    """
+    row = torch.where(mask, mask.cumsum(0) - 1, room)
+    found = torch.zeros(room + 1, dtype=torch.int64, device=mask.device)
+    return found.scatter(0, row, torch.arange(len(mask), device=mask.device))[:room]
+
+
 @dataclass(frozen=True)
 class Rows:
     """The real slots of padded arrays (B, N), jet by jet, with room to spare where it is given.
@@ -154,10 +164,7 @@ class Rows:
             place = flat.nonzero().squeeze(1)
             room = len(place)
         else:
-            row = torch.where(flat, flat.cumsum(0) - 1, room)
-            place = torch.zeros(room + 1, dtype=torch.int64, device=mask.device)
-            slots = torch.arange(len(flat), device=mask.device)
-            place = place.scatter(0, row, slots)[:room]
+            place = places(flat, room)
         counts = torch.cat((counts, room - counts.sum(dim=0, keepdim=True)))
         return cls(place, owners(counts, room), counts)
 
