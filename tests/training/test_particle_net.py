@@ -98,6 +98,7 @@ def test_padding_order_and_company_do_not_matter(count, dynamic):
 @pytest.mark.parametrize("config", [
     SMALL, SMALL.model_copy(update={"dynamic": False, "pooling": "max"}),
     SMALL.model_copy(update={"charged": GRAPH.model_copy(update={"points": 7})}),
+    SMALL.model_copy(update={"readout": "momentum"}),
 ])  # fmt: skip
 @pytest.mark.parametrize("counts", [[30, 0, 1, 2, 5, 6, 3], [1, 0], [3]])
 def test_room_to_spare_changes_nothing_and_waits_for_nothing(config, counts, refuse_to_wait):

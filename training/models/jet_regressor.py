@@ -55,9 +55,9 @@ class JetRegressor(nn.Module, ABC):
     def compiled_parts(self) -> Iterator[nn.Module]:
         """Yield the parts below the head that are compiled."""
 
-    def encode(self, collections: Mapping[str, Collection], jets: Tensor) -> Tensor:
-        """Return what the last layer before the output sees, (B, head.units[-1])."""
-        return self.head(torch.cat((self.pool_constituents(collections), jets.float()), dim=1))
+    def regress(self, pooled: Tensor, jets: Tensor) -> Tensor:
+        """Return the outputs, (B, outputs), of what `pool_constituents` made and the jets."""
+        return self.output(self.head(torch.cat((pooled, jets.float()), dim=1)))
 
     def forward(self, collections: Mapping[str, Collection], jets: Tensor) -> Tensor:
         """Return the outputs.
@@ -75,7 +75,7 @@ class JetRegressor(nn.Module, ABC):
         Tensor
             (B, outputs) float32.
         """
-        return self.output(self.encode(collections, jets))
+        return self.regress(self.pool_constituents(collections), jets)
 
     def compile_parts(self, **options: Any) -> None:
         """Compile the network in place, for all sizes of batches; `torch.compile`'s options."""

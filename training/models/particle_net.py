@@ -361,6 +361,9 @@ class ParticleNet(JetRegressor):
             nn.ModuleDict(graphs), pooled, jet_features, outputs, config.head, config.activation
         )
         self.names = names
+        # Of each collection, beside its offsets.
+        weighed = config.readout == "momentum"
+        self.looked_at = ("values", "positions", *(["share"] if weighed else []))
         initialise(self, config.initialiser)
         self.capture: Capture | None = None
 
@@ -389,16 +392,11 @@ class ParticleNet(JetRegressor):
         sizes = []
         for name, lengths in zip(self.collections, self._lengths(collections), strict=True):
             own = collections[name]
-            assert own.positions is not None, "a graph needs positions"
-            share = own.pt if own.share is None else own.share
-            assert share is not None
             room = _room(len(own.values)) - len(own.values)
-            tensors += [
-                functional.pad(own.values, (0, 0, 0, room)),
-                torch.cat((own.offsets, own.offsets[-1:].expand(empty))),
-                functional.pad(own.positions, (0, 0, 0, room)),
-                functional.pad(share, (0, room)),
-            ]
+            tensors.append(torch.cat((own.offsets, own.offsets[-1:].expand(empty))))
+            for field in self.looked_at:
+                x = getattr(own, field)
+                tensors.append(functional.pad(x, (*(0, 0) * (x.ndim - 1), 0, room)))
             sizes.append(-(-max(int(lengths.max(initial=0)), 1) // LENGTH_STEP) * LENGTH_STEP)
         return tuple(tensors), tuple(sizes)
 
@@ -407,11 +405,12 @@ class ParticleNet(JetRegressor):
         names = list(self.collections)
         lengths = tensors_and_lengths[-len(names) :]
         collections = {}
-        for i, name in enumerate(names):
-            values, offsets, positions, share = tensors_and_lengths[4 * i : 4 * i + 4]
-            collections[name] = Collection(values, offsets, positions, share=share)
-        pooled = self._pool(collections, lengths)
-        return self.output(self.head(torch.cat((pooled, jets.float()), dim=1)))
+        tensors = iter(tensors_and_lengths)
+        for name in names:
+            offsets = next(tensors)
+            own = {field: next(tensors) for field in self.looked_at}
+            collections[name] = Collection(offsets=offsets, **own)
+        return self.regress(self._pool(collections, lengths), jets)
 
     def _seen_by_graphs(self, collections: Mapping[str, Collection]) -> Mapping[str, Collection]:
         """Return a collection for each graph."""
