@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +41,18 @@ class Members:
             return self["pt"]
         return np.hypot(self["px"], self["py"])
 
+    @cached_property
+    def unweighting(self) -> np.ndarray:
+        """One over PUPPI's weight of neutral constituents, 1 for others."""
+        if "puppiweight" not in self.columns:
+            return np.ones(len(self.owner))
+        return 1 / np.maximum(self["puppiweight"], SMALLEST_WEIGHT)
+
+    @property
+    def measured_pt(self) -> np.ndarray:
+        """Transverse momentum as the calorimeters measure it, before PUPPI's weight, GeV."""
+        return self.pt * self.unweighting
+
     @property
     def jet_pt(self) -> np.ndarray:
         """Transverse momentum of the jet of each, GeV."""
@@ -59,18 +73,6 @@ def _at_zero(members: Members) -> np.ndarray:
     return members.jets["jet_eta"][members.owner] == 0
 
 
-def measured_pt(members: Members) -> np.ndarray:
-    """Return pT as the calorimeters measure it, before PUPPI's weight, GeV."""
-    return members.pt * unweighting(members)
-
-
-def unweighting(members: Members) -> np.ndarray:
-    """Return one over PUPPI's weight of neutral constituents, 1 for others."""
-    if "puppiweight" not in members.columns:
-        return np.ones(len(members.owner))
-    return 1 / np.maximum(members["puppiweight"], SMALLEST_WEIGHT)
-
-
 def _log(values: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(values, 1e-6))
 
@@ -83,12 +85,9 @@ def _ratio(values: np.ndarray, errors: np.ndarray) -> np.ndarray:
     return np.divide(values, errors, out=np.zeros(len(values)), where=errors > 0)
 
 
-def _value(name: str) -> Feature:
-    return lambda m: m[name]
-
-
-def _number(name: str) -> Callable[[Columns], np.ndarray]:
-    return lambda jet: jet[name]
+def _value(name: str) -> Callable[[Any], np.ndarray]:
+    """Return what reads a column of constituents, or of jets, as it is."""
+    return lambda columns: columns[name]
 
 
 def _association(number: int) -> Feature:
@@ -125,8 +124,8 @@ NEUTRAL: dict[str, Feature] = {
     **_KINEMATICS,
     "hcal_fraction": _value("hcalfrac"),
     "puppi_weight": _value("puppiweight"),
-    "measured_rel_pt": lambda m: measured_pt(m) / m.jet_pt,
-    "log_measured_pt": lambda m: _log(measured_pt(m)),
+    "measured_rel_pt": lambda m: m.measured_pt / m.jet_pt,
+    "log_measured_pt": lambda m: _log(m.measured_pt),
     "is_photon": _value("isPhoton"),
     "is_neutral_hadron": _value("isNeutralHadron"),
 }
@@ -144,26 +143,26 @@ VERTICES: dict[str, Feature] = {
 # Of `JET_COLUMNS` and `SUMMARY`, by name.
 JET: dict[str, Callable[[Columns], np.ndarray]] = {
     "pt": lambda jet: jet["jet_pt"] / 1000,
-    "log_pt": _number("log_pt"),
-    "eta": _number("eta"),
+    "log_pt": _value("log_pt"),
+    "eta": _value("eta"),
     "cos_phi": lambda jet: np.cos(jet["jet_phi"]),
     "sin_phi": lambda jet: np.sin(jet["jet_phi"]),
     "log_mass": lambda jet: np.log1p(np.maximum(jet["mass"], 0)),
-    "area": _number("area"),
+    "area": _value("area"),
     "rho": lambda jet: jet["rho"] / 20,
     "n_vertices": lambda jet: jet["n_vertices"] / 30,
     "multiplicity": lambda jet: jet["multiplicity"] / 30,
-    "ptd": _number("ptd"),
+    "ptd": _value("ptd"),
     "axis2": lambda jet: 10 * jet["axis2"],
     "n_charged": lambda jet: jet["n_charged"] / 30,
     "n_neutral": lambda jet: jet["n_neutral"] / 30,
-    "n_secondary_vertices": _number("n_secondary_vertices"),
-    "charged_fraction": _number("charged_fraction"),
-    "photon_fraction": _number("photon_fraction"),
-    "neutral_hadron_fraction": _number("neutral_hadron_fraction"),
-    "muon_fraction": _number("muon_fraction"),
-    "leading_fraction": _number("leading_fraction"),
-    "secondary_vertex_fraction": _number("secondary_vertex_fraction"),
+    "n_secondary_vertices": _value("n_secondary_vertices"),
+    "charged_fraction": _value("charged_fraction"),
+    "photon_fraction": _value("photon_fraction"),
+    "neutral_hadron_fraction": _value("neutral_hadron_fraction"),
+    "muon_fraction": _value("muon_fraction"),
+    "leading_fraction": _value("leading_fraction"),
+    "secondary_vertex_fraction": _value("secondary_vertex_fraction"),
     "secondary_vertex_mass": lambda jet: jet["secondary_vertex_mass"] / 5,
     # What a jet would have without weights of PUPPI: of hard jets almost the answer.
     "log_measured_rel_pt": lambda jet: np.log(
@@ -273,7 +272,7 @@ def summarise(jets: Columns, members: Mapping[str, Members]) -> np.ndarray:
         "photon_fraction": share(neutral, neutral["isPhoton"]),
         "neutral_hadron_fraction": share(neutral, neutral["isNeutralHadron"]),
         "muon_fraction": share(charged, charged["isMuon"]),
-        "unweighted_neutral_fraction": share(neutral, unweighting(neutral)),
+        "unweighted_neutral_fraction": share(neutral, neutral.unweighting),
         "leading_fraction": leading / jets["jet_pt"],
         "n_secondary_vertices": count(vertices),
         "secondary_vertex_fraction": share(vertices, np.ones(len(vertices.owner))),

@@ -17,7 +17,6 @@ from training.tasks.jet_energy.features import (
     JET_COLUMNS,
     Members,
     jet_features,
-    measured_pt,
     relative_eta,
     stack,
     summarise,
@@ -196,7 +195,7 @@ class EnergyReader(Reader[EnergyJets]):
                     stack(features, self.names[name], own),
                     np.stack((relative_eta(own), own["dphi"]), axis=1).astype(np.float32),
                     own.pt.astype(np.float32),
-                    (measured_pt(own) / own.jet_pt).astype(np.float32),
+                    (own.measured_pt / own.jet_pt).astype(np.float32),
                 )
         summary = summarise(numbers, members)
         return EnergyJets(
