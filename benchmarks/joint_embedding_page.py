@@ -18,7 +18,8 @@ from PIL import Image
 from scipy.stats import t as student
 from sklearn.manifold import TSNE
 
-from benchmarks.joint_embedding import SEEDS, SHAPE, TREE, Item, pretraining
+from benchmarks.joint_embedding.points import SEEDS, SHAPE, TREE, Item
+from benchmarks.joint_embedding.recipes import pretraining
 from provenance.files import read_json
 from training.checkpoint import make_task
 from training.data.shards import list_row_groups, read_dataset

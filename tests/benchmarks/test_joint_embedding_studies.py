@@ -5,7 +5,8 @@ import pytest
 from jet_dataset import write_jet_dataset
 from sklearn.metrics import roc_auc_score
 
-from benchmarks import joint_embedding as studies
+from benchmarks.joint_embedding import points, recipes, scoring
+from benchmarks.joint_embedding import study as studies
 from benchmarks.joint_embedding_page import interval, weighted_areas
 from training.config import load_config
 from training.data.shards import training_rows
@@ -23,7 +24,7 @@ def test_every_pass_has_each_jet_once():
 
 def test_tuning_never_learns_from_what_it_is_judged_by():
     for fold in range(5):
-        learn, held = studies.halves(500, fold)
+        learn, held = scoring.halves(500, fold)
         assert len(held) == 100
         assert np.array_equal(np.sort(np.concatenate((learn, held))), np.arange(500))
 
@@ -31,7 +32,7 @@ def test_tuning_never_learns_from_what_it_is_judged_by():
 def test_a_prior_is_as_strong_as_the_labels_ask():
     x, noise = RNG.normal(size=(300, 8)), RNG.normal(size=300)
     told, untold = (x[:, 0] + 0.1 * noise > 0).astype(int), (noise > 0).astype(int)
-    assert studies.tuned_strength(x, told) > 0.1 > studies.tuned_strength(x, untold)
+    assert scoring.tuned_strength(x, told) > 0.1 > scoring.tuned_strength(x, untold)
 
 
 def test_areas_of_resampled_jets():
@@ -53,27 +54,27 @@ def test_an_interval_of_five_seeds():
 
 
 @pytest.mark.parametrize("small", [True, False])
-@pytest.mark.parametrize("recipe", [*studies.RECIPES, studies.SUPERVISED])
+@pytest.mark.parametrize("recipe", [*recipes.RECIPES, recipes.SUPERVISED])
 def test_a_recipe_has_the_encoder_that_studies_use(recipe, small):
-    encoder = studies.pretraining(recipe, small).model.encoder
-    networks = studies.SMALL if small else studies.LARGE
-    changes = studies.encoder_settings(recipe, small)
-    probe = load_config(studies.CONFIGS / networks.probe, changes)
+    encoder = recipes.pretraining(recipe, small).model.encoder
+    networks = recipes.SMALL if small else recipes.LARGE
+    changes = recipes.encoder_settings(recipe, small)
+    probe = load_config(recipes.CONFIGS / networks.probe, changes)
     assert encoder == probe.model.encoder
 
 
 def test_every_way_is_measured_at_every_size():
-    items = list(studies.items())
+    items = list(points.items())
     assert len(set(items)) == len(items)
-    for way in (*studies.CHEAP, *studies.NETWORKS):
+    for way in (*points.CHEAP, *points.NETWORKS):
         sizes = {item.size for item in items if item.way == way}
-        assert sizes >= ({studies.ALL} if way == "shuffled labels" else {500, 2000, 5000, 20_000})
+        assert sizes >= ({points.ALL} if way == "shuffled labels" else {500, 2000, 5000, 20_000})
 
 
 def test_ways_learn_from_the_jets_of_a_probe_of_this_size_and_seed(tmp_path):
     write_jet_dataset(tmp_path / "labelled", ("train", "train", "val", "test"), 60)
     study = studies.Study("groups", tmp_path, tmp_path, "whole", small=True)
-    for size, seed in ((20, 1), (20, 2), (studies.ALL, 1)):
+    for size, seed in ((20, 1), (20, 2), (points.ALL, 1)):
         config = study.config(f"data.train_rows={size}", f"seed={seed}")
         rows = study.reader.read(training_rows(study.dataset, study.reader, config))
         chosen = study.reader.chosen(rows.scalars, len(rows))
@@ -86,6 +87,6 @@ def test_ways_learn_from_the_jets_of_a_probe_of_this_size_and_seed(tmp_path):
         assert np.allclose(pt, expected["jet_pt"])
     assert len(study.drawn(20, 1)) == 20
     assert not np.array_equal(study.drawn(20, 1), study.drawn(20, 2))
-    found, tuned = study.measure(studies.Item("groups", 60, 2, "linear, shape of the jet"))
+    found, tuned = study.measure(points.Item("groups", 60, 2, "linear, shape of the jet"))
     assert found.shape == (len(study.truth("test")), 3)
-    assert tuned in studies.STRENGTHS
+    assert tuned in scoring.STRENGTHS
