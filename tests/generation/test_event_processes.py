@@ -50,6 +50,7 @@ def kinds(products: tuple[int, ...]) -> str:
     ("name", "chain"),
     [
         ("2hdm_heavy", {35: (24, 37), 37: (24, 25), 25: (5, 5)}),
+        ("2hdm_scan", {35: (24, 37), 37: (24, 25), 25: (5, 5)}),
         ("hh_bbww", {35: (25, 36), 25: (5, 5), 36: (24, 24)}),
     ],
 )
@@ -77,6 +78,28 @@ def test_masses_of_the_heavy_point_and_of_pairs(batches):
     # One W of each pair is far below its mass.
     light = masses(records, 24)
     assert 0.3 < (light < 60).mean() < 0.7
+
+
+def test_a_scan_never_meets_the_two_signals_and_keeps_w_on_shell():
+    process = load_process("2hdm_scan")
+    points = [
+        process.draw_point(stream(Stage.PARAMETER_POINT, batch_key(1, "2hdm_scan", number)))
+        for number in range(300)
+    ]
+    neutral = np.array([point["m_H"] for point in points])
+    charged = np.array([point["m_H_charged"] for point in points])
+    assert set(neutral) == set(range(370, 771, 50))
+    assert not {425, 600} & set(neutral)
+    assert (neutral - charged > 80.4).all()
+    assert (charged > 80.4 + 125).all()
+
+
+def test_masses_of_a_scan_are_those_of_its_points(batches):
+    process = load_process("2hdm_scan")
+    for number, record in enumerate(batches("2hdm_scan")):
+        point = process.draw_point(stream(Stage.PARAMETER_POINT, batch_key(1, "2hdm_scan", number)))
+        assert abs(np.median(masses([record], 37)) / point["m_H_charged"] - 1) < 0.03
+        assert abs(np.median(masses([record], 35)) / point["m_H"] - 1) < 0.03
 
 
 def test_background_processes(batches):
