@@ -29,7 +29,7 @@ BLOCK = 1 << 22
 TIMEOUT = 60  # s
 WEB_SCHEMES = ("http", "https")
 # What follows the `?` of an address may be a token.
-QUERY = re.compile(r"(\w+://[^\s?'\"]*)\?[^\s'\"]*")
+QUERY = re.compile(r"\?[^\s'\"]*")
 LONGEST_REASON = 160  # characters
 
 
@@ -68,7 +68,7 @@ class RemoteFile:
     @property
     def shown(self) -> str:
         """The address as messages and records name it: without what follows a `?`."""
-        return without_query(self.address)
+        return self.address.partition("?")[0] if "://" in self.address else self.address
 
 
 def read_file_index(path: str | Path) -> list[RemoteFile]:
@@ -115,7 +115,7 @@ def open_root(file: RemoteFile) -> "Iterator[uproot.ReadOnlyDirectory]":
     """Open a ROOT file; elsewhere, only what is asked for is read.
 
     Size and checksum are compared before anything is read: of a local file with its content, of
-    one behind https with what the server says. Where there is no checksum to compare, a line on
+    one elsewhere with what its server says. Where there is no checksum to compare, a line on
     stderr says that the file is used unchecked.
 
     Raises
@@ -140,6 +140,8 @@ def open_root(file: RemoteFile) -> "Iterator[uproot.ReadOnlyDirectory]":
             )
             expected = directory.file.fEND
         except Exception as error:
+            if filesystem is not None and isinstance(error, OSError):
+                raise _unreachable(file, error) from None
             raise damaged(file.shown, error) from None
         with directory:
             if size is not None and size < expected:
@@ -184,14 +186,14 @@ def check_address(address: str) -> None:
     Raises
     ------
     UserError
-        When it has an unknown scheme, holds a password or needs a package that is missing.
+        When it has an unknown scheme or holds a password.
     """
     scheme, separator, rest = address.partition("://")
     if not separator:
         return
     if scheme not in (*WEB_SCHEMES, *xrootd.SCHEMES):
         raise UserError(
-            f"{without_query(address)}: a path or an https:// or root:// address is needed"
+            f"{address.partition('?')[0]}: a path or an https:// or root:// address is needed"
         )
     login, at, place = rest.partition("/")[0].rpartition("@")
     if ":" in login:
@@ -211,14 +213,9 @@ def check_readable(file: RemoteFile) -> None:
     """
     if file.scheme == xrootd.SCHEMES[0] and not xrootd.is_installed():
         raise UserError(
-            f"{file.shown}: root:// needs the Python package fsspec-xrootd; "
-            "install it, or give the https:// address"
+            f"{file.shown}: root:// needs the Python package fsspec-xrootd: "
+            "pip install '.[xrootd]', or give the https:// address"
         )
-
-
-def without_query(text: str) -> str:
-    """Return a text with its addresses without what follows their `?`."""
-    return QUERY.sub(r"\1", text)
 
 
 def damaged(address: str | Path, error: Exception, where: str = "") -> UserError:
@@ -310,7 +307,7 @@ def _unreachable(file: RemoteFile, error: Exception) -> UserError:
 
 
 def _reason(error: Exception) -> str:
-    text = without_query((str(error).strip() or type(error).__name__).splitlines()[0])
+    text = QUERY.sub("", (str(error).strip() or type(error).__name__).splitlines()[0])
     # What is wrong stands at the end of what XRootD says.
     half = LONGEST_REASON // 2
     return text if len(text) <= LONGEST_REASON else f"{text[:half]} … {text[-half:]}"
