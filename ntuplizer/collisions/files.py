@@ -198,8 +198,8 @@ def check_address(address: str) -> None:
     login, at, place = rest.partition("/")[0].rpartition("@")
     if ":" in login:
         raise UserError(
-            f"{scheme}://…{at}{place}: an address with a password would be shown in logs; leave it "
-            "out: clients read credentials from their environment"
+            f"{scheme}://…{at}{place}: an address with a password, which logs would show; leave "
+            "it out (XRootD reads credentials from its environment)"
         )
 
 
@@ -307,7 +307,8 @@ def _unreachable(file: RemoteFile, error: Exception) -> UserError:
 
 
 def _reason(error: Exception) -> str:
-    text = QUERY.sub("", (str(error).strip() or type(error).__name__).splitlines()[0])
-    # What is wrong stands at the end of what XRootD says.
+    text = xrootd.cause((str(error).strip() or type(error).__name__).splitlines()[0])
+    text = QUERY.sub("", text)
+    # What is wrong often stands after a path.
     half = LONGEST_REASON // 2
     return text if len(text) <= LONGEST_REASON else f"{text[:half]} … {text[-half:]}"

@@ -3,6 +3,7 @@
 Its packages are optional: `pip install '.[xrootd]'`.
 """
 
+import re
 from importlib.util import find_spec
 
 # All are one protocol; the first is the name that fsspec and the storage plugin know.
@@ -18,6 +19,13 @@ SETTINGS = {
     "TimeoutResolution": 1,  # between looks at the clock
 }
 UNSUPPORTED = 3013  # kXR_Unsupported
+# What stands before the cause in what the client says, and causes that say too little.
+PREFIX = re.compile(r"^.*\[(ERROR|FATAL)\] (Server responded with an error: \[\d+\] )?")
+CAUSES = {
+    "Invalid address": "unknown host",
+    "Operation expired": "no answer in time",
+    "Socket timeout": "no connection in time",
+}
 
 
 def is_installed() -> bool:
@@ -29,6 +37,12 @@ def canonical(address: str) -> str:
     """Return an address with the scheme that all clients know."""
     scheme, separator, rest = address.partition("://")
     return f"root{separator}{rest}" if scheme in SCHEMES else address
+
+
+def cause(text: str) -> str:
+    """Return the cause in what the client says, any other text as it is."""
+    said = PREFIX.sub("", text)
+    return CAUSES.get(said, said)
 
 
 def limit_waits() -> None:

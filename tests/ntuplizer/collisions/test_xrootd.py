@@ -139,9 +139,9 @@ def test_a_damaged_file_is_refused(small, content):
     path.write_bytes(b"no ROOT file" * 100)
     refused(RemoteFile(address), "truncated or damaged ROOT file")
     path.chmod(0)
-    refused(RemoteFile(address), "cannot be read .*[Pp]ermission denied")
+    refused(RemoteFile(address), r"cannot be read \(Unable to .*; permission denied\)")
     path.unlink()
-    refused(right, "cannot be read .*no such file")
+    refused(right, r"cannot be read \(Unable to .*; no such file")
     path.mkdir()
     refused(RemoteFile(address), "a folder")
     path.rmdir()
@@ -150,9 +150,10 @@ def test_a_damaged_file_is_refused(small, content):
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        (f"root://localhost:{free_port()}//file.root", "cannot be read .*Connection error"),
-        ("root://no-such-host.invalid//file.root", "cannot be read .*Invalid address"),
+        (f"root://localhost:{free_port()}//file.root", r"cannot be read \(Connection error\)"),
+        ("root://no-such-host.invalid//file.root", r"cannot be read \(unknown host\)"),
         ("root:///file.root", "cannot be read"),
+        ("root://localhost:99999//file.root", "cannot be read"),
     ],
 )
 def test_a_server_that_is_not_there(address, words):
@@ -188,7 +189,7 @@ def test_a_server_that_does_not_answer_is_not_waited_for_long(small, monkeypatch
         shutil.copy(path, other.folder)
         look(RemoteFile(other.url(path.name)))
         other.freeze()
-        refused(RemoteFile(other.url(path.name)), "cannot be read .*Operation expired")
+        refused(RemoteFile(other.url(path.name)), r"cannot be read \(no answer in time\)")
 
 
 @pytest.mark.parametrize("kind", [None, "md5"])
