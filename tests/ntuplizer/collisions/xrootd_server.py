@@ -1,6 +1,7 @@
 """A real XRootD server on this machine, without authentication, as an unprivileged user."""
 
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -14,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROGRAM = shutil.which("xrootd")
-# The server refuses to run as root.
-UNPRIVILEGED = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+UNPRIVILEGED = "nobody"
 NAME = "test"
 STARTED = re.compile(rf"xrootd {NAME}@\S+ initialization completed")
 STARTS_WITHIN = 10  # s
@@ -59,7 +59,10 @@ def free_port() -> int:
 def serve_xrootd(checksums: str | None = "adler32") -> Iterator[Server]:
     """Serve a new folder; `checksums` is the kind that the server states, None for none."""
     assert PROGRAM is not None
-    user = UNPRIVILEGED if os.geteuid() == 0 else {}
+    user = {}
+    if os.geteuid() == 0:  # as which the server refuses to run
+        group = pwd.getpwnam(UNPRIVILEGED).pw_gid
+        user = {"user": UNPRIVILEGED, "group": group, "extra_groups": []}
     port = free_port()
     # Not a folder of pytest, which nobody else may enter.
     with tempfile.TemporaryDirectory(prefix="xrootd-") as name:
@@ -68,7 +71,7 @@ def serve_xrootd(checksums: str | None = "adler32") -> Iterator[Server]:
         folder.mkdir()
         own.mkdir()
         if user:
-            shutil.chown(own, user["user"])
+            shutil.chown(own, UNPRIVILEGED)
         configuration = [f"oss.localroot {folder}", "all.export /", f"all.adminpath {own}",
                          f"all.pidpath {own}", f"xrd.port {port}"]  # fmt: skip
         if checksums is not None:
