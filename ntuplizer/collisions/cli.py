@@ -94,6 +94,7 @@ def _add_input(parser: argparse.ArgumentParser, era_needed: bool) -> None:
     parser.add_argument("--dataset", help="data set of the era, in place of files")
     parser.add_argument("--size", type=int, help="bytes that a single file must have")
     parser.add_argument("--adler32", help="checksum that a single file must have")
+    parser.add_argument("--copy", help="copy of a single file, read in its place", metavar="FILE")
     parser.add_argument("--certified", type=Path, help="JSON file of certified runs")
     parser.add_argument(
         "--all-runs", action="store_true", help="take collisions that are not certified too"
@@ -222,11 +223,11 @@ def _files(options: argparse.Namespace, era: "Era | None") -> "list[RemoteFile]"
 
     if (options.dataset is None) != bool(options.files):
         raise UserError("either files or a --dataset of the era is needed")
-    known = (options.size, options.adler32) != (None, None)
-    if known and len(options.files) != 1:
-        raise UserError("--size and --adler32 are of a single file: give one")
+    known = (options.size, options.adler32, options.copy)
+    if known != (None, None, None) and len(options.files) != 1:
+        raise UserError("--size, --adler32 and --copy are of a single file: give one")
     if options.dataset is None:
-        return [RemoteFile(address, options.size, options.adler32) for address in options.files]
+        return [RemoteFile(address, *known) for address in options.files]
     if era is None:
         raise UserError(f"--dataset {options.dataset}: the --era that has it is needed")
     return dataset_files(era, options.era, options.dataset)
@@ -245,5 +246,5 @@ def _origin(options: argparse.Namespace, files: "list[RemoteFile]") -> dict:
         "era": None if options.era is None else Path(options.era).stem,
         "dataset": options.dataset,
         "certified": None if options.certified is None else options.certified.name,
-        "inputs": [file.address.rpartition("/")[2] for file in files],
+        "inputs": [file.shown.rpartition("/")[2] for file in files],
     }

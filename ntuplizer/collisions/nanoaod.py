@@ -74,7 +74,7 @@ def batches(
         with _open_events(file) as tree:
             for start in range(0, tree.num_entries, EVENTS_PER_STEP):
                 stop = min(start + EVENTS_PER_STEP, tree.num_entries)
-                reader = Reader(tree, file.address, start, stop)
+                reader = Reader(tree, file.shown, start, stop)
                 kept = good_events(reader, era, certified, steps)
                 # Where nothing is kept, nothing more has to come over the network.
                 if kept.any():
@@ -231,10 +231,10 @@ def open_tree(file: RemoteFile, branches: Sequence[str], kind: str) -> Iterator[
             tree = directory[TREE] if found else None
             complete = isinstance(tree, uproot.TTree) and all(name in tree for name in branches)
         except Exception as error:
-            raise damaged(file.address, error) from None
+            raise damaged(file.shown, error) from None
         if not complete:
             raise UserError(
-                f"{file.address}: holds no tree {TREE} with {', '.join(branches)}, "
+                f"{file.shown}: holds no tree {TREE} with {', '.join(branches)}, "
                 f"so it is not {kind}"
             )
         yield tree

@@ -147,10 +147,10 @@ def selected_steps(
     needed = (*IDENTITY, "nPFCands", f"n{branches.jets}", f"{branches.links}_jetIdx")
     with open_tree(file, needed, "PFNano") as tree:
         # The large jets of NanoAOD are made of PUPPI candidates in every version.
-        puppi = jets == "ak8" or is_puppi(tree, f"n{branches.jets}", file.address)
+        puppi = jets == "ak8" or is_puppi(tree, f"n{branches.jets}", file.shown)
         for start in range(0, tree.num_entries, EVENTS_PER_STEP):
             stop = min(start + EVENTS_PER_STEP, tree.num_entries)
-            reader = Reader(tree, file.address, start, stop)
+            reader = Reader(tree, file.shown, start, stop)
             if era is None:
                 steps["read"] += reader.n_events
                 kept = np.ones(reader.n_events, bool)

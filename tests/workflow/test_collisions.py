@@ -2,24 +2,36 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from ntuplizer.collisions import xrootd
 from ntuplizer.collisions.era import FOLDER
 from ntuplizer.collisions.files import adler32
 from ntuplizer.verify import verify
 from provenance.errors import UserError
 from tests.ntuplizer.collisions.web_server import serve
+from tests.ntuplizer.collisions.xrootd_server import PROGRAM, serve_xrootd
 from workflow.config_model import ROOT, load_config
 from workflow.jobs.collisions import CollisionJobs
 
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 NANO = "cms/nano_dimuon.root"
+LOOSE = {"b_jets_min": 0, "light_jets_min": 0}
+
+needs_xrootd = pytest.mark.skipif(
+    PROGRAM is None
+    or not xrootd.is_installed()
+    or find_spec("snakemake_storage_plugin_xrootd") is None,
+    reason="needs the program xrootd (in Debian's xrootd-server) and pip install '.[xrootd]'",
+)
 
 
 def configured(**changes) -> dict:
@@ -67,8 +79,7 @@ def era(reference, tmp_path):
 @pytest.mark.slow
 def test_files_become_a_dataset_with_each_event_once(era, tmp_path):
     path, asked = era
-    loose = {"b_jets_min": 0, "light_jets_min": 0}
-    shared = {"era": str(path), "files": [], "options": loose}
+    shared = {"era": str(path), "files": [], "options": LOOSE}
     result = make(tmp_path, configured(**shared, samples=["First", "Copies"]))
     assert result.returncode == 0, result.stderr
     folder = tmp_path / "results" / "cms"
@@ -96,6 +107,39 @@ def test_files_become_a_dataset_with_each_event_once(era, tmp_path):
     assert "Traceback" not in result.stderr + result.stdout
 
 
+@pytest.mark.slow
+@needs_xrootd
+def test_files_behind_xrootd_make_the_rows_of_files_here(era, tmp_path):
+    path, _ = era
+    rows = {}
+    with serve_xrootd() as server:
+        folder = server.folder / "open data"
+        folder.mkdir()
+        (folder / "nano.root").write_bytes((tmp_path / "nano.root").read_bytes())
+        address = server.url("open data/nano.root?user=me&again=$(exit)")
+        for name, file, fetch in (
+            ("here", str(tmp_path / "nano.root"), False),
+            ("read", address, False),
+            ("copied", address, True),
+        ):
+            (tmp_path / name).mkdir()
+            config = configured(era=str(path), files=[file], options=LOOSE, fetch=fetch)
+            result = make(tmp_path / name, config)
+            assert result.returncode == 0, result.stderr
+            made = tmp_path / name / "results" / "cms" / "collisions" / "muons" / "00000.parquet"
+            rows[name] = made.read_bytes()
+        assert rows["here"] == rows["read"] == rows["copied"]
+
+        config = configured(era=str(path), files=[server.url("missing.root")])
+        (tmp_path / "failed").mkdir()
+        result = make(tmp_path / "failed", config, "--retries", "0")
+    assert result.returncode != 0
+    said = result.stderr + result.stdout
+    assert "missing.root: cannot be read" in said
+    assert "Traceback" not in said
+    assert not list((tmp_path / "failed" / "results").rglob("*.parquet"))
+
+
 def test_what_is_asked_of_a_file(era):
     path, _ = era
     config = load_config(configured(era=str(path), files=[], samples=["First", "Copies"]))
@@ -110,6 +154,12 @@ def test_what_is_asked_of_a_file(era):
     assert other.local(0) == str(ROOT / "nano.root")
 
 
+def test_words_of_a_configuration_stay_words_of_the_command():
+    config = configured(options={"met_min": "1; exit"}, files=["a b.root"])
+    words = shlex.split(CollisionJobs(load_config(config), "muons").options(0, "copies/a $b.root"))
+    assert words[-4:] == ["--copy", "copies/a $b.root", "--option", "met_min=1; exit"]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -120,11 +170,28 @@ def test_what_is_asked_of_a_file(era):
         ({"certified": "none.json"}, "collisions.muons.certified .*no such file"),
         ({"shards": 5}, "collisions.muons.shards"),
         ({"format": "root"}, "collisions.muons.format"),
+        ({"files": ["gsiftp://host/a.root"]}, "gsiftp://host/a.root: a path or an https://"),
+        ({"files": ["https://me:secret@host/a.root"]}, "https://…@host: an address with a pass"),
     ],
 )
 def test_mistakes_are_one_sentence(changes, words):
     with pytest.raises(UserError, match=words):
         CollisionJobs(load_config(configured(**changes)), "muons")
+
+
+@pytest.mark.skipif(xrootd.is_installed(), reason="fsspec-xrootd is installed")
+def test_a_missing_package_is_said_before_any_job():
+    config = load_config(configured(files=["root://host//a.root"]))
+    with pytest.raises(UserError, match="needs the Python package fsspec-xrootd"):
+        CollisionJobs(config, "muons")
+
+
+@needs_xrootd
+def test_files_of_one_path_are_not_copied_to_one_place():
+    files = ["root://here//eos/a.root", "xrootd://here//eos/a.root", "root://there//eos/a.root"]
+    CollisionJobs(load_config(configured(files=files[:2], fetch=True)), "muons")
+    with pytest.raises(UserError, match=r"here//eos/a\.root and .* have one path"):
+        CollisionJobs(load_config(configured(files=files, fetch=True)), "muons")
 
 
 def test_a_name_is_of_one_dataset():

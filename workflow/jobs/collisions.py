@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import shlex
 from importlib.util import find_spec
 
+from ntuplizer.collisions import xrootd
 from ntuplizer.collisions.era import Era, dataset_files, load_era
-from ntuplizer.collisions.files import RemoteFile
+from ntuplizer.collisions.files import RemoteFile, check_address, check_readable
 from ntuplizer.products import get_product
 from provenance.errors import UserError
 from workflow.config_model import ROOT, Collisions, Config
@@ -29,7 +31,8 @@ class CollisionJobs:
     Raises
     ------
     UserError
-        When the era, or a data set of it, is not there, or a plugin that is to fetch a file.
+        When the era, a data set of it or what reads or fetches a file is not there, or an address
+        cannot be used.
     """
 
     def __init__(self, config: Config, name: str):
@@ -37,13 +40,12 @@ class CollisionJobs:
         self.source = _source(self.content.era)
         self.era = None if self.source is None else load_era(self.source)
         self.files = _files(self.content, self.era, self.source)
-        for file in self.files if self.content.fetch else ():
-            plugin = PLUGINS.get(file.scheme)
-            if plugin and find_spec(f"snakemake_storage_plugin_{plugin}") is None:
-                raise UserError(
-                    f"collisions.{name}.fetch: {file.address} needs the Python package "
-                    f"snakemake-storage-plugin-{plugin}; install it, or leave fetch out"
-                )
+        for index, file in enumerate(self.files):
+            check_address(file.address)
+            if self.fetched(index) is None:
+                check_readable(file)
+        if self.content.fetch:
+            self._prepare_plugins()
 
     @property
     def splits(self) -> list[str]:
@@ -54,29 +56,40 @@ class CollisionJobs:
     def fetched(self, index: int) -> str | None:
         """Return the address of a file that is to be copied before it is read, or None."""
         file = self.files[index]
-        return file.address if self.content.fetch and file.scheme in PLUGINS else None
+        return file.url if self.content.fetch and file.scheme in PLUGINS else None
 
     def local(self, index: int) -> str | None:
         """Return the path of a file that is here, or None."""
         file = self.files[index]
         return None if file.scheme else file.address
 
-    def options(self, index: int) -> list[str]:
-        """Return the arguments of the command that reads a file, but for its address."""
+    def options(self, index: int, copy: str | None = None) -> str:
+        """Return the arguments of the command that reads a file, but for its address.
+
+        Parameters
+        ----------
+        index
+            Of the file.
+        copy
+            The path that it was copied to, None where it is read where it lies.
+        """
         file, content = self.files[index], self.content
-        arguments = [] if self.source is None else [f"--era {self.source}"]
+        arguments = [] if self.source is None else ["--era", self.source]
         if content.certified is not None:
-            arguments.append(f"--certified {ROOT / content.certified}")
+            arguments += ["--certified", str(ROOT / content.certified)]
         if content.all_runs:
             arguments.append("--all-runs")
         if content.format == "nanoaod":
-            arguments.append(f"--working-point {content.working_point}")
+            arguments += ["--working-point", content.working_point]
         if file.size is not None:
-            arguments.append(f"--size {file.size}")
+            arguments += ["--size", str(file.size)]
         if file.adler32 is not None:
-            arguments.append(f"--adler32 {file.adler32}")
-        arguments += [f"--option {key}={value}" for key, value in content.options.items()]
-        return arguments
+            arguments += ["--adler32", file.adler32]
+        if copy is not None:
+            arguments += ["--copy", copy]
+        for key, value in content.options.items():
+            arguments += ["--option", f"{key}={value}"]
+        return shlex.join(arguments)
 
     @property
     def fingerprint(self) -> str:
@@ -90,6 +103,28 @@ class CollisionJobs:
             "product": get_product(self.content.product).version,
         }
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+    def _prepare_plugins(self) -> None:
+        places: dict[str, RemoteFile] = {}
+        for file in self.files:
+            plugin = PLUGINS.get(file.scheme)
+            if plugin is None:
+                continue
+            if find_spec(f"snakemake_storage_plugin_{plugin}") is None:
+                raise UserError(
+                    f"collisions.{self.name}.fetch: {file.shown} needs the Python package "
+                    f"snakemake-storage-plugin-{plugin}; install it, or leave fetch out"
+                )
+            if plugin == "xrootd":
+                xrootd.limit_waits()
+                # It names copies by their path alone, less a letter.
+                path = file.shown.split("/", 3)[-1].lstrip("/")[1:]
+                other = places.setdefault(path, file)
+                if other.url != file.url:
+                    raise UserError(
+                        f"collisions.{self.name}.fetch: {other.shown} and {file.shown} have one "
+                        "path, and so would their copies; leave fetch out"
+                    )
 
 
 def _source(era: str | None) -> str | None:

@@ -48,15 +48,15 @@ for collision_name in run_config.collisions:
             mem_mb=4000,
         params:
             command=collision_jobs.content.format,
-            address=lambda wildcards, input, jobs=collision_jobs: (
-                input[0] if input else jobs.files[int(wildcards.file)].address
-            ),
-            options=lambda wildcards, jobs=collision_jobs: jobs.options(
+            address=lambda wildcards, jobs=collision_jobs: jobs.files[
                 int(wildcards.file)
+            ].address,
+            options=lambda wildcards, input, jobs=collision_jobs: jobs.options(
+                int(wildcards.file), jobs.fetched(int(wildcards.file)) and input[0]
             ),
             fingerprint=collision_jobs.fingerprint,
         shell:
-            "python -m ntuplizer {params.command} {params.address} {params.options}"
+            "python -m ntuplizer {params.command} {params.address:q} {params.options}"
             " --output {output.rows} > {log} 2>&1"
 
     rule:

@@ -1,6 +1,5 @@
 """Files here and elsewhere: read whole and unchanged, or one sentence and nothing left behind."""
 
-import importlib.util
 import json
 import shutil
 import zlib
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from web_server import serve
 
+from ntuplizer.collisions import xrootd
 from ntuplizer.collisions.certified import ALL_RUNS
 from ntuplizer.collisions.era import load_era
 from ntuplizer.collisions.files import RemoteFile, adler32, fetch, open_root, read_file_index
@@ -136,9 +136,7 @@ def test_fetching_compares_and_leaves_nothing_wrong(copy, tmp_path):
     assert adler32(target) == right
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("fsspec_xrootd") is not None, reason="fsspec-xrootd is installed"
-)
+@pytest.mark.skipif(xrootd.is_installed(), reason="fsspec-xrootd is installed")
 def test_xrootd_needs_its_package(tmp_path):
     file = RemoteFile("root://eospublic.cern.ch//eos/opendata/file.root")
     with (
@@ -153,6 +151,28 @@ def test_xrootd_needs_its_package(tmp_path):
 def test_unknown_addresses_are_refused():
     with pytest.raises(UserError, match="an https:// or root:// address"):
         read(RemoteFile("gsiftp://somewhere/file.root"))
+
+
+@pytest.mark.parametrize("scheme", ["https", "root", "xrootd"])
+def test_passwords_in_addresses_are_refused_and_not_shown(scheme):
+    with pytest.raises(UserError, match=rf"^{scheme}://…@somewhere:1095: .*password") as caught:
+        read(RemoteFile(f"{scheme}://user:secret@somewhere:1095//file.root?authz=secret"))
+    assert "secret" not in str(caught.value)
+
+
+def test_a_copy_is_read_in_the_place_of_its_address(copy):
+    address = "https://somewhere/deep/file.root?token=secret"
+    there = RemoteFile(address, copy.stat().st_size, adler32(copy), str(copy))
+    (events,) = read(there)
+    (same,) = read(RemoteFile(str(copy)))
+    assert events.identity["event"].tolist() == same.identity["event"].tolist()
+    copy.write_bytes(copy.read_bytes()[:-1000])
+    with pytest.raises(UserError, match=r"^https://somewhere/deep/file\.root: .* bytes, where"):
+        read(there)
+    copy.unlink()
+    copy.mkdir()
+    with pytest.raises(UserError, match="a folder"):
+        read(there)
 
 
 def test_a_file_index_of_the_portal(tmp_path):
