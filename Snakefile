@@ -41,7 +41,8 @@ try:
     plan = make_plan(config)
 except UserError as error:
     sys.exit(f"error: {error}")
-run_config, fits, shard_jobs = plan.config, plan.fits, plan.shard_jobs
+run_config, fits, points = plan.config, plan.fits, plan.points
+shard_jobs = plan.shard_jobs
 paths = Paths(run_config)
 
 

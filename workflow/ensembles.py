@@ -1,14 +1,16 @@
 """Which trainings of a run are members of one: the seeds of a point of a vectorised study."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from provenance.errors import UserError
 from training.events.config import EventConfig
 from workflow.config_model import Config
-from workflow.fits import Fit, study_points
+from workflow.fits import Fit, Point
 
 
-def ensembles(config: Config, fits: Mapping[str, Fit]) -> dict[str, list[Fit]]:
+def ensembles(
+    config: Config, fits: Mapping[str, Fit], points: Mapping[str, Sequence[Point]]
+) -> dict[str, list[Fit]]:
     """Return the members of each ensemble by its name, `<study>/<way>_<size>`.
 
     Raises
@@ -18,7 +20,7 @@ def ensembles(config: Config, fits: Mapping[str, Fit]) -> dict[str, list[Fit]]:
     """
     groups: dict[str, list[Fit]] = {}
     for name, study in config.studies.items():
-        for point in study_points(name, study) if study.vectorised else ():
+        for point in points[name] if study.vectorised else ():
             fit = fits[point.fit]
             if not isinstance(fit.config, EventConfig) or fit.flat_sampling:
                 raise UserError(

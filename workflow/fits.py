@@ -1,12 +1,13 @@
 """Every network that a run trains: its trainings and the points of its studies.
 
 A study is no second way of training: each of its points is a fit like any other, with a few keys
-changed, and so a job of its own.
+changed, and so a job of its own. Points that ask for the same network, in one study or in several,
+share it, under the name that the first of them gives it.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import product
 from typing import Any
@@ -19,6 +20,9 @@ from workflow.config_model import ROOT, Config, Start, Study, Training, Way
 # Keys of a study's sizes that mean the training that its points begin with.
 OF_START = "from."
 NO_SIZE = "-"
+# What a network depends on, and the names of the fits by it.
+Content = tuple[str, str, str | None, bool, bool]
+Known = dict[Content, str]
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,8 @@ class Point:
     metric: str
 
 
-def study_points(name: str, study: Study) -> list[Point]:
-    """Return the points of a study: ways × sizes × seeds."""
+def _grid(name: str, study: Study) -> list[Point]:
+    """Return the points of a study, ways × sizes × seeds, each with a network of its own."""
     sizes: list[int | None] = [None] if study.sizes is None else [*study.sizes.values]
     points = []
     for (way, content), size, seed in product(study.all_ways().items(), sizes, study.seeds):
@@ -83,8 +87,15 @@ def _folder(way: str) -> str:
     return way.replace(" ", "-")
 
 
-def resolve_fits(config: Config) -> dict[str, Fit]:
-    """Return every fit of a run by name, its configuration complete and checked.
+def resolve_fits(config: Config) -> tuple[dict[str, Fit], dict[str, list[Point]]]:
+    """Return every fit of a run by name, its configuration complete and checked, and all points.
+
+    Returns
+    -------
+    fits
+        By name.
+    points
+        Of each study, in the order ways × sizes × seeds.
 
     Raises
     ------
@@ -95,8 +106,10 @@ def resolve_fits(config: Config) -> dict[str, Fit]:
     fits: dict[str, Fit] = {}
     for name in config.training:
         _add_training(config, name, fits)
-    for name, study in config.studies.items():
-        _add_study(config, name, study, fits)
+    known = {_content(fit, vectorised=False): name for name, fit in reversed(fits.items())}
+    points = {
+        name: _add_study(config, name, study, fits, known) for name, study in config.studies.items()
+    }
     for name, fit in fits.items():
         before = None if fit.start is None else fits[fit.start]
         if before is not None and not set(before.config.products).intersection(fit.config.products):
@@ -105,7 +118,12 @@ def resolve_fits(config: Config) -> dict[str, Fit]:
                 f"{' or '.join(before.config.products)} and not "
                 f"{' or '.join(fit.config.products)}"
             )
-    return fits
+    return fits, points
+
+
+def _content(fit: Fit, vectorised: bool) -> Content:
+    """Return all that a network depends on; in an ensemble some numbers are drawn otherwise."""
+    return fit.dataset, fit.config.model_dump_json(), fit.start, fit.flat_sampling, vectorised
 
 
 def _add_training(config: Config, name: str, fits: dict[str, Fit]) -> None:
@@ -118,10 +136,15 @@ def _add_training(config: Config, name: str, fits: dict[str, Fit]) -> None:
     fits[name] = _make(config, name, training, training.start, {}, f"training.{name}")
 
 
-def _add_study(config: Config, name: str, study: Study, fits: dict[str, Fit]) -> None:
+def _add_study(
+    config: Config, name: str, study: Study, fits: dict[str, Fit], known: Known
+) -> list[Point]:
+    """Add the networks of a study that no other has asked for; return its points."""
     base = config.training[study.training]
     ways = study.all_ways()
-    for point in study_points(name, study):
+    names: dict[str, str] = {}
+    points = _grid(name, study)
+    for point in points:
         way = ways[point.way]
         if way.of is not None:
             continue
@@ -129,15 +152,18 @@ def _add_study(config: Config, name: str, study: Study, fits: dict[str, Fit]) ->
         changes: dict[str, Any] = dict(way.set)
         if study.sizes is not None and study.sizes.key.startswith(OF_START):
             if start is not None:
-                start = _resized_start(config, name, study, point, start, fits)
+                start = _resized_start(config, name, study, point, start, fits, known)
         elif study.sizes is not None:
             changes[study.sizes.key] = point.size
         changed = base.model_copy(update={"seed": point.seed, "config": way.config or base.config})
         where = f"studies.{name} ({point.way})"
-        fits[point.fit] = _make(config, point.fit, changed, start, changes, where)
-    for point in study_points(name, study):
+        fit = _make(config, point.fit, changed, start, changes, where)
+        names[point.fit] = _share(fit, study.vectorised, fits, known)
+    points = [replace(point, fit=names[point.fit]) for point in points]
+    for point in points:
         own = f"ways.{point.way}." if ways[point.way].metric is not None else ""
         _check_metric(f"studies.{name}.{own}metric", point.metric, fits[point.fit].config)
+    return points
 
 
 def _check_metric(key: str, metric: str, fit: FitConfig) -> None:
@@ -160,18 +186,30 @@ def _start(base: Training, way: Way) -> Start | None:
 
 
 def _resized_start(
-    config: Config, name: str, study: Study, point: Point, start: Start, fits: dict[str, Fit]
+    config: Config,
+    name: str,
+    study: Study,
+    point: Point,
+    start: Start,
+    fits: dict[str, Fit],
+    known: Known,
 ) -> Start:
     """Return the start of a point whose size belongs to it; add its fit, one for each size."""
     if start.training is None or study.sizes is None:
         raise UserError(f"studies.{name}: {study.sizes and study.sizes.key} needs `from: training`")
     before = config.training[start.training]
+    key = study.sizes.key.removeprefix(OF_START)
     own = f"{name}/from_{start.training}_{point.size}"
-    if own not in fits:
-        key = study.sizes.key.removeprefix(OF_START)
-        where = f"studies.{name} (from {start.training})"
-        fits[own] = _make(config, own, before, before.start, {key: point.size}, where)
-    return start.model_copy(update={"training": own})
+    where = f"studies.{name} (from {start.training})"
+    fit = _make(config, own, before, before.start, {key: point.size}, where)
+    return start.model_copy(update={"training": _share(fit, False, fits, known)})
+
+
+def _share(fit: Fit, vectorised: bool, fits: dict[str, Fit], known: Known) -> str:
+    """Return the name of the fit that is the same network; add this one where there is none."""
+    shared = known.setdefault(_content(fit, vectorised), fit.name)
+    fits.setdefault(shared, fit)
+    return shared
 
 
 def _make(

@@ -7,7 +7,7 @@ from typing import Any
 
 from provenance.yaml_file import read_yaml
 from workflow.config_model import Config, load_config
-from workflow.fits import Fit, resolve_fits
+from workflow.fits import Fit, Point, resolve_fits
 from workflow.jobs.description import ShardJobs
 
 
@@ -21,12 +21,15 @@ class Plan:
         The configuration.
     fits
         Every network to train, by name.
+    points
+        Of each study.
     shard_jobs
         The jobs of all shards.
     """
 
     config: Config
     fits: dict[str, Fit]
+    points: dict[str, list[Point]]
     shard_jobs: ShardJobs
 
 
@@ -53,7 +56,7 @@ def make_plan(content: dict[str, Any]) -> Plan:
         Naming each wrong key, its value and what would be right.
     """
     config = load_config(content)
-    return Plan(config, resolve_fits(config), ShardJobs(config))
+    return Plan(config, *resolve_fits(config), ShardJobs(config))
 
 
 def _update(content: dict[str, Any], other: dict[str, Any]) -> None:

@@ -96,7 +96,7 @@ def test_the_tutorials_run_is_a_configuration(monkeypatch, tmp_path):
     raw["datasets"]["busy"]["card"] = raw["datasets"]["jets"]["card"]
     known = [*process_names(), "scalar"]
     monkeypatch.setattr(datasets, "process_names", lambda: known)
-    assert len(resolve_fits(load_config(raw))) == 1 + 8
+    assert len(resolve_fits(load_config(raw))[0]) == 1 + 8
 
 
 def commands_of(package):

@@ -32,7 +32,7 @@ def job(rule, **wildcards):
 @pytest.fixture(scope="module")
 def quickstart():
     config = load_config(yaml.safe_load((ROOT / "config" / "quickstart.yaml").read_text()))
-    return config, resolve_fits(config)
+    return config, resolve_fits(config)[0]
 
 
 @pytest.fixture(scope="module")

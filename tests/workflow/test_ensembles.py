@@ -17,7 +17,7 @@ def test_seeds_are_members_of_one_training(tmp_path):
     study = content["studies"]["fine_tuning_events"] | {"vectorised": True, "seeds": [1, 2, 3]}
     content["studies"] = {"fine_tuning_events": study}
     config = load_config(content)
-    groups = ensembles(config, resolve_fits(config))
+    groups = ensembles(config, *resolve_fits(config))
     # Trees share the networks of a way.
     networks = [way for way, given in study["ways"].items() if "of" not in given]
     assert len(groups) == len(networks) * len(study["sizes"]["values"])
@@ -38,4 +38,4 @@ def test_only_trainings_on_event_objects_can_be():
     }
     config = load_config(content)
     with pytest.raises(UserError, match=r"studies\.curve\.vectorised: only trainings on event"):
-        ensembles(config, resolve_fits(config))
+        ensembles(config, *resolve_fits(config))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import product
 
 import pytest
 import yaml
@@ -9,7 +10,7 @@ import yaml
 from provenance.errors import UserError
 from training.config import load_config as load_training
 from workflow.config_model import ROOT, load_config
-from workflow.fits import Fit, resolve_fits, study_points
+from workflow.fits import Fit, resolve_fits
 
 
 @pytest.fixture
@@ -43,8 +44,8 @@ def few_shot(raw, **changes):
 
 def test_a_study_is_a_grid_of_fits(raw):
     config = few_shot(raw)
-    fits = resolve_fits(config)
-    points = study_points("few_shot", config.studies["few_shot"])
+    fits, points_of = resolve_fits(config)
+    points = points_of["few_shot"]
     assert len(points) == 3 * 2 * 3
     assert set(fits) == {"sophon", "tuned", *(point.fit for point in points)}
     fit = fits["few_shot/frozen_100_2"]
@@ -56,8 +57,8 @@ def test_a_study_is_a_grid_of_fits(raw):
 def test_a_way_can_share_the_networks_of_another_one(raw):
     ways = {"scratch": {"from": None}, "trees": {"of": "scratch", "metric": "accuracy_of_groups"}}
     config = few_shot(raw, ways=ways)
-    fits = resolve_fits(config)
-    points = study_points("few_shot", config.studies["few_shot"])
+    fits, points_of = resolve_fits(config)
+    points = points_of["few_shot"]
     shared = {(point.size, point.seed): point for point in points if point.way == "trees"}
     for point in points:
         assert point.fit == shared[point.size, point.seed].fit
@@ -90,7 +91,7 @@ def test_a_metric_that_no_evaluation_holds_is_named(raw, changes, expected):
 
 
 def test_ways_compare_one_network_with_equal_steps(raw):
-    fits = resolve_fits(few_shot(raw))
+    fits, _ = resolve_fits(few_shot(raw))
     of_ways = [fits[f"few_shot/{way}_1000_1"].config for way in ("scratch", "tuned", "frozen")]
     assert len({config.model.model_dump_json() for config in of_ways}) == 1
     assert {config.steps for config in of_ways} == {20}
@@ -98,12 +99,49 @@ def test_ways_compare_one_network_with_equal_steps(raw):
 
 def test_sizes_of_what_it_begins_with(raw):
     config = few_shot(raw, sizes={"key": "from.data.train_rows", "values": [50, 500]})
-    fits = resolve_fits(config)
+    fits, _ = resolve_fits(config)
     point = fits["few_shot/tuned_500_3"]
     assert point.start == "few_shot/from_sophon_500"
     assert fits[point.start].config.data.train_rows == 500
     assert point.config.data.train_rows is None
-    assert fits["few_shot/scratch_500_3"].start is None
+    # A new network has no size of its own.
+    assert fits["few_shot/scratch_50_3"].start is None
+    assert "few_shot/scratch_500_3" not in fits
+
+
+def test_points_that_ask_for_the_same_network_share_it(raw):
+    """Those of one study, of two, and a training with its point of the same seed."""
+    few_shot(raw)
+    study = raw["studies"]["few_shot"] | {"ways": {"new": {"from": None}, "tuned": {}}}
+    raw["studies"] = {
+        "few_shot": study | {"sizes": {"key": "data.train_rows", "values": [100, 1000]}},
+        "starts": study | {
+            "ways": {"scratch": {"from": None, "set": {"data.train_rows": 100}}, "tuned": {}},
+            "sizes": {"key": "from.data.train_rows", "values": [50, 500]},
+        },
+        "seeds": study | {"sizes": None},
+    }  # fmt: skip
+    raw["studies"] = {
+        name: study | {"baseline": None, "metric": "accuracy"}
+        for name, study in raw["studies"].items()
+    }
+    fits, points = resolve_fits(load_config(raw))
+    of = {
+        (name, point.way, point.size, point.seed): point.fit
+        for name, study in points.items() for point in study
+    }  # fmt: skip
+    for size, seed in product((50, 500), (1, 2, 3)):
+        assert of["starts", "scratch", size, seed] == f"few_shot/new_100_{seed}"
+        assert of["starts", "tuned", size, seed] == f"starts/tuned_{size}_{seed}"
+    # The training has seed 1.
+    assert [of["seeds", "tuned", None, seed] for seed in (1, 2, 3)] == [
+        "tuned", "seeds/tuned_-_2", "seeds/tuned_-_3"
+    ]  # fmt: skip
+    assert set(of.values()) | {"sophon", "starts/from_sophon_50", "starts/from_sophon_500"} == set(
+        fits
+    )
+    texts = [(fit.dataset, fit.start, fit.config.model_dump_json()) for fit in fits.values()]
+    assert len(set(texts)) == len(fits)
 
 
 def test_configurations_of_a_folder_are_ways(raw, tmp_path):
@@ -111,11 +149,11 @@ def test_configurations_of_a_folder_are_ways(raw, tmp_path):
         shutil.copy(ROOT / "training" / "configs" / f"{name}.yaml", tmp_path)
     raw["studies"] = {
         "sizes": {
-            "training": "sophon", "configs": str(tmp_path), "seeds": [1], "metric": "accuracy",
+            "training": "sophon", "configs": str(tmp_path), "seeds": [2], "metric": "accuracy",
         }
     }  # fmt: skip
-    fits = resolve_fits(load_config(raw))
-    assert fits["sizes/sophon-small_-_1"].config.model != fits["sizes/sophon_-_1"].config.model
+    fits, _ = resolve_fits(load_config(raw))
+    assert fits["sizes/sophon-small_-_2"].config.model != fits["sizes/sophon_-_2"].config.model
 
 
 def test_classes_keep_their_order(raw):
@@ -129,7 +167,7 @@ def test_classes_keep_their_order(raw):
         "dataset": "events",
         "set": {"classes.top": ["ttbar"], "classes.higgs": ["2hdm"]},
     }
-    text = resolve_fits(load_config(raw))["events"].text
+    text = resolve_fits(load_config(raw))[0]["events"].text
     assert list(json.loads(text)["classes"]) == ["top", "higgs"]
 
 
@@ -144,7 +182,7 @@ def test_the_text_of_a_fit_is_its_configuration(path):
 
 
 def test_defaults_do_not_stand_in_the_text(raw):
-    fit = resolve_fits(load_config(raw))["sophon"]
+    fit = resolve_fits(load_config(raw))[0]["sophon"]
     assert '"epochs":' in fit.text.replace(" ", "")
     assert "buffer" not in fit.text
 

@@ -9,7 +9,7 @@ from jet_dataset import write_jet_dataset
 
 from provenance.files import write_json
 from workflow.config_model import Study
-from workflow.fits import study_points
+from workflow.fits import Point
 from workflow.jobs.description import ShardJob
 from workflow.jobs.study import study_job
 
@@ -31,7 +31,7 @@ MODULES = ("generation.pileup", "workflow.jobs.containers", "workflow.report", "
 def commands(pileup_library, tmp_path):
     """Return calls as the rules make them, on very little."""
     jets = write_jet_dataset(tmp_path / "jets", ("train", "val", "test"), 10)
-    (point,) = study_points("size", STUDY)
+    point = Point("tagger", None, 1, "size/tagger_-_1", "accuracy")
     metrics = tmp_path / "evaluation" / point.fit / "metrics.json"
     write_json(metrics, {"summary": {"accuracy": 0.5}})
     shard = ShardJob(
@@ -45,7 +45,7 @@ def commands(pileup_library, tmp_path):
         ["ntuplizer", "manifest", str(jets), "--name=jets", "--seed=5", f"{output}/a.json"],
         ["ntuplizer", "card", str(jets)],
         ["ntuplizer", "verify", str(jets)],
-        ["workflow", "study", "--job", study_job("size", STUDY),
+        ["workflow", "study", "--job", study_job("size", STUDY, [point]),
          f"--evaluations={tmp_path}/evaluation", f"{output}/study.json"],
         ["workflow", "shard", "--job", shard.text, f"--pileup={pileup_library}",
          f"{output}/QCD_0000.parquet"],

@@ -7,6 +7,7 @@ import pytest
 from provenance.errors import UserError
 from provenance.files import read_json, write_json
 from workflow.config_model import Study
+from workflow.fits import Point
 from workflow.jobs.study import gather_study, study_job, summarise
 
 STUDY = Study.model_validate(
@@ -19,6 +20,10 @@ STUDY = Study.model_validate(
         "baseline": "scratch",
     }
 )
+GRID = [
+    Point(way, size, seed, f"few/{way}_{size}_{seed}", "auc")
+    for way in ("scratch", "tuned") for size in (10, 100) for seed in (1, 2, 3)
+]  # fmt: skip
 # Seeds differ more than the ways do: only pairing shows the gain.
 VALUES = {1: 0.5, 2: 0.7, 3: 0.9}
 GAIN = {1: 0.01, 2: 0.02, 3: 0.03}
@@ -53,14 +58,14 @@ def test_a_study_is_gathered_into_numbers_and_a_figure(tmp_path):
         folder = tmp_path / "evaluation" / "few" / f"{point['way']}_{point['size']}_{point['seed']}"
         write_json(folder / "metrics.json", {"summary": {"auc": point["value"]}})
     output = tmp_path / "studies" / "few" / "study.json"
-    gather_study(study_job("few", STUDY), tmp_path / "evaluation", output)
+    gather_study(study_job("few", STUDY, GRID), tmp_path / "evaluation", output)
     results = read_json(output)["results"]
     assert [(row["way"], row["size"]) for row in results] == [
         ("scratch", 10), ("scratch", 100), ("tuned", 10), ("tuned", 100)
     ]  # fmt: skip
     assert results[3]["gain"] == pytest.approx(0.02)
     first = output.with_suffix(".png").read_bytes()
-    gather_study(study_job("few", STUDY), tmp_path / "evaluation", output)
+    gather_study(study_job("few", STUDY, GRID), tmp_path / "evaluation", output)
     assert output.with_suffix(".png").read_bytes() == first
 
 
@@ -69,5 +74,5 @@ def test_a_metric_that_was_not_measured_is_named(tmp_path):
         folder = tmp_path / "few" / f"{point['way']}_{point['size']}_{point['seed']}"
         write_json(folder / "metrics.json", {"summary": {"accuracy": 1.0}})
     with pytest.raises(UserError, match="measured no auc; its summary has accuracy"):
-        gather_study(study_job("few", STUDY), tmp_path, tmp_path / "study.json")
+        gather_study(study_job("few", STUDY, GRID), tmp_path, tmp_path / "study.json")
     assert not (tmp_path / "study.json").exists()

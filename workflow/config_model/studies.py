@@ -46,7 +46,7 @@ class Way(Section):
 
 
 class Study(Section):
-    """A grid of changes to a training: sizes × ways × seeds, a job each."""
+    """A grid of changes to a training: sizes × ways × seeds, a job for each network."""
 
     training: Name = Field(description="What is varied.")
     sizes: Sizes | None = Field(None, description="A key that takes several values.")

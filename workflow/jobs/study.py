@@ -12,11 +12,11 @@ import numpy as np
 from provenance.errors import UserError
 from provenance.files import read_json, sha256, write_json
 from workflow.config_model import Study
-from workflow.fits import study_points
+from workflow.fits import Point
 from workflow.jobs.description import read_job
 
 
-def study_job(name: str, study: Study) -> str:
+def study_job(name: str, study: Study, points: Sequence[Point]) -> str:
     """Return the description of a study as one line of JSON."""
     return json.dumps(
         {
@@ -26,7 +26,7 @@ def study_job(name: str, study: Study) -> str:
             "metric": study.metric,
             "baseline": study.baseline,
             "note": study.note,
-            "points": [asdict(point) for point in study_points(name, study)],
+            "points": [asdict(point) for point in points],
         },
         sort_keys=True,
     )

@@ -8,7 +8,7 @@ OUTPUT: training/<study>/<way>_<size>/<seed>/, and of each member training/<fit>
 from workflow.ensembles import ensembles
 
 try:
-    members = ensembles(run_config, fits)
+    members = ensembles(run_config, fits, points)
 except UserError as error:
     sys.exit(f"error: {error}")
 of_ensembles = {fit.name: name for name, group in members.items() for fit in group}

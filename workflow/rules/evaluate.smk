@@ -4,7 +4,6 @@ INPUT:  datasets/<dataset>/manifest.json, training/<fit>/checkpoint.ckpt
 OUTPUT: evaluation/<fit>/metrics.json and figures; studies/<study>/study.json and its figure
 """
 
-from workflow.fits import study_points
 from workflow.jobs.study import study_job
 
 
@@ -41,10 +40,7 @@ rule study:
     """Gather the points of a study: mean, standard error and paired differences, and a figure."""
     input:
         lambda wildcards: [
-            paths.metrics.format(fit=point.fit)
-            for point in study_points(
-                wildcards.study, run_config.studies[wildcards.study]
-            )
+            paths.metrics.format(fit=point.fit) for point in points[wildcards.study]
         ],
     output:
         numbers=report(
@@ -66,7 +62,9 @@ rule study:
     localrule: True
     params:
         job=lambda wildcards: study_job(
-            wildcards.study, run_config.studies[wildcards.study]
+            wildcards.study,
+            run_config.studies[wildcards.study],
+            points[wildcards.study],
         ),
         evaluations=paths.evaluation.format(fit=""),
         version=1,
