@@ -2,7 +2,8 @@
 
 What runs on them takes the paths for GPUs, mixed precision included. A tensor that a step forgot on
 the CPU is refused, as a GPU would, and what the host would have to wait for is noted. Triton's
-kernels and CUDA graphs do not run, nor, where PyTorch is built without CUDA, derivatives.
+kernels and CUDA graphs do not run, nor do derivatives; PyTorch must be built without CUDA, where it
+would choose kernels for a GPU by itself.
 """
 
 import ctypes
@@ -145,7 +146,7 @@ class PretendedGpu(TorchDispatchMode):
 
 
 def _let_switch_to_gpus() -> None:
-    """Have PyTorch switch to a GPU by doing nothing, where it is built without CUDA."""
+    """Have PyTorch, built without CUDA, switch to a GPU by doing nothing."""
     library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libc10.so"))
     guards = (ctypes.c_void_p * PLACES).in_dll(library, GUARDS)
     if not guards[CUDA]:
