@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from training.data.reader import Batch
+from training.models.graphs import REHEARSALS, beside_other_threads
 
 Numbers = tuple[Mapping[str, Tensor], Tensor]  # what a step returns, and the gradient's norm
 Result = TypeVar("Result")  # of tensors
-REHEARSALS = 3
 
 
 class _Graph(NamedTuple, Generic[Result]):
@@ -81,7 +81,7 @@ class CapturedUpdate(Generic[Result]):
         torch.cuda.current_stream().wait_stream(stream)
         self.optimizer.zero_grad()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool):
+        with beside_other_threads(), torch.cuda.graph(graph, pool=self.pool):
             result = self.update(batch)
         self._restore(before)
         torch.cuda.set_rng_state(random)

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,35 +23,84 @@ from benchmarks.gpu.settings import Row, Settings
 from benchmarks.gpu.steps import agreement, peaks, profile, step_row
 from benchmarks.networks import NETWORKS, WEAVER, Network, prediction_step, training_step
 from benchmarks.part import cpu_name
+from provenance.files import atomic_output
+
+NAME = "gpu.json"
+NO_TIME = "the time for all rows was used up before"
+
+
+class BrokenProcessError(Exception):
+    """A row failed on a GPU: what it leaves behind, half a captured graph say, fails the others.
+
+    Parameters
+    ----------
+    seconds
+        That are left for all rows.
+    """
+
+    def __init__(self, seconds: float):
+        super().__init__()
+        self.seconds = max(seconds, 0.0)
 
 
 class Report:
-    """The rows, measured one after the other."""
+    """The rows, measured one after the other; `gpu.json` has them as soon as they are.
 
-    def __init__(self, settings: Settings, wanted: Sequence[str] = ("",)):
+    Parameters
+    ----------
+    settings
+        Where and how long.
+    wanted
+        Words, one of which the name of a row must hold.
+    known
+        Rows of a call before, which are not measured again.
+    """
+
+    def __init__(
+        self, settings: Settings, wanted: Sequence[str] = ("",), known: Sequence[Row] = ()
+    ):
         self.settings, self.wanted = settings, wanted
-        self.rows: list[Row] = []
+        self.rows: list[Row] = [row for row in known if NO_TIME not in row.get("error", "")]
+        self.known = {row["row"] for row in self.rows}
         self.end = time.perf_counter() + settings.seconds
 
     def add(self, work: Callable[[], Row], seconds: float, **names: Any) -> Row:
-        """Measure a row and print it; its error, if it fails or takes too long, is in it."""
+        """Measure a row and print it; its error, if it fails or takes too long, is in it.
+
+        Raises
+        ------
+        BrokenProcessError
+            When it failed on a GPU.
+        """
         label = " ".join(str(value) for value in names.values())
-        if not any(word in label for word in self.wanted):
+        if label in self.known or not any(word in label for word in self.wanted):
             return {}
         left = min(seconds, self.end - time.perf_counter())
         started = time.perf_counter()
-        row = dict(names)
+        row, broken = {"row": label, **names}, False
         try:
             if left < 1:
-                raise TimeoutError("the time for all rows was used up before")
-            with time_limit(left):
-                row |= work()
+                row["error"] = NO_TIME
+            else:
+                with time_limit(left):
+                    row |= work()
         except Exception as error:
             row["error"] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            broken = self.settings.device.type == "cuda"
         row["seconds"] = time.perf_counter() - started
         self.rows.append(row)
         print(json.dumps({k: rounded(v) for k, v in row.items()}), flush=True)
+        self.write()
+        if broken:
+            raise BrokenProcessError(self.end - time.perf_counter())
         return row
+
+    def write(self) -> dict[str, Any]:
+        """Write and return what there is so far."""
+        report = summary(self)
+        with atomic_output(self.settings.output / NAME) as path:
+            path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        return report
 
 
 @contextmanager
@@ -74,9 +124,17 @@ def rounded(value: Any) -> Any:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-def measure(settings: Settings, wanted: Sequence[str] = ("",)) -> dict[str, Any]:
-    """Measure all rows whose names hold one of some words and return the report."""
-    report = Report(settings, wanted)
+def measure(
+    settings: Settings, wanted: Sequence[str] = ("",), known: Sequence[Row] = ()
+) -> dict[str, Any]:
+    """Measure all rows whose names hold one of some words and return the report.
+
+    Raises
+    ------
+    BrokenProcessError
+        When the rest needs another process; the rows so far are in `gpu.json`.
+    """
+    report = Report(settings, wanted, known)
     on_gpu = settings.device.type == "cuda"
     has_weaver = importlib.util.find_spec("weaver") is not None
     report.add(lambda: peaks(settings), 20, what="peaks")
@@ -90,16 +148,17 @@ def measure(settings: Settings, wanted: Sequence[str] = ("",)) -> dict[str, Any]
                     ),
                     40, network=name, what="agreement", precision=precision,
                 )  # fmt: skip
-            if on_gpu and network.compile is not None:
+            captured = training and network.fixed_shapes
+            if on_gpu and (network.compile is not None or captured):
                 _step_rows(report, name, network, training, True, precision)
             if name == "sophon" and training and precision == "bf16":
                 # Here, where its parts are compiled already.
                 _parquet_rows(report)
-        if has_weaver:
-            _step_rows(report, "weaver", WEAVER, training, False, precision)
+            if name == "sophon" and has_weaver:
+                _step_rows(report, "weaver", WEAVER, training, False, precision)
         for name, network in NETWORKS.items():
             _step_rows(report, name, network, training, False, precision)
-    return summary(report)
+    return report.write()
 
 
 def _step_rows(
@@ -155,7 +214,7 @@ def _parquet_rows(report: Report) -> None:
         for workers in (0,) if settings.quick else (1, 8):
             report.add(
                 lambda workers=workers: parquet().loader(small, workers),
-                20, what="loader", batch=small, workers=workers,
+                40, what="loader", batch=small, workers=workers,
             )  # fmt: skip
         for batch in (small,) if settings.quick else (small, large):
             workers = 0 if settings.quick else 8
@@ -187,7 +246,8 @@ def summary(report: Report) -> dict[str, Any]:
         beside = weaver.get((row["what"], row.get("precision"), row.get("batch")))
         if beside and row.get("network") != "weaver":
             row["times_weaver"] = row["rows_per_second"] / beside
-        if "rows_per_second" in loader and row["what"] == "training step":
+        of_jets = row.get("network") in ("sophon", "weaver")
+        if of_jets and "rows_per_second" in loader and row["what"] == "training step":
             row["loader_processes_needed"] = row["rows_per_second"] / loader["rows_per_second"]
     return {
         "date": datetime.date.today().isoformat(),
@@ -200,11 +260,13 @@ def summary(report: Report) -> dict[str, Any]:
     }
 
 
+@cache
 def device(where: torch.device) -> str:
     """Return the device's name."""
     return torch.cuda.get_device_name(where) if where.type == "cuda" else cpu_name()
 
 
+@cache
 def driver(where: torch.device) -> str | None:
     """Return the version of the GPU's driver, None without one."""
     if where.type != "cuda" or shutil.which("nvidia-smi") is None:
@@ -213,6 +275,7 @@ def driver(where: torch.device) -> str | None:
     return subprocess.run(query, capture_output=True, text=True, check=False).stdout.split()[0]
 
 
+@cache
 def versions() -> dict[str, str]:
     """Return the versions of what is measured."""
     found = {"python": platform.python_version()}

@@ -69,6 +69,15 @@ def test_a_trial_on_a_cpu_gives_every_row(networks, monkeypatch, tmp_path, capsy
     table = capsys.readouterr().out.split("\n\n")[-1].strip().splitlines()
     assert len(table) == 2 + len(rows)
     assert all(line.count("|") == len(report.TABLE) + 1 for line in table)
+    # Another call measures what is missing, and nothing else.
+    rows.remove(measured["sophon", "inference", "fp32", 16])
+    (tmp_path / "gpu.json").write_text(json.dumps(written))
+    monkeypatch.setattr(sys, "argv", [*arguments, "--resume"])
+    __main__.main()
+    assert capsys.readouterr().out.count('{"row"') == 1
+    again = json.loads((tmp_path / "gpu.json").read_text())["rows"]
+    assert [row["row"] for row in again[:-1]] == [row["row"] for row in rows]
+    assert again[-1]["row"] == "sophon inference fp32 False 16"
 
 
 def test_the_cost_counts_the_products_of_a_step():
@@ -92,3 +101,33 @@ def test_a_row_that_takes_too_long_or_comes_too_late_says_so(tmp_path):
     assert slow["seconds"] < 2
     assert "rows_per_second" in quick or "error" in quick
     assert "used up" in late["error"]
+
+
+def test_a_row_that_fails_on_a_gpu_leaves_the_others_to_a_new_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "device", lambda where: "none")
+    monkeypatch.setattr(sys, "argv", ["gpu", "--output", str(tmp_path), "--seconds", "60"])
+    calls = []
+
+    def replace_process(*command):
+        calls.append(command)
+        raise SystemExit
+
+    monkeypatch.setattr("os.execv", replace_process)
+
+    def measure(settings, wanted, known):
+        rows = report.Report(settings, wanted, known)
+        rows.add(lambda: {"rows_per_second": 1.0}, 9, what="good")
+        rows.add(lambda: 1 / 0, 9, what="bad")
+        raise AssertionError("goes on")
+
+    monkeypatch.setattr(__main__, "measure", measure)
+    with pytest.raises(SystemExit):
+        __main__.main()
+    ((program, arguments),) = calls
+    assert program == sys.executable
+    assert arguments[1:6] == ["-m", "benchmarks.gpu", "--output", str(tmp_path), "--seconds"]
+    assert arguments[7:9] == ["--resume", "--seconds"]
+    assert 40 < float(arguments[9]) < 53
+    good, bad = json.loads((tmp_path / "gpu.json").read_text())["rows"]
+    assert good["rows_per_second"] == 1
+    assert bad["error"] == "ZeroDivisionError: division by zero"

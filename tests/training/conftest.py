@@ -7,9 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from matplotlib import pyplot as plt
-from torch.utils._python_dispatch import TorchDispatchMode
+from pretended_gpu import RefuseToWait
 
 from ntuplizer.labels import LABELS
 
@@ -80,24 +79,6 @@ def drawn_pixels(path: Path) -> int:
     """How many pixels of a figure have a colour, which axes and text have not."""
     image = plt.imread(path)[..., :3]
     return int((np.ptp(image, axis=2) > 0.1).sum())
-
-
-class RefuseToWait(TorchDispatchMode):
-    """Refuses operations that ask a GPU for values, or bring new ones to it: not to be captured."""
-
-    REFUSED = ("_local_scalar_dense", "nonzero", "masked_select", "lift_fresh", "unique", "equal")
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        """Look at an operation, of the backward pass too."""
-        name = function.overloadpacket.__name__
-        waits = name in self.REFUSED or (
-            # By a mask; with sizes that have to be added up.
-            (name == "index" and any(x is not None and x.dtype == torch.bool for x in args[1]))
-            or (name == "repeat_interleave" and (kwargs or {}).get("output_size") is None)
-        )
-        if waits:
-            raise AssertionError(f"{function} waits")
-        return function(*args, **kwargs or {})
 
 
 @pytest.fixture

@@ -217,7 +217,10 @@ TERMS = [
 GROUPS = ["group_dropout.identity=0.5", "group_dropout.displacement=0.5"]
 
 
-@pytest.mark.parametrize("more", [[], ["regulariser.kind=sigreg"]], ids=["vicreg", "sigreg"])
+DEEP = ["model.encoder.blocks=3", "model.encoder.registers=0"]
+
+
+@pytest.mark.parametrize("more", [[], ["regulariser.kind=sigreg", *DEEP]], ids=["vicreg", "sigreg"])
 def test_room_to_spare_changes_nothing(settings, more, manifest):
     task = make_task(load_config(SMALL, [*settings, *TERMS, *GROUPS, *more])).train()
     results = []
@@ -239,6 +242,19 @@ def test_room_to_spare_changes_nothing(settings, more, manifest):
     sizes = {batch_of(task, manifest, 24, i)["sizes"] for i in range(9)}
     assert len(sizes) == 9
     assert {k for k, x in roomy.items() if not isinstance(x, torch.Tensor)} == {"room"}
+
+
+def test_registers_see_nothing_of_the_room_to_spare(settings, manifest):
+    more = ["model.encoder.blocks=3", "model.encoder.registers=2"]
+    task = make_task(load_config(SMALL, [*settings, *more])).eval()
+    batch = task.with_fixed_shapes(batch_of(task, manifest))
+    room = batch.pop("room")
+    with torch.no_grad():
+        found = task.embed(jets_of(batch), room)
+        # What is only room lies behind the last jet: here another one, and there is more of it.
+        turned = jets_of({name: x.flip(0) for name, x in batch.items()})
+        larger = room._replace(constituents=2 * room.constituents, pairs=2 * room.pairs)
+        torch.testing.assert_close(task.embed(turned, larger).flip(0), found, atol=1e-5, rtol=0)
 
 
 def test_a_step_of_fixed_shapes_waits_for_nothing(settings, manifest, refuse_to_wait):

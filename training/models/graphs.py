@@ -1,12 +1,29 @@
 """A network's computation captured as CUDA graphs: a step then costs one launch each way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 REHEARSALS = 3
+
+
+@contextmanager
+def beside_other_threads() -> Iterator[None]:
+    """Let other threads use the GPU during the captures of a block.
+
+    The one that pins batches for a loader asks for memory at any time, which in the mode of
+    `torch.cuda.graph` ends a capture. `make_graphed_callables` lets no one choose another.
+    """
+    plain = torch.cuda.graph
+    torch.cuda.graph = partial(plain, capture_error_mode="thread_local")  # type: ignore[assignment,misc]
+    try:
+        yield
+    finally:
+        torch.cuda.graph = plain  # type: ignore[misc]
 
 
 class Capture:
@@ -58,7 +75,7 @@ class Capture:
         buffers = [buffer.clone() for buffer in call.network.buffers()]
         random = torch.cuda.get_rng_state()
         samples = tuple(x.clone() for x in tensors)
-        with torch.autocast("cuda", enabled=False):
+        with torch.autocast("cuda", enabled=False), beside_other_threads():
             if learning:
                 captured: Callable[..., Any] = torch.cuda.make_graphed_callables(
                     call, samples, REHEARSALS, allow_unused_input=True, pool=self.pool

@@ -77,7 +77,7 @@ def together(collections: Sequence[Collection]) -> Collection:
         jet = owners(own.counts, len(own.values))
         place = torch.arange(len(jet), device=jet.device) - own.offsets[jet] + firsts[number][jet]
         values[place, column : column + width] = own.values.float()
-        values[place, number - len(widths)] = 1
+        values[:, number - len(widths)].index_fill_(0, place, 1)
         for name in ("positions", "pt", "share"):
             part = getattr(own, name)
             if part is not None:

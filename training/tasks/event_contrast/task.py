@@ -38,6 +38,7 @@ class EventContrast(Task[Config]):
     """
 
     measured = ("first", "second")
+    fixed_shapes = True
     network: ObjectTransformer
 
     def __init__(self, config: Config):

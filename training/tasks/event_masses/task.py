@@ -38,6 +38,7 @@ class EventMasses(Task[Config]):
     """
 
     measured = ("masses", "known", "guess")
+    fixed_shapes = True
     network: ObjectTransformer
 
     def __init__(self, config: Config):

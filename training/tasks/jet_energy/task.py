@@ -58,6 +58,7 @@ class JetEnergy(Task[Config]):
 
     reader: EnergyReader
     network: JetRegressor
+    levels: Tensor
 
     def __init__(self, config: Config):
         super().__init__(config)
@@ -72,6 +73,8 @@ class JetEnergy(Task[Config]):
             *self.compared, "factor", "factor_uncalibrated", "flavour", "event", "batch",
             *(x for name in self.heads for x in HEADS[name]),
         )  # fmt: skip
+        # On the device: made anew in each step, they would be copied there, and a step would wait.
+        self.register_buffer("levels", torch.tensor(QUANTILES), persistent=False)
         self._calibration: Calibration | None = None
         self._training: Mapping[str, np.ndarray] | None = None
 
@@ -99,7 +102,7 @@ class JetEnergy(Task[Config]):
         out = self(batch)
         losses = {"error": masked_mean(out["correction"] - batch["target"], batch["target"])}
         if "quantiles" in out:
-            losses["quantile_loss"] = quantile_loss(out["quantiles"], batch["target"])
+            losses["quantile_loss"] = quantile_loss(out["quantiles"], batch["target"], self.levels)
         for name in ("neutrinos", "mass"):
             if name in out:
                 target = batch[f"target_{name}"]
@@ -235,9 +238,8 @@ def masked_mean(residual: Tensor, target: Tensor) -> Tensor:
     return (residual.abs() * (target.abs() < LARGEST_TARGET)).mean()
 
 
-def quantile_loss(quantiles: Tensor, target: Tensor) -> Tensor:
-    """Return the pinball loss of `QUANTILES`, (B, 3) and (B,), masked as `masked_mean`."""
-    levels = quantiles.new_tensor(QUANTILES)
+def quantile_loss(quantiles: Tensor, target: Tensor, levels: Tensor) -> Tensor:
+    """Return the pinball loss of quantiles (B, 3) at levels (3,), masked as `masked_mean`."""
     above = target[:, None] - quantiles
     loss = torch.maximum(levels * above, (levels - 1) * above).sum(dim=1)
     return (loss * (target.abs() < LARGEST_TARGET)).mean()
