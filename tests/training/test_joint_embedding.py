@@ -82,6 +82,23 @@ def test_sizes():
     assert parameters(constituents) == 1_961_752
 
 
+def test_company_changes_nothing_of_a_jet(config):
+    """Nor do empty slots, of which a batch has as many as its longest jet asks for."""
+    # In one group: a short jet has empty slots beside a long one.
+    deeper = config.encoder.model_copy(update={"blocks": 3, "length_groups": 1})
+    deep = config.model_copy(update={"encoder": deeper})
+    net = network(deep)
+    jets = batch([20, 9, 33, 2])
+    whole = net.encoder(jets)
+    counts = net.encoder.tokens.mask(jets).sum(dim=1).tolist()
+    for number, (jet, tokens) in enumerate(
+        zip(zip(*jets[:3], strict=True), whole.values.split(counts), strict=True)
+    ):
+        alone = net.encoder(divided(Jets(*(x[None] for x in jet))))
+        torch.testing.assert_close(alone.values, tokens, atol=1e-5, rtol=0)
+        torch.testing.assert_close(alone.registers[0], whole.registers[number], atol=1e-5, rtol=0)
+
+
 def test_hidden_constituents_leave_no_trace_in_the_context(config):
     net = network(config)
     jets = batch([20, 9, 33, 2])

@@ -203,12 +203,11 @@ class JetEncoder(nn.Module):
             for bias in self.pair_bias(*particles, groups, packed.arrangement.pairs)
         ]
         layouts = packed.with_registers(number)
-        if room is not None:
-            # What registers ask of; what is only room lies in one of the empty slots.
-            biases = [
-                bias.masked_fill(~own.mask[:, None, None, :], MASKED)
-                for bias, own in zip(biases, layouts, strict=True)
-            ]
+        # Nor do registers ask of empty slots, in one of which lies what is only room.
+        biases = [
+            bias.masked_fill(~own.mask[:, None, None, :], MASKED)
+            for bias, own in zip(biases, layouts, strict=True)
+        ]
         kind = inputs.values.dtype
         parts = [
             torch.cat((self.registers.to(kind).repeat(len(group.mask), 1), own))

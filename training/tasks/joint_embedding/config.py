@@ -77,7 +77,7 @@ class Config(FitConfig):
 
     products: ClassVar[tuple[str, ...]] = ("jets", "top_jets", "quark_gluon_jets")
     parts: ClassVar[tuple[str, ...]] = ("predictor", "encoder", "teacher")
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     numbers: ClassVar[tuple[str, ...]] = (*MEANINGS,)
 
     task: Literal["joint_embedding"] = "joint_embedding"

@@ -38,6 +38,7 @@ class Config(FitConfig):
 
     products: ClassVar[tuple[str, ...]] = ("jets", "top_jets", "quark_gluon_jets")
     parts: ClassVar[tuple[str, ...]] = ("head", "encoder")
+    version: ClassVar[int] = 2
     numbers: ClassVar[tuple[str, ...]] = (*MEANINGS,)
 
     task: Literal["probe"] = "probe"
