@@ -20,9 +20,6 @@ from workflow.config_model import ROOT, Config, Start, Study, Training, Way
 # Keys of a study's sizes that mean the training that its points begin with.
 OF_START = "from."
 NO_SIZE = "-"
-# What a network depends on, and the names of the fits by it.
-Content = tuple[str, str, str | None, bool, bool]
-Known = dict[Content, str]
 
 
 @dataclass(frozen=True)
@@ -103,13 +100,11 @@ def resolve_fits(config: Config) -> tuple[dict[str, Fit], dict[str, list[Point]]
         When a training configuration or an override is wrong, naming the file, the key and the
         value; when a task cannot read the product of its dataset.
     """
-    fits: dict[str, Fit] = {}
+    resolver = _Resolver(config)
     for name in config.training:
-        _add_training(config, name, fits)
-    known = {_content(fit, vectorised=False): name for name, fit in reversed(fits.items())}
-    points = {
-        name: _add_study(config, name, study, fits, known) for name, study in config.studies.items()
-    }
+        resolver.add_training(name)
+    points = {name: resolver.add_study(name, study) for name, study in config.studies.items()}
+    fits = resolver.fits
     for name, fit in fits.items():
         before = None if fit.start is None else fits[fit.start]
         if before is not None and not set(before.config.products).intersection(fit.config.products):
@@ -121,49 +116,103 @@ def resolve_fits(config: Config) -> tuple[dict[str, Fit], dict[str, list[Point]]
     return fits, points
 
 
-def _content(fit: Fit, vectorised: bool) -> Content:
+class _Resolver:
+    """Collects fits, each network once."""
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.fits: dict[str, Fit] = {}
+        self._names: dict[tuple[object, ...], str] = {}  # by what a network depends on
+
+    def add_training(self, name: str) -> None:
+        """Add a training, after the one that it begins with."""
+        if name in self.fits:
+            return
+        training = self.config.training[name]
+        if training.start is not None and training.start.training is not None:
+            self.add_training(training.start.training)
+        fit = self._fit(name, training, training.start, {}, f"training.{name}")
+        # Under its own name, even where another training is the same.
+        self.fits[name] = fit
+        self._names.setdefault(_content(fit, vectorised=False), name)
+
+    def add_study(self, name: str, study: Study) -> list[Point]:
+        """Add the networks of a study that nothing else asks for; return its points."""
+        base = self.config.training[study.training]
+        ways = study.all_ways()
+        shared: dict[str, str] = {}
+        points = _grid(name, study)
+        for point in points:
+            way = ways[point.way]
+            if way.of is not None:
+                continue
+            start = _start(base, way)
+            changes: dict[str, Any] = dict(way.set)
+            if study.sizes is not None and study.sizes.key.startswith(OF_START):
+                if start is not None:
+                    start = self._resized_start(name, study, point, start)
+            elif study.sizes is not None:
+                changes[study.sizes.key] = point.size
+            changed = base.model_copy(
+                update={"seed": point.seed, "config": way.config or base.config}
+            )
+            where = f"studies.{name} ({point.way})"
+            fit = self._fit(point.fit, changed, start, changes, where)
+            shared[point.fit] = self._share(fit, study.vectorised)
+        points = [replace(point, fit=shared[point.fit]) for point in points]
+        for point in points:
+            own = f"ways.{point.way}." if ways[point.way].metric is not None else ""
+            config = self.fits[point.fit].config
+            _check_metric(f"studies.{name}.{own}metric", point.metric, config)
+        return points
+
+    def _share(self, fit: Fit, vectorised: bool) -> str:
+        """Return the name of the fit that is the same network; add this one where there is none."""
+        name = self._names.setdefault(_content(fit, vectorised), fit.name)
+        self.fits.setdefault(name, fit)
+        return name
+
+    def _resized_start(self, name: str, study: Study, point: Point, start: Start) -> Start:
+        """Return the start of a point whose size belongs to it; add its fit, one for each size."""
+        if start.training is None or study.sizes is None:
+            raise UserError(
+                f"studies.{name}: {study.sizes and study.sizes.key} needs `from: training`"
+            )
+        before = self.config.training[start.training]
+        own = f"{name}/from_{start.training}_{point.size}"
+        changes = {study.sizes.key.removeprefix(OF_START): point.size}
+        where = f"studies.{name} (from {start.training})"
+        fit = self._fit(own, before, before.start, changes, where)
+        return start.model_copy(update={"training": self._share(fit, vectorised=False)})
+
+    def _fit(
+        self,
+        name: str,
+        training: Training,
+        start: Start | None,
+        changes: Mapping[str, Any],
+        where: str,
+    ) -> Fit:
+        overrides = dict(training.set) | dict(changes)
+        if training.seed is not None:
+            overrides["seed"] = training.seed
+        if start is not None:
+            overrides |= {"start.parts": start.parts, "start.frozen": start.frozen}
+            if start.checkpoint is not None:
+                overrides["start.checkpoint"] = str(ROOT / start.checkpoint)
+        try:
+            settings = [f"{key}={json.dumps(value)}" for key, value in overrides.items()]
+            config = load_config(ROOT / training.config, settings)
+            _check(config, self.config, training, start)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+        before = None if start is None else start.training
+        return Fit(name, training.dataset, config, before, training.flat_sampling)
+
+
+def _content(fit: Fit, vectorised: bool) -> tuple[object, ...]:
     """Return all that a network depends on; in an ensemble some numbers are drawn otherwise."""
     return fit.dataset, fit.config.model_dump_json(), fit.start, fit.flat_sampling, vectorised
-
-
-def _add_training(config: Config, name: str, fits: dict[str, Fit]) -> None:
-    """Add a training, after the one that it begins with."""
-    if name in fits:
-        return
-    training = config.training[name]
-    if training.start is not None and training.start.training is not None:
-        _add_training(config, training.start.training, fits)
-    fits[name] = _make(config, name, training, training.start, {}, f"training.{name}")
-
-
-def _add_study(
-    config: Config, name: str, study: Study, fits: dict[str, Fit], known: Known
-) -> list[Point]:
-    """Add the networks of a study that no other has asked for; return its points."""
-    base = config.training[study.training]
-    ways = study.all_ways()
-    names: dict[str, str] = {}
-    points = _grid(name, study)
-    for point in points:
-        way = ways[point.way]
-        if way.of is not None:
-            continue
-        start = _start(base, way)
-        changes: dict[str, Any] = dict(way.set)
-        if study.sizes is not None and study.sizes.key.startswith(OF_START):
-            if start is not None:
-                start = _resized_start(config, name, study, point, start, fits, known)
-        elif study.sizes is not None:
-            changes[study.sizes.key] = point.size
-        changed = base.model_copy(update={"seed": point.seed, "config": way.config or base.config})
-        where = f"studies.{name} ({point.way})"
-        fit = _make(config, point.fit, changed, start, changes, where)
-        names[point.fit] = _share(fit, study.vectorised, fits, known)
-    points = [replace(point, fit=names[point.fit]) for point in points]
-    for point in points:
-        own = f"ways.{point.way}." if ways[point.way].metric is not None else ""
-        _check_metric(f"studies.{name}.{own}metric", point.metric, fits[point.fit].config)
-    return points
 
 
 def _check_metric(key: str, metric: str, fit: FitConfig) -> None:
@@ -183,58 +232,6 @@ def _start(base: Training, way: Way) -> Start | None:
     if start is not None and way.frozen is not None:
         start = start.model_copy(update={"frozen": way.frozen})
     return start
-
-
-def _resized_start(
-    config: Config,
-    name: str,
-    study: Study,
-    point: Point,
-    start: Start,
-    fits: dict[str, Fit],
-    known: Known,
-) -> Start:
-    """Return the start of a point whose size belongs to it; add its fit, one for each size."""
-    if start.training is None or study.sizes is None:
-        raise UserError(f"studies.{name}: {study.sizes and study.sizes.key} needs `from: training`")
-    before = config.training[start.training]
-    key = study.sizes.key.removeprefix(OF_START)
-    own = f"{name}/from_{start.training}_{point.size}"
-    where = f"studies.{name} (from {start.training})"
-    fit = _make(config, own, before, before.start, {key: point.size}, where)
-    return start.model_copy(update={"training": _share(fit, False, fits, known)})
-
-
-def _share(fit: Fit, vectorised: bool, fits: dict[str, Fit], known: Known) -> str:
-    """Return the name of the fit that is the same network; add this one where there is none."""
-    shared = known.setdefault(_content(fit, vectorised), fit.name)
-    fits.setdefault(shared, fit)
-    return shared
-
-
-def _make(
-    config: Config,
-    name: str,
-    training: Training,
-    start: Start | None,
-    changes: Mapping[str, Any],
-    where: str,
-) -> Fit:
-    overrides = dict(training.set) | dict(changes)
-    if training.seed is not None:
-        overrides["seed"] = training.seed
-    if start is not None:
-        overrides |= {"start.parts": start.parts, "start.frozen": start.frozen}
-        if start.checkpoint is not None:
-            overrides["start.checkpoint"] = str(ROOT / start.checkpoint)
-    try:
-        settings = [f"{key}={json.dumps(value)}" for key, value in overrides.items()]
-        fit_config = load_config(ROOT / training.config, settings)
-        _check(fit_config, config, training, start)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
-    before = None if start is None else start.training
-    return Fit(name, training.dataset, fit_config, before, training.flat_sampling)
 
 
 def _check(fit: FitConfig, config: Config, training: Training, start: Start | None) -> None:
