@@ -150,14 +150,15 @@ def test_a_damaged_file_is_refused(small, content):
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        (f"root://localhost:{free_port()}//file.root", r"cannot be read \(Connection error\)"),
+        ("root://localhost:PORT//file.root", r"cannot be read \(Connection error\)"),
         ("root://no-such-host.invalid//file.root", r"cannot be read \(unknown host\)"),
         ("root:///file.root", "cannot be read"),
         ("root://localhost:99999//file.root", "cannot be read"),
     ],
 )
 def test_a_server_that_is_not_there(address, words):
-    refused(RemoteFile(address), words)
+    # The name of a test is the same in every process.
+    refused(RemoteFile(address.replace("PORT", str(free_port()))), words)
 
 
 def test_nothing_is_written_for_a_file_that_cannot_be_read(server, era, tmp_path):
