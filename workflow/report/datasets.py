@@ -84,7 +84,7 @@ def _summary(manifest: Mapping[str, Any], product: Product) -> str:
         text += f" {len(totals['class_counts'])} of {len(manifest['labels'])} labels occur."
     if "card" in ledger:
         pileup = ledger.get("pileup")
-        drawn = f", with pile-up drawn from {pileup}" if pileup else ""
+        drawn = f", with pile-up of {pileup} where the card merges any" if pileup else ""
         text += f" The detector is {ledger['card']}{drawn}."
     return text
 
