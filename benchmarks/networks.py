@@ -73,8 +73,6 @@ class Network:
     sizes: tuple[int, int] = (512, 2048)  # of batches
     # In which precisions a GPU must give what a CPU does; none: it may differ.
     equal: tuple[str, ...] = ("bf16", "fp32")
-    # The loss as a GPU computes it, where a CPU takes another way.
-    loss_of_gpu: Prediction | None = None
 
 
 def jet_batch(jets: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -220,17 +218,10 @@ def pretraining_batch(
     return with_room(batch)
 
 
-def pretraining_loss(
-    network: nn.Module, batch: dict[str, Any], with_room: bool | None = None
-) -> Tensor:
-    """Return the smooth L1 distance of the hidden tokens, and let the teacher follow.
-
-    `with_room` says whether there is room to spare; None: as in trainings, on a GPU.
-    """
+def pretraining_loss(network: nn.Module, batch: dict[str, Any]) -> Tensor:
+    """Return the smooth L1 distance of the hidden tokens, and let the teacher follow."""
     jets, targets = jets_of(batch), batch["targets"].swapaxes(0, 1)
-    if with_room is None:
-        with_room = batch["mask"].is_cuda
-    room = batch["room"] if with_room else None
+    room = batch["room"] if batch["mask"].is_cuda else None
     prediction = network(jets, batch["context"], targets, sizes=room)
     network.update_teacher(0.996)
     distance = functional.smooth_l1_loss(
@@ -254,7 +245,6 @@ def _pretraining(
         pretraining_prediction,
         fixed_shapes=True,
         equal=("fp32",),
-        loss_of_gpu=partial(pretraining_loss, with_room=True),
     )
 
 

@@ -104,14 +104,13 @@ def agreement(settings: Settings, network: Network, precision: str) -> Row:
             part.p = 0.0
     state = {name: x.clone() for name, x in module.state_dict().items()}
     batch = network.batch(8 if settings.quick else 64, np.random.default_rng(2))
-    loss_of = network.loss_of_gpu or network.loss
 
     def results(device: torch.device, precision: str) -> tuple[Tensor, Tensor, Tensor]:
         module.load_state_dict(state)
         module.to(device).zero_grad()
         own = to_device(batch, device)
         with autocast(device.type, precision):
-            loss = loss_of(module.train(), own)
+            loss = network.loss(module.train(), own)
             loss.backward()
             with torch.no_grad():
                 evaluated = network.predict(module.eval(), own).float().cpu()

@@ -217,7 +217,7 @@ TERMS = [
 GROUPS = ["group_dropout.identity=0.5", "group_dropout.displacement=0.5"]
 
 
-DEEP = ["model.encoder.blocks=3", "model.encoder.registers=0"]
+DEEP = ["model.encoder.blocks=3", "model.encoder.registers=2"]
 
 
 @pytest.mark.parametrize("more", [[], ["regulariser.kind=sigreg", *DEEP]], ids=["vicreg", "sigreg"])
@@ -245,8 +245,7 @@ def test_room_to_spare_changes_nothing(settings, more, manifest):
 
 
 def test_registers_see_nothing_of_the_room_to_spare(settings, manifest):
-    more = ["model.encoder.blocks=3", "model.encoder.registers=2"]
-    task = make_task(load_config(SMALL, [*settings, *more])).eval()
+    task = make_task(load_config(SMALL, [*settings, *DEEP])).eval()
     batch = task.with_fixed_shapes(batch_of(task, manifest))
     room = batch.pop("room")
     with torch.no_grad():

@@ -64,20 +64,24 @@ class PairBias(nn.Module):
         particles: Tensor,
         log_scale: Tensor,
         groups: Sequence[Layout],
+        layouts: Sequence[Layout],
         pairs: Sequence[Pairs],
     ) -> list[Tensor]:
-        """Return the bias (B, heads, N, N) of each group.
+        """Return the bias (B, heads, N, N) of each layout, a group with registers at its front.
 
-        `particles` are (T, 7), see `kinematics`, and `log_scale` (T,) is their jets'.
+        `particles` are (T, 7), see `kinematics`, and `log_scale` (T,) is their jets'. Neither
+        tokens nor registers ask of empty slots, in one of which lies what is only room.
         """
         rows = [self.elements(particles, log_scale, own) for own in pairs]
         biases = []
-        for group, bias, pair in zip(groups, rows, pairs, strict=True):
+        for group, layout, bias, pair in zip(groups, layouts, rows, pairs, strict=True):
             jets, length = group.mask.shape
+            registers = layout.mask.shape[1] - length
             full = bias.new_zeros(jets * length * length, bias.shape[1])
             full = full.index_copy(0, pair.cell, bias).index_copy(0, pair.mirror, bias)
             full = full.view(jets, length, length, -1).permute(0, 3, 1, 2)
-            biases.append(full.masked_fill(~group.mask[:, None, None, :], MASKED).contiguous())
+            full = functional.pad(full, (registers, 0, registers, 0))
+            biases.append(full.masked_fill(~layout.mask[:, None, None, :], MASKED).contiguous())
         return biases
 
 
@@ -198,16 +202,8 @@ class JetEncoder(nn.Module):
         groups = packed.arrangement.groups
         number = len(self.registers)
         particles = kinematics(inputs.vectors[packed.rows]), inputs.log_scale[packed.rows]
-        biases = [
-            functional.pad(bias, (number, 0, number, 0))
-            for bias in self.pair_bias(*particles, groups, packed.arrangement.pairs)
-        ]
         layouts = packed.with_registers(number)
-        # Nor do registers ask of empty slots, in one of which lies what is only room.
-        biases = [
-            bias.masked_fill(~own.mask[:, None, None, :], MASKED)
-            for bias, own in zip(biases, layouts, strict=True)
-        ]
+        biases = self.pair_bias(*particles, groups, layouts, packed.arrangement.pairs)
         kind = inputs.values.dtype
         parts = [
             torch.cat((self.registers.to(kind).repeat(len(group.mask), 1), own))
