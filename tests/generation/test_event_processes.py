@@ -27,6 +27,12 @@ def decays(record, pdg: int) -> list[tuple[int, ...]]:
     return found
 
 
+def point_of(process, number: int):
+    """Return key and parameter point of a batch."""
+    key = batch_key(1, process.name, number)
+    return key, process.draw_point(stream(Stage.PARAMETER_POINT, key))
+
+
 @pytest.fixture
 def batches():
     def make(name: str, n_batches: int = 2):
@@ -34,8 +40,7 @@ def batches():
         generator = EventGenerator(process)
         made = []
         for number in range(n_batches):
-            key = batch_key(1, name, number)
-            point = process.draw_point(stream(Stage.PARAMETER_POINT, key))
+            key, point = point_of(process, number)
             made.append(generator.batch(point, key, N_EVENTS).record)
         return made
 
@@ -82,10 +87,7 @@ def test_masses_of_the_heavy_point_and_of_pairs(batches):
 
 def test_a_scan_never_meets_the_two_signals_and_keeps_w_on_shell():
     process = load_process("2hdm_scan")
-    points = [
-        process.draw_point(stream(Stage.PARAMETER_POINT, batch_key(1, "2hdm_scan", number)))
-        for number in range(300)
-    ]
+    points = [point_of(process, number)[1] for number in range(300)]
     neutral = np.array([point["m_H"] for point in points])
     charged = np.array([point["m_H_charged"] for point in points])
     assert set(neutral) == set(range(370, 771, 50))
@@ -95,9 +97,8 @@ def test_a_scan_never_meets_the_two_signals_and_keeps_w_on_shell():
 
 
 def test_masses_of_a_scan_are_those_of_its_points(batches):
-    process = load_process("2hdm_scan")
     for number, record in enumerate(batches("2hdm_scan")):
-        point = process.draw_point(stream(Stage.PARAMETER_POINT, batch_key(1, "2hdm_scan", number)))
+        _, point = point_of(load_process("2hdm_scan"), number)
         assert abs(np.median(masses([record], 37)) / point["m_H_charged"] - 1) < 0.03
         assert abs(np.median(masses([record], 35)) / point["m_H"] - 1) < 0.03
 

@@ -7,6 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from fetching import assert_fetched_whole_or_not_at_all
 from web_server import serve
 
 from ntuplizer.collisions import xrootd
@@ -120,20 +121,9 @@ def test_a_file_without_a_checksum_is_said_to_be_unchecked(copy, capsys):
 
 
 def test_fetching_compares_and_leaves_nothing_wrong(copy, tmp_path):
-    target = tmp_path / "copies" / "nano.root"
-    right = adler32(copy)
     with serve(copy.parent, digests=False) as (address, _):
-        url = f"{address}/{copy.name}"
-        for wrong in (
-            RemoteFile(url, adler32="12345678"),
-            RemoteFile(url, size=1),
-            RemoteFile(f"{address}/missing.root"),
-        ):
-            with pytest.raises(UserError):
-                fetch(wrong, target)
-            assert not list(target.parent.iterdir())
-        fetch(RemoteFile(url, copy.stat().st_size, right), target)
-    assert adler32(target) == right
+        target = tmp_path / "copies" / "nano.root"
+        assert_fetched_whole_or_not_at_all(copy, f"{address}/{copy.name}", target)
 
 
 @pytest.mark.skipif(xrootd.is_installed(), reason="fsspec-xrootd is installed")

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import uproot
 import yaml
+from fetching import assert_fetched_whole_or_not_at_all
 from xrootd_server import PROGRAM, free_port, serve_xrootd
 
 from ntuplizer.cli import main
 from ntuplizer.collisions import xrootd
 from ntuplizer.collisions.era import FOLDER
-from ntuplizer.collisions.files import RemoteFile, adler32, fetch, open_root
+from ntuplizer.collisions.files import RemoteFile, adler32, open_root
 from provenance.errors import UserError
 
 pytestmark = pytest.mark.skipif(
@@ -205,18 +206,7 @@ def test_a_server_without_such_checksums_is_believed_with_a_word(kind, small, ca
 
 
 def test_a_copy_is_whole_or_not_there(small, tmp_path):
-    path, address = small
-    target = tmp_path / "copies" / "small.root"
-    for wrong in (
-        RemoteFile(address, adler32="12345678"),
-        RemoteFile(address, size=1),
-        RemoteFile(f"{address}.missing"),
-    ):
-        with pytest.raises(UserError):
-            fetch(wrong, target)
-        assert not list(target.parent.iterdir())
-    fetch(RemoteFile(address, path.stat().st_size, adler32(path)), target)
-    assert target.read_bytes() == path.read_bytes()
+    assert_fetched_whole_or_not_at_all(*small, tmp_path / "copies" / "small.root")
 
 
 @pytest.mark.parametrize("word", ["?authz=secret", "?a=1&authz=secret"])
