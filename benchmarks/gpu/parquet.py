@@ -1,6 +1,7 @@
 """Rows of training from Parquet."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,15 +92,18 @@ class Parquet:
         _, data = self._data(batch_size, workers, warm_up + measured)
         return {"rows_per_second": loader_rate(data, warm_up, measured, self.settings.device)}
 
-    def training(self, batch_size: int, workers: int) -> Row:
-        """Measure a training as `fit` runs it, after an epoch in which kernels are compiled."""
+    def training(self, batch_size: int, workers: int, turn: Callable[[], None]) -> Row:
+        """Measure a training as `fit` runs it, after an epoch in which kernels are compiled.
+
+        `turn` is called when that one is over, and may wait.
+        """
         from benchmarks.end_to_end import end_to_end_rate
 
         config, data = self._data(batch_size, workers, 2 if self.settings.quick else 120)
         device = self.settings.device
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        row: Row = {"rows_per_second": end_to_end_rate(config, data, self.folder)}
+        row: Row = {"rows_per_second": end_to_end_rate(config, data, self.folder, turn)}
         row["milliseconds"] = 1e3 * batch_size / row["rows_per_second"]
         if device.type == "cuda":
             row["peak_gib"] = torch.cuda.max_memory_allocated(device) / 2**30

@@ -1,5 +1,6 @@
-"""Where and how long to measure."""
+"""Where and how long to measure, and which networks."""
 
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,21 +14,25 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Settings:
-    """Where and how long to measure."""
+    """Where and how long to measure, and which networks."""
 
     device: torch.device
     quick: bool
     output: Path
     seconds: float  # for all rows
+    networks: str = "benchmarks.networks"  # the module that has NETWORKS and WEAVER
+
+    def entries(self) -> dict[str, Network]:
+        """Return the networks by name."""
+        return importlib.import_module(self.networks).NETWORKS
+
+    def weaver(self) -> Network:
+        """Return what Sophon's network is compared with."""
+        return importlib.import_module(self.networks).WEAVER
 
     def batch_sizes(self, network: Network) -> tuple[int, int]:
         """Return the sizes of a network's batches."""
         return (8, 16) if self.quick else network.sizes
-
-    @property
-    def steps(self) -> tuple[int, int]:
-        """Return how many steps warm up and how many are measured."""
-        return (1, 2) if self.quick else (10, 30)
 
 
 def wait(device: torch.device) -> None:

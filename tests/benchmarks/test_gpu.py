@@ -2,51 +2,31 @@
 
 import json
 import sys
-import time
-from dataclasses import replace
 
 import pytest
 import torch
 
-from benchmarks.gpu import __main__, costs, report
+from benchmarks.gpu import __main__, costs, processes, report
 from benchmarks.gpu.settings import Settings
 from benchmarks.networks import NETWORKS
-from benchmarks.part import CLASSES, FEATURES
-from training.models.particle_transformer import ParticleTransformer
-from training.models.sizes import ParticleTransformerConfig
-
-SMALL = ParticleTransformerConfig(
-    embedding=(16, 16), pair_embedding=(8,), heads=2, blocks=1, class_blocks=1, head=()
-)
 
 
-def small() -> ParticleTransformer:
-    return ParticleTransformer(SMALL, FEATURES, CLASSES)
-
-
-def broken() -> ParticleTransformer:
-    raise ValueError("no such\nnetwork")
-
-
-@pytest.fixture
-def networks(monkeypatch):
-    """Two networks, an entry each: one that works and one that does not."""
-    sophon = NETWORKS["sophon"]
-    entries = {"sophon": replace(sophon, make=small), "broken": replace(sophon, make=broken)}
-    monkeypatch.setattr(report, "NETWORKS", entries)
-    monkeypatch.setattr(report, "WEAVER", replace(sophon, make=small))
-
-
-def test_a_trial_on_a_cpu_gives_every_row(networks, monkeypatch, tmp_path, capsys):
-    arguments = ["gpu", "--device", "cpu", "--quick", "--output", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", arguments)
+def call(folder, monkeypatch, *more: str) -> list[dict]:
+    """Call the script as a user would and return the rows of its file."""
+    arguments = ["--device", "cpu", "--quick", "--networks", "small_networks", "--output"]
+    monkeypatch.setattr(sys, "argv", ["gpu", *arguments, str(folder), *more])
     __main__.main()
+    return json.loads((folder / "gpu.json").read_text())["rows"]
+
+
+def test_a_trial_on_a_cpu_gives_every_row(monkeypatch, tmp_path, capsys):
+    wanted = ["--rows", "peaks", "loader", "sophon", "broken"]
+    rows = call(tmp_path, monkeypatch, *wanted)
     written = json.loads((tmp_path / "gpu.json").read_text())
     assert written["date"]
     assert written["device"]
     assert written["driver"] is None
     assert {"python", "torch", "numpy", "pyarrow", "numba"} <= written["versions"].keys()
-    rows = written["rows"]
     measured = {
         (row["network"], row["what"], row["precision"], row.get("batch")): row
         for row in rows
@@ -65,17 +45,15 @@ def test_a_trial_on_a_cpu_gives_every_row(networks, monkeypatch, tmp_path, capsy
     for what in ("loader", "training from Parquet"):
         assert [row["rows_per_second"] > 0 for row in rows if row["what"] == what] == [True]
     assert measured["sophon", "training step", "bf16", 8]["loader_processes_needed"] > 0
-    assert "profile" in (tmp_path / "profile-sophon-eager.txt").name
+    assert (tmp_path / "profile-sophon-training-eager.txt").stat().st_size
     table = capsys.readouterr().out.split("\n\n")[-1].strip().splitlines()
     assert len(table) == 2 + len(rows)
     assert all(line.count("|") == len(report.TABLE) + 1 for line in table)
     # Another call measures what is missing, and nothing else.
     rows.remove(measured["sophon", "inference", "fp32", 16])
-    (tmp_path / "gpu.json").write_text(json.dumps(written))
-    monkeypatch.setattr(sys, "argv", [*arguments, "--resume"])
-    __main__.main()
+    (tmp_path / "gpu.json").write_text(json.dumps(written | {"rows": rows}))
+    again = call(tmp_path, monkeypatch, *wanted, "--resume")
     assert capsys.readouterr().out.count('{"row"') == 1
-    again = json.loads((tmp_path / "gpu.json").read_text())["rows"]
     assert [row["row"] for row in again[:-1]] == [row["row"] for row in rows]
     assert again[-1]["row"] == "sophon inference fp32 False 16"
 
@@ -89,45 +67,49 @@ def test_the_cost_counts_the_products_of_a_step():
     assert 5e7 < forwards.flops < 5e8
 
 
-def test_a_row_that_takes_too_long_or_comes_too_late_says_so(tmp_path):
-    settings = Settings(torch.device("cpu"), True, tmp_path, seconds=2.2)
-    rows = report.Report(settings)
-    rows.add(lambda: time.sleep(10) or {}, 1.1, what="slow")
-    rows.add(lambda: {"rows_per_second": 1.0}, 1.1, what="quick")
-    time.sleep(1.2)
-    rows.add(lambda: {"rows_per_second": 1.0}, 1.1, what="late")
-    slow, quick, late = rows.rows
-    assert slow["error"] == "TimeoutError: took longer than 1 s"
-    assert slow["seconds"] < 2
-    assert "rows_per_second" in quick or "error" in quick
-    assert "used up" in late["error"]
+def test_rows_that_end_their_process_or_take_too_long_say_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(processes, "ROW_SECONDS", 4)
+    rows = call(
+        tmp_path, monkeypatch, "--rows", "lost inference fp32", "slow inference fp32 False 8"
+    )
+    lost, slow, *others = sorted(rows, key=lambda row: (row["batch"], row["network"]))
+    assert lost["error"] == "the process ended with 3"
+    assert slow["error"] == "took longer than 4 s"
+    # A process of its own measured it, and ended as well.
+    assert [row["error"] for row in others] == [lost["error"]]
 
 
-def test_a_row_that_fails_on_a_gpu_leaves_the_others_to_a_new_process(tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "device", lambda where: "none")
-    monkeypatch.setattr(sys, "argv", ["gpu", "--output", str(tmp_path), "--seconds", "60"])
-    calls = []
+def test_what_there_is_no_time_for_says_so_and_is_measured_when_resumed(monkeypatch, tmp_path):
+    wanted = "--rows", "peaks"
+    (row,) = call(tmp_path, monkeypatch, *wanted, "--seconds", "0.1")
+    assert row["error"] == processes.NO_TIME
+    (row,) = call(tmp_path, monkeypatch, *wanted, "--resume")
+    assert row["tflops"] > 0
 
-    def replace_process(*command):
-        calls.append(command)
-        raise SystemExit
 
-    monkeypatch.setattr("os.execv", replace_process)
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_a_process_of_a_gpu_ends_with_the_row_that_fails(monkeypatch, tmp_path, on_gpu):
+    """What a failed capture leaves behind would fail the others."""
+    monkeypatch.setattr(processes, "inductor", type("config", (), {}))
+    settings = Settings(torch.device("cpu"), True, tmp_path, 60, "small_networks")
+    unit = processes.Unit("broken", "fp32")
+    labels = [row.label for row in unit.rows(settings, tmp_path, lambda: None)]
+    said = []
 
-    def measure(settings, wanted, known):
-        rows = report.Report(settings, wanted, known)
-        rows.add(lambda: {"rows_per_second": 1.0}, 9, what="good")
-        rows.add(lambda: 1 / 0, 9, what="bad")
-        raise AssertionError("goes on")
+    class Pipe:
+        send = staticmethod(said.append)
+        close = recv = staticmethod(lambda: None)
 
-    monkeypatch.setattr(__main__, "measure", measure)
-    with pytest.raises(SystemExit):
-        __main__.main()
-    ((program, arguments),) = calls
-    assert program == sys.executable
-    assert arguments[1:6] == ["-m", "benchmarks.gpu", "--output", str(tmp_path), "--seconds"]
-    assert arguments[7:9] == ["--resume", "--seconds"]
-    assert 40 < float(arguments[9]) < 53
-    good, bad = json.loads((tmp_path / "gpu.json").read_text())["rows"]
-    assert good["rows_per_second"] == 1
-    assert bad["error"] == "ZeroDivisionError: division by zero"
+    if on_gpu:
+        settings = Settings(torch.device("cuda"), True, tmp_path, 60, "small_networks")
+    slots = processes.CONTEXT.Semaphore(1)
+    wanted = [label for label in labels if "False" in label]
+    if on_gpu:
+        with pytest.raises(SystemExit):
+            processes.work(unit, wanted, settings, slots, Pipe())
+    else:
+        processes.work(unit, wanted, settings, slots, Pipe())
+    failed = [value for kind, value in said if kind == processes.ROW]
+    assert len(failed) == (1 if on_gpu else len(wanted))
+    assert all(row["error"] for row in failed)
+    assert slots.acquire(block=False)
