@@ -1,5 +1,7 @@
 """Order of the jets: every one, reproducible, resumable."""
 
+import gc
+import os
 from itertools import islice
 
 import numpy as np
@@ -165,3 +167,36 @@ def test_evaluation_sees_every_selected_jet_once(groups, workers):
     loader = evaluation_loader(groups, READER, config)
     seen = torch.cat([drawn.batch["jet_pt"] for drawn in loader])
     np.testing.assert_array_equal(np.sort(seen), selected_pt(groups))
+
+
+class Captured:
+    """Garbage only a collection finds; it says which process destroys it."""
+
+    def __init__(self, path):
+        self.own, self.path = self, path
+
+    def __del__(self):
+        with self.path.open("a") as stream:
+            stream.write(f"{os.getpid()}\n")
+
+
+def test_a_loader_process_destroys_nothing_of_its_parent(groups, tmp_path, monkeypatch):
+    """A captured graph destroyed in a fork kills it."""
+
+    def read(self, groups):
+        gc.collect()
+        return plain(self, groups)
+
+    plain = JetReader.read
+    monkeypatch.setattr(JetReader, "read", read)
+    path = tmp_path / "destroyed"
+    gc.collect()
+    gc.disable()
+    try:
+        Captured(path)
+        next(iter(make_loader(groups, settings(workers=1))))
+    finally:
+        gc.enable()
+    assert not path.exists()
+    gc.collect()
+    assert path.read_text().split() == [str(os.getpid())]

@@ -1,5 +1,6 @@
 """The data of a training: which rows, and loaders that know where training stopped."""
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,7 +96,23 @@ class TrainingData:
         return evaluation_loader(self.val, self.reader, self.config, rank, ranks)
 
 
-class TrainingLoader(DataLoader[Drawn]):
+class Loader(DataLoader[Drawn]):
+    """A loader whose processes leave alone what they inherit.
+
+    Were a loader process to collect garbage of its parent, captured graphs say, it would ask the
+    GPU, which a forked process must not: it would be killed, and the training with it.
+    """
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        """Start the processes."""
+        gc.freeze()
+        try:
+            return super().__iter__()
+        finally:
+            gc.unfreeze()
+
+
+class TrainingLoader(Loader):
     """A loader of a training stream; its state is what was trained on, not what was prefetched."""
 
     def __init__(self, stream: TrainingStream):
@@ -158,7 +175,7 @@ def evaluation_loader(
 ) -> DataLoader[Drawn]:
     """Return a loader of every selected row once."""
     stream = EvaluationStream(groups, reader, config, rank, ranks)
-    return DataLoader(stream, batch_size=None, num_workers=config.workers, pin_memory=_pins(config))
+    return Loader(stream, batch_size=None, num_workers=config.workers, pin_memory=_pins(config))
 
 
 def _pins(config: DataConfig) -> bool:
