@@ -11,7 +11,8 @@ from training.config import load_config
 from training.fit import fit
 from training.models import attention, particle_transformer
 from training.models.arrangement import ALIGNMENT
-from training.models.attention import Dropout, explicit_attention, fused_attention
+from training.models.attention import explicit_attention, fused_attention
+from training.models.dropout import Dropout
 from training.models.particle_transformer import ParticleTransformer
 from training.models.sizes import ParticleTransformerConfig
 

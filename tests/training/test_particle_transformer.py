@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ntuplizer.labels import LABELS
-from training.models.attention import Dropout
+from training.models.dropout import Dropout
 from training.models.particle_transformer import ParticleTransformer
 from training.models.sizes import ParticleTransformerConfig
 

@@ -6,6 +6,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from training.models.arrangement import ALIGNMENT, Layout, split
+from training.models.dropout import Dropout
 
 try:
     from training.models import kernels
@@ -16,25 +17,8 @@ except ImportError:  # PyTorch brings Triton along where it can use a GPU
 MASKED = -1e4
 
 
-class Dropout(nn.Dropout):
-    """Dropout that spends a quarter of a random number per element on a CPU.
-
-    There, drawing random numbers for attention weights takes longer than attending. The
-    probability is rounded to 1/65536.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Zero elements at random and scale up the others, in training."""
-        if x.is_cuda or torch.compiler.is_compiling() or not self.training or self.p == 0:
-            return super().forward(x)
-        dropped = round(65536 * self.p)
-        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-        keep = words.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - 32768
-        return x * keep.to(x.dtype).mul_(65536 / (65536 - dropped))
-
-
 def fused_attention(
-    query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: "Dropout"
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: Dropout
 ) -> Tensor:
     """Attend with one kernel, (B, heads, N, head width) each; for GPUs.
 
@@ -50,7 +34,7 @@ def fused_attention(
 
 
 def explicit_attention(
-    query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: "Dropout"
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: Dropout
 ) -> Tensor:
     """Attend step by step, (B, heads, N, head width) each; for CPUs.
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.models.compilation import compile_for_all_sizes
+from training.models.dropout import CompiledDropout
 from training.models.sizes import ObjectTransformerConfig
 
 # Added to the score of an empty slot: its weight underflows to zero, yet stays finite in any type.
@@ -34,7 +35,7 @@ class EncoderLayer(nn.Module):
         self.expand = nn.Linear(width, config.feedforward)
         self.contract = nn.Linear(config.feedforward, width)
         self.norm = nn.LayerNorm(width)
-        self.drop = nn.Dropout(config.dropout)
+        self.drop = CompiledDropout(config.dropout)
         nn.init.xavier_uniform_(self.in_projection.weight)
         nn.init.zeros_(self.in_projection.bias)
         nn.init.zeros_(self.out_projection.bias)

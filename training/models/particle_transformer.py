@@ -29,7 +29,8 @@ from training.models.arrangement import (
     Sizes,
     ragged_sizes,
 )
-from training.models.attention import MASKED, ClassBlock, Dropout, ParticleBlock, kernels
+from training.models.attention import MASKED, ClassBlock, ParticleBlock, kernels
+from training.models.dropout import Dropout
 from training.models.graphs import Capture
 from training.models.pair_features import kinematics, pair_features
 from training.models.sizes import ParticleTransformerConfig
