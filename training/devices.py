@@ -1,9 +1,16 @@
 """What a training or an evaluation runs on."""
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
-from provenance.errors import UserError
+from provenance.errors import UserError, first_line
 from training.config import RunConfig
+
+# Where errors of a compiler come from. Triton calls one for C, which may not be there.
+COMPILERS = "torch._dynamo", "torch._inductor", "triton"
 
 
 def check_devices(run: RunConfig) -> None:
@@ -51,3 +58,36 @@ def best_device() -> torch.device:
 def device_name(device: torch.device) -> str:
     """Return the name of a GPU, or `cpu`."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+@contextmanager
+def plain_device_errors() -> Iterator[None]:
+    """Give one sentence to what a GPU, or a compiler of its kernels, refuses.
+
+    Raises
+    ------
+    UserError
+        When memory is used up, or a network cannot be compiled or captured.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"the memory of the GPU is used up ({first_line(error)}): lower data.batch_size"
+        ) from None
+    except (RuntimeError, subprocess.CalledProcessError) as error:
+        if not _of_compiler(error):
+            raise
+        raise UserError(
+            f"the network cannot be compiled here ({first_line(error)}): run.compile=false goes "
+            "on without, slower"
+        ) from None
+
+
+def _of_compiler(error: Exception) -> bool:
+    if isinstance(error, subprocess.CalledProcessError):
+        return True
+    said = str(error)
+    # Of Triton's kernels, which are compiled when they are first launched, and of captures.
+    compiling = "C compiler" in said or "captur" in said
+    return type(error).__module__.startswith(COMPILERS) or compiling

@@ -26,7 +26,14 @@ from training.checkpoint import (
 from training.config import FitConfig, RunConfig
 from training.data.loaders import TrainingData, plain_errors
 from training.data.shards import open_dataset
-from training.devices import check_devices, compiles, device_count, device_name, limit_threads
+from training.devices import (
+    check_devices,
+    compiles,
+    device_count,
+    device_name,
+    limit_threads,
+    plain_device_errors,
+)
 from training.loop import HistoryRow, Training
 from training.task import Description
 
@@ -45,6 +52,7 @@ class Saved(NamedTuple):
     state: Checkpoint
 
 
+@plain_device_errors()
 def fit(
     config: FitConfig,
     manifest: Path,

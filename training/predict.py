@@ -20,10 +20,15 @@ from training.checkpoint import load_task
 from training.data.reader import RowGroup, to_device
 from training.data.shards import list_row_groups, open_shard, read_table
 from training.data.values import row_of
-from training.devices import best_device, limit_threads
+from training.devices import (
+    best_device,
+    limit_threads,
+    plain_device_errors,
+)
 from training.task import AnyTask
 
 
+@plain_device_errors()
 def predict(checkpoint: Path, source: Path, output: Path) -> None:
     """Write what a network says of every row, selected or not, in order.
 

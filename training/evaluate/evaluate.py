@@ -25,7 +25,11 @@ from training.data.shards import (
     validation_rows,
 )
 from training.data.stream import Drawn
-from training.devices import best_device, limit_threads
+from training.devices import (
+    best_device,
+    limit_threads,
+    plain_device_errors,
+)
 from training.evaluate.figures import draw_history
 from training.task import AnyTask
 
@@ -35,6 +39,7 @@ HISTORY_CAPTION = (
 )
 
 
+@plain_device_errors()
 def evaluate(
     checkpoint: Path,
     manifest: Path,

@@ -33,7 +33,13 @@ from training.data.on_device import DeviceReader, RowsOnDevice
 from training.data.reader import Batch
 from training.data.shards import open_dataset
 from training.data.stream import Drawn, TrainingStream
-from training.devices import best_device, check_devices, device_name, limit_threads
+from training.devices import (
+    best_device,
+    check_devices,
+    device_name,
+    limit_threads,
+    plain_device_errors,
+)
 from training.events.config import EventConfig
 from training.models.ensemble import Ensemble
 from training.optimizers import make_optimizer, make_schedule
@@ -69,6 +75,7 @@ class Member:
         return shared.model_copy(update={"seed": self.seed, "optimizer": optimizer})
 
 
+@plain_device_errors()
 def fit_ensemble(
     config: EventConfig,
     manifest: Path,

@@ -1,0 +1,40 @@
+"""What a device or a compiler refuses ends in one sentence that names the way out."""
+
+import subprocess
+
+import pytest
+import torch
+
+from provenance.errors import UserError
+from training.devices import plain_device_errors
+
+
+@pytest.mark.parametrize(
+    ("error", "way_out"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried\nto allocate"), "data.batch_size"),
+        (RuntimeError("Failed to find C compiler. Please specify"), "run.compile=false"),
+        (RuntimeError("CUDA error: operation not permitted when stream is capturing"), "compile"),
+        (subprocess.CalledProcessError(1, ["gcc", "main.c"]), "run.compile=false"),
+    ],
+)
+def test_an_error_says_in_one_sentence_what_to_set(error, way_out):
+    with pytest.raises(UserError, match=way_out) as seen, plain_device_errors():
+        raise error
+    assert "\n" not in str(seen.value)
+
+
+def test_other_errors_are_what_they_were():
+    with pytest.raises(RuntimeError, match="shapes"), plain_device_errors():
+        raise RuntimeError("shapes differ")
+
+
+def test_a_compiler_that_is_not_there_is_named(monkeypatch):
+    """As in a container for running, where a GPU's kernels are compiled all the same."""
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, "/nowhere/c++"))
+    torch.compiler.reset()
+    double = torch.compile(lambda x: x * 2 + 1)
+    with pytest.raises(UserError, match="run.compile=false") as seen, plain_device_errors():
+        double(torch.ones(3))
+    assert "/nowhere/c++" in str(seen.value)
+    torch.compiler.reset()
