@@ -163,8 +163,8 @@ class Measurement:
     ):
         self.settings, self.report = settings, report
         self.begin = time.perf_counter()
-        self.slots = CONTEXT.Semaphore(max(os.cpu_count() or 1, 2))
-        self.workers = [Worker(*unit, settings, self.slots) for unit in units]
+        slots = CONTEXT.Semaphore(max(os.cpu_count() or 1, 2))
+        self.workers = [Worker(*unit, settings, slots) for unit in units]
 
     def run(self) -> None:
         """Prepare and measure everything; what there is no time for says so."""
@@ -239,7 +239,8 @@ class Measurement:
         old.kill()
         if old.missing and self._left():
             rows = list(old.missing.values())
-            self.workers[number] = Worker(old.unit, rows, self.settings, self.slots)
+            # Who was killed may have kept a slot.
+            self.workers[number] = Worker(old.unit, rows, self.settings, CONTEXT.Semaphore(1))
             return True
         self._give_up(number)
         return False
