@@ -118,6 +118,7 @@ class Worker:
 
     def __init__(self, unit: Unit, rows: list[Planned], settings: Settings, slots: Semaphore):
         self.unit, self.missing = unit, {row.label: row for row in rows}
+        self.slots = slots  # which would vanish with its last owner before the process sees it
         self.at: str | None = None
         self.connection, theirs = CONTEXT.Pipe()
         arguments = unit, list(self.missing), settings, slots, theirs
