@@ -1,6 +1,7 @@
 """Order of the jets: every one, reproducible, resumable."""
 
 import gc
+import multiprocessing
 import os
 from itertools import islice
 
@@ -200,3 +201,14 @@ def test_a_loader_process_destroys_nothing_of_its_parent(groups, tmp_path, monke
     assert not path.exists()
     gc.collect()
     assert path.read_text().split() == [str(os.getpid())]
+
+
+def test_loaders_fork_whatever_is_usual(groups, monkeypatch):
+    """Readers hold functions, which other processes could not be sent."""
+    monkeypatch.setattr(READER, "held", lambda: None, raising=False)
+    usual = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        assert next(iter(make_loader(groups, settings(workers=1)))).rows > 0
+    finally:
+        multiprocessing.set_start_method(usual, force=True)

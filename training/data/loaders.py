@@ -97,11 +97,21 @@ class TrainingData:
 
 
 class Loader(DataLoader[Drawn]):
-    """A loader whose processes leave alone what they inherit.
+    """A loader of a stream, whose processes are forks that leave alone what they inherit.
 
-    Were a loader process to collect garbage of its parent, captured graphs say, it would ask the
-    GPU, which a forked process must not: it would be killed, and the training with it.
+    Were one to collect garbage of its parent, captured graphs say, it would ask the GPU, which a
+    fork must not: it would be killed, and the training with it. Other ways to start processes, the
+    usual one from Python 3.14 on, would send them readers, which hold functions.
     """
+
+    def __init__(self, stream: TrainingStream | EvaluationStream, config: DataConfig):
+        super().__init__(
+            stream,
+            batch_size=None,
+            num_workers=config.workers,
+            pin_memory=torch.cuda.is_available() and not config.on_device,
+            multiprocessing_context="fork" if config.workers else None,
+        )
 
     def __iter__(self):  # type: ignore[no-untyped-def]
         """Start the processes."""
@@ -117,12 +127,7 @@ class TrainingLoader(Loader):
 
     def __init__(self, stream: TrainingStream):
         self.stream = stream
-        super().__init__(
-            stream,
-            batch_size=None,
-            num_workers=stream.config.workers,
-            pin_memory=_pins(stream.config),
-        )
+        super().__init__(stream, stream.config)
 
     def advance(self, drawn: Drawn) -> None:
         """Note that a batch was trained on."""
@@ -175,8 +180,4 @@ def evaluation_loader(
 ) -> DataLoader[Drawn]:
     """Return a loader of every selected row once."""
     stream = EvaluationStream(groups, reader, config, rank, ranks)
-    return Loader(stream, batch_size=None, num_workers=config.workers, pin_memory=_pins(config))
-
-
-def _pins(config: DataConfig) -> bool:
-    return torch.cuda.is_available() and not config.on_device
+    return Loader(stream, config)
