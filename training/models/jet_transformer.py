@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from training.models.arrangement import ragged_sizes
 from training.models.dense import initialise
 from training.models.jet_regressor import JetRegressor
 from training.models.particle_transformer import ParticleTransformer
-from training.models.ragged import Collection, owners, together
+from training.models.ragged import Collection, owners
 from training.models.sizes import JetTransformerConfig
 
 
@@ -70,19 +71,30 @@ class JetTransformer(JetRegressor):
 
     def pool_constituents(self, collections: Mapping[str, Collection]) -> Tensor:
         """Return the class token of each jet."""
-        jets = together([collections[name].first(self.points) for name in self.features])
-        counts = jets.counts
-        # A number that a GPU has to tell; a jet without constituents has a slot all the same.
-        shape = len(counts), max(int(counts.max()), 1)
-        device = counts.device
-        mask = torch.arange(shape[1], device=device) < counts[:, None]
-        jet = owners(counts, len(jets.values))
-        slot = torch.arange(len(jet), device=device) - jets.offsets[jet]
-        features = torch.zeros(*shape, jets.values.shape[1], device=device)
-        features[jet, slot] = jets.values
-        vectors = torch.zeros(*shape, 4, device=device)
-        vectors[jet, slot] = _massless(jets)
-        return self.trunk(features, vectors, mask).float()
+        own = [collections[name] for name in self.features]
+        counts = torch.stack([one.counts.clamp(max=self.points) for one in own])
+        # The only numbers that a GPU has to tell.
+        known = counts.sum(0).cpu()
+        # A jet without constituents has a slot all the same.
+        jets, length = len(known), max(int(known.max()), 1)
+        # What is left out goes to a row behind all.
+        rows, columns = jets * length + 1, sum(self.features.values()) + len(own)
+        features = torch.zeros(rows, columns, device=counts.device)
+        vectors = torch.zeros(rows, 4, device=counts.device)
+        before, column = counts.cumsum(0) - counts, 0
+        for number, (one, width) in enumerate(zip(own, self.features.values(), strict=True)):
+            jet = owners(one.counts, len(one.values))
+            place = torch.arange(len(jet), device=jet.device) - one.offsets[jet]
+            row = torch.where(
+                place < self.points, jet * length + before[number][jet] + place, jets * length
+            )
+            features[row, column : column + width] = one.values.float()
+            features[:, number - len(own)].index_fill_(0, row, 1)
+            vectors[row] = _massless(one)
+            column += width
+        features, vectors = (x[:-1].unflatten(0, (jets, length)) for x in (features, vectors))
+        mask = torch.arange(length, device=counts.device) < counts.sum(0)[:, None]
+        return self.trunk(features, vectors, mask, ragged_sizes(known)).float()
 
     def compiled_parts(self) -> Iterator[nn.Module]:
         """Yield nothing: the trunk compiles itself."""

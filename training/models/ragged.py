@@ -39,19 +39,6 @@ class Collection(NamedTuple):
             None if positions is None else positions[mask],
         )
 
-    def first(self, most: int) -> "Collection":
-        """Return the first constituents of each jet, at most so many."""
-        counts = self.counts
-        jet = owners(counts, len(self.values))
-        kept = torch.arange(len(jet), device=jet.device) - self.offsets[jet] < most
-        return Collection(
-            self.values[kept],
-            torch.nn.functional.pad(counts.clamp(max=most).cumsum(0), (1, 0)),
-            None if self.positions is None else self.positions[kept],
-            None if self.pt is None else self.pt[kept],
-            None if self.share is None else self.share[kept],
-        )
-
     @property
     def counts(self) -> Tensor:
         """Number of constituents of each jet, (B,)."""
