@@ -69,13 +69,13 @@ def test_the_cost_counts_the_products_of_a_step():
 
 
 def test_rows_that_end_their_process_or_take_too_long_say_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(processes, "ROW_SECONDS", 4)
+    monkeypatch.setattr(processes, "ROW_SECONDS", 6)
     rows = call(
         tmp_path, monkeypatch, "--rows", "lost inference fp32", "slow inference fp32 False 8"
     )
     lost, slow, *others = sorted(rows, key=lambda row: (row["batch"], row["network"]))
     assert lost["error"] == "the process ended with 3"
-    assert slow["error"] == "took longer than 4 s"
+    assert slow["error"] == "took longer than 6 s"
     # A process of its own measured it, and ended as well.
     assert [row["error"] for row in others] == [lost["error"]]
 
