@@ -95,28 +95,6 @@ def test_padding_order_and_company_do_not_matter(count, dynamic):
         torch.testing.assert_close(other, reference, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("config", [
-    SMALL, SMALL.model_copy(update={"dynamic": False, "pooling": "max"}),
-    SMALL.model_copy(update={"charged": GRAPH.model_copy(update={"points": 7})}),
-    SMALL.model_copy(update={"readout": "momentum"}),
-])  # fmt: skip
-@pytest.mark.parametrize("counts", [[30, 0, 1, 2, 5, 6, 3], [1, 0], [3]])
-def test_room_to_spare_changes_nothing_and_waits_for_nothing(config, counts, refuse_to_wait):
-    net = network(config)
-    padded, mask, jets = padded_jets(counts, np.random.default_rng(4))
-    lists = collections(padded, mask)
-    lists = {k: own._replace(share=torch.rand(len(own.values))) for k, own in lists.items()}
-    with torch.no_grad():
-        tensors, sizes = net.with_room(lists, jets)
-        with refuse_to_wait:
-            found = net.predict_with_room(*tensors, *sizes)
-        assert len(found) == 64
-        torch.testing.assert_close(found[: len(jets)], net(lists, jets), atol=1e-5, rtol=1e-5)
-    # Batches that differ a little have the same sizes.
-    assert {particle_net._room(rows) for rows in range(70_000, 73_000)} == {73_728}
-    assert all(particle_net._room(rows) > rows for rows in range(200))
-
-
 def test_statistics_in_training_are_those_of_real_edges():
     statistics = []
     for slots in (0, 50):

@@ -11,9 +11,9 @@ their values alone decide: equal distances, usual among calorimeter towers, are 
 whatever order they come in.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -21,16 +21,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.models.dense import ACTIVATIONS, BatchNorm, PreciseLinear, initialise
-from training.models.graphs import Capture
 from training.models.jet_regressor import JetRegressor
 from training.models.ragged import Collection, owners, pool, together
 from training.models.sizes import GraphSizes, ParticleNetConfig
 
 # Distances held at a time: what fits the cache of a core, and what fills a GPU.
 CELLS_CPU, CELLS_GPU = 2**18, 2**23
-# What is captured for one batch serves others of the same sizes: jets, longest, and constituents in
-# parts of the next power of two.
-JETS_STEP, LENGTH_STEP, ROOMS = 64, 16, 16
 # What a graph of all collections is called.
 TOGETHER = "together"
 HASH_BASE = 0x2545F4914F6CDD1D
@@ -130,72 +126,6 @@ class Arrangement:
         return Edges(owners(self.degrees, len(neighbour)), neighbour, self.degrees)
 
 
-@dataclass(frozen=True)
-class RoomyArrangement(Arrangement):
-    """An arrangement whose sizes are those of the arrays that it is made of, not of their content.
-
-    Rows behind those of all jets are only room; there is one at least. The last stands for all that
-    is nowhere: edges that jets of few constituents do not have are from it to itself.
-    """
-
-    @classmethod
-    def within(
-        cls, collection: Collection, longest: int, neighbours: int, points: int
-    ) -> "RoomyArrangement":
-        """Arrange a collection with more rows than its jets have; waits for nothing.
-
-        Parameters
-        ----------
-        collection
-            With values of (T + room) rows.
-        longest
-            No jet has more constituents.
-        neighbours, points
-            As in `of`.
-        """
-        total, device = len(collection.values), collection.values.device
-        length = min(longest, points)
-        counts = collection.counts.clamp(max=points)
-        jets = len(counts)
-        counts = torch.cat((counts, total - counts.sum(dim=0, keepdim=True)))
-        begin = counts.cumsum(0) - counts
-        owner = owners(counts, total)
-        place = torch.arange(total, device=device)
-        rows = (collection.offsets[owner] + place - begin[owner]).clamp(max=total - 1)
-        rows = rows[_order_by_content(collection.values[rows], owner)]
-        slot = torch.arange(length, device=device)
-        padded = (begin[:-1, None] + slot).clamp(max=total - 1)
-        real = owner < jets
-        slots = torch.where(real, owner * length + place - begin[owner], 0)
-        group = LengthGroup(padded, slot < counts[:-1, None], slots)
-        neighbours = min(neighbours, length)
-        degrees = torch.where(real, (counts[owner] - 1).clamp(max=neighbours), 0)
-        degrees[-1:] = total * neighbours - degrees.sum(dim=0, keepdim=True)
-        restore = torch.arange(jets, device=device)
-        none = place[:0]
-        return cls(rows, owner, counts, restore, none, degrees, [group], neighbours)
-
-    @torch.no_grad()
-    def edges(self, points: Tensor, angular: bool) -> Edges:
-        """Return the edges to the nearest neighbours."""
-        (group,) = self.groups
-        jets, length = group.mask.shape
-        at_once = max(CELLS_GPU // length**2, 1)
-        parts = [
-            _nearest(points[rows].float(), mask, self.neighbours, angular) + rows[:, :1, None]
-            for rows, mask in zip(group.rows.split(at_once), group.mask.split(at_once), strict=True)
-        ]
-        nearest = torch.cat(parts).flatten(0, 1)[group.slots]
-        rank = torch.arange(self.neighbours, device=nearest.device)
-        nowhere = len(self.rows) - 1
-        # That of the last row counts all that is nowhere.
-        own = (self.owner < jets) * self.degrees
-        there = rank < own[:, None]
-        query = torch.arange(len(self.rows), device=nearest.device)[:, None]
-        query, neighbour = (torch.where(there, x, nowhere).flatten() for x in (query, nearest))
-        return Edges(query, neighbour, self.degrees)
-
-
 def _order_by_content(values: Tensor, owner: Tensor) -> Tensor:
     """Sort rows by owner, and those of an owner by a hash of their bits."""
     bits = values.float().contiguous().view(torch.int32).long()
@@ -203,12 +133,6 @@ def _order_by_content(values: Tensor, owner: Tensor) -> Tensor:
     factors = bits.new_full((values.shape[1],), HASH_BASE).cumprod(0)
     by_hash = (bits * factors).sum(dim=1).argsort(stable=True)
     return by_hash[owner[by_hash].argsort(stable=True)]
-
-
-def _room(rows: int) -> int:
-    """Return one of few sizes that leave a row at least."""
-    step = max((1 << rows.bit_length()) // ROOMS, 1)
-    return (rows // step + 1) * step
 
 
 def _similar_lengths(lengths: np.ndarray, start: int, cells: int) -> list[tuple[int, int]]:
@@ -301,18 +225,13 @@ class Graph(nn.Module):
             width = channels[-1]
         self.blocks = nn.ModuleList(blocks)
 
-    def forward(self, collection: Collection, lengths: np.ndarray | int) -> Tensor:
+    def forward(self, collection: Collection, lengths: np.ndarray) -> Tensor:
         """Return (B, width of the last block), read out of constituents; zeros where none is.
 
-        `lengths` are those of the jets, (B,), on the host; or one that none exceeds, where the
-        collection has room behind it.
+        `lengths` are those of the jets, (B,), on the host.
         """
         assert collection.positions is not None, "a graph needs positions"
-        arranged = (
-            RoomyArrangement.within(collection, lengths, self.neighbours, self.points)
-            if isinstance(lengths, int)
-            else Arrangement.of(collection, lengths, self.neighbours, self.points)
-        )
+        arranged = Arrangement.of(collection, lengths, self.neighbours, self.points)
         x = collection.values[arranged.rows]
         edges = arranged.edges(collection.positions[arranged.rows], angular=True)
         for depth, block in enumerate(self.blocks):
@@ -361,80 +280,19 @@ class ParticleNet(JetRegressor):
             nn.ModuleDict(graphs), pooled, jet_features, outputs, config.head, config.activation
         )
         self.names = names
-        # Of each collection, beside its offsets.
-        weighed = config.readout == "momentum"
-        self.looked_at = ("values", "positions", *(["share"] if weighed else []))
         initialise(self, config.initialiser)
-        self.capture: Capture | None = None
 
     def pool_constituents(self, collections: Mapping[str, Collection]) -> Tensor:
         """Return what is read out of the constituents of each collection after its last block."""
-        own = self._seen_by_graphs(collections)
-        return self._pool(own, list(self._lengths(own)))
-
-    def forward(self, collections: Mapping[str, Collection], jets: Tensor) -> Tensor:
-        """Return the outputs, (B, outputs); arguments as for every `JetRegressor`.
-
-        Where all is compiled, what it launches to predict is captured.
-        """
-        if self.capture is None or not jets.is_cuda or self.training or torch.is_grad_enabled():
-            return super().forward(collections, jets)
-        tensors, sizes = self.with_room(collections, jets)
-        return self.capture(self, self.predict_with_room, tensors, sizes)[: len(jets)]
-
-    def with_room(
-        self, collections: Mapping[str, Collection], jets: Tensor
-    ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-        """Return what `predict_with_room` takes: arrays of one of few sizes, and lengths."""
-        collections = self._seen_by_graphs(collections)
-        empty = -len(jets) % JETS_STEP
-        tensors = [functional.pad(jets, (0, 0, 0, empty))]
-        sizes = []
-        for name, lengths in zip(self.collections, self._lengths(collections), strict=True):
-            own = collections[name]
-            room = _room(len(own.values)) - len(own.values)
-            tensors.append(torch.cat((own.offsets, own.offsets[-1:].expand(empty))))
-            for field in self.looked_at:
-                x = getattr(own, field)
-                tensors.append(functional.pad(x, (*(0, 0) * (x.ndim - 1), 0, room)))
-            sizes.append(-(-max(int(lengths.max(initial=0)), 1) // LENGTH_STEP) * LENGTH_STEP)
-        return tuple(tensors), tuple(sizes)
-
-    def predict_with_room(self, jets: Tensor, *tensors_and_lengths: Any) -> Tensor:
-        """Return the outputs of what `with_room` made; waits for nothing."""
-        names = list(self.collections)
-        lengths = tensors_and_lengths[-len(names) :]
-        collections = {}
-        tensors = iter(tensors_and_lengths)
-        for name in names:
-            offsets = next(tensors)
-            own = {field: next(tensors) for field in self.looked_at}
-            collections[name] = Collection(offsets=offsets, **own)
-        return self.regress(self._pool(collections, lengths), jets)
-
-    def _seen_by_graphs(self, collections: Mapping[str, Collection]) -> Mapping[str, Collection]:
-        """Return a collection for each graph."""
-        if TOGETHER not in self.collections:
-            return collections
-        return {TOGETHER: together([collections[name] for name in self.names])}
-
-    def _lengths(self, collections: Mapping[str, Collection]) -> np.ndarray:
+        if TOGETHER in self.collections:
+            collections = {TOGETHER: together([collections[name] for name in self.names])}
         # The only numbers that a GPU has to tell.
-        return torch.stack([collections[name].counts for name in self.collections]).cpu().numpy()
-
-    def _pool(
-        self, collections: Mapping[str, Collection], lengths: Sequence[np.ndarray | int]
-    ) -> Tensor:
+        lengths = torch.stack([collections[name].counts for name in self.collections]).cpu().numpy()
         pooled = [
             graph(collections[name], own)
             for (name, graph), own in zip(self.collections.items(), lengths, strict=True)
         ]
         return torch.cat(pooled, dim=1)
-
-    def compile_parts(self, **options: Any) -> None:
-        """Compile the network in place, and capture predictions; `torch.compile`'s options."""
-        super().compile_parts(**options)
-        self.capture = Capture()
 
     def compiled_parts(self) -> Iterator[nn.Module]:
         """Yield the blocks of all graphs."""
