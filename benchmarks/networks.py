@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 
 from benchmarks.part import clock, own_network, synthetic_batch, weaver_network
 from training.captured import CapturedUpdate, Numbers
-from training.jets.constituents import jets_of, with_room
+from training.jets.constituents import Rooms, jets_of, step_room
 from training.models.arrangement import ragged_sizes
 from training.models.deep_sets import DeepSets
 from training.models.ensemble import Ensemble
@@ -68,11 +68,17 @@ class Network:
     predict: Prediction
     unit: str = "jets"
     compile: Callable[[nn.Module], None] | None = compile_parts  # in place; None: it is not
-    # Whether training captures whole steps: see `Task.fixed_shapes`.
-    fixed_shapes: bool = False
+    # Makes what gives batches few shapes, where training captures whole steps: see
+    # `Task.fixed_shapes`.
+    fixed_shapes: Callable[[], Callable[[Any], Any]] | None = None
     sizes: tuple[int, int] = (512, 2048)  # of batches
     # In which precisions a GPU must give what a CPU does; none: it may differ.
     equal: tuple[str, ...] = ("bf16", "fp32")
+
+
+def as_it_is(batch: Any) -> Any:
+    """Return a batch that has one of few shapes already."""
+    return batch
 
 
 def jet_batch(jets: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -175,7 +181,7 @@ def _events(make: Callable[[], nn.Module]) -> Network:
         event_loss,
         event_prediction,
         "events",
-        fixed_shapes=True,
+        fixed_shapes=lambda: as_it_is,
         sizes=(1024, 8192),
         equal=("fp32",),
     )
@@ -215,14 +221,13 @@ def pretraining_batch(
     }
     if patches is not None:
         batch |= {"patch": patches.of, "centre": patches.centre, "patch_mask": patches.mask}
-    return with_room(batch)
+    return {**batch, "sizes": step_room(batch, config.length_groups)}
 
 
 def pretraining_loss(network: nn.Module, batch: dict[str, Any]) -> Tensor:
     """Return the smooth L1 distance of the hidden tokens, and let the teacher follow."""
     jets, targets = jets_of(batch), batch["targets"].swapaxes(0, 1)
-    room = batch["room"] if batch["mask"].is_cuda else None
-    prediction = network(jets, batch["context"], targets, sizes=room)
+    prediction = network(jets, batch["context"], targets, room=batch.get("room"))
     network.update_teacher(0.996)
     distance = functional.smooth_l1_loss(
         prediction.predicted.float(), prediction.target, reduction="none"
@@ -243,7 +248,7 @@ def _pretraining(
         partial(pretraining_batch, config=config, masks=masks),
         pretraining_loss,
         pretraining_prediction,
-        fixed_shapes=True,
+        fixed_shapes=lambda: Rooms(config.length_groups),
         equal=("fp32",),
     )
 
@@ -305,8 +310,9 @@ def training_step(
         optimizer.step()
         return {"loss": loss.detach()}, norm
 
-    if compiled and entry.fixed_shapes and device.type == "cuda":
-        return CapturedUpdate(update, network, optimizer)
+    if compiled and entry.fixed_shapes is not None and device.type == "cuda":
+        captured, fixed = CapturedUpdate(update, network, optimizer), entry.fixed_shapes()
+        return lambda batch: captured(fixed(batch))
     return update
 
 

@@ -89,7 +89,8 @@ def _network_rows(
     for training in (True, False):
         compiles = network.compile is not None
         for compiled in (True, False):
-            if compiled and not (on_gpu and (compiles or (training and network.fixed_shapes))):
+            captured = training and network.fixed_shapes is not None
+            if compiled and not (on_gpu and (compiles or captured)):
                 continue
             steps = Steps(settings, network, training, compiled, precision)
             early = compiled and compiles

@@ -187,6 +187,8 @@ def agreement(settings: Settings, network: Network, precision: str) -> Row:
         module.load_state_dict(state)
         module.to(device).zero_grad()
         own = to_device(batch, device)
+        if device.type == "cuda" and network.fixed_shapes is not None:
+            own = network.fixed_shapes()(own)
         with autocast(device.type, precision):
             loss = network.loss(module.train(), own)
             loss.backward()

@@ -9,11 +9,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 from numba import njit
+from torch import Tensor
 from torch.nn import functional
 
 from ntuplizer.labels import LABELS
@@ -21,8 +23,9 @@ from provenance.errors import UserError
 from training.data.reader import Batch, Kind, Reader, RowGroup, Scalars
 from training.data.shards import check_index, open_shard, read_table
 from training.jets.config import ConstituentDataConfig
-from training.models.arrangement import PADDED_STEP, Sizes, ragged_sizes
+from training.models.arrangement import PADDED_STEP, Room
 from training.models.jet_tokens import Jets
+from training.models.joint_embedding import StepRoom
 from training.models.masks import token_masks
 from training.models.patch_tokens import Patches, partition
 from training.models.sizes import TokenMasksConfig
@@ -63,8 +66,8 @@ FEATURES = (*map(_formula, OWN_COLUMNS), *(f"has {group}" for group in FEATURE_G
 METADATA_KEY, ABSENT_KEY = b"jetclass", "absent"
 # The hardest constituents, whose momenta name a jet.
 NAMING = 8
-# Parts of the largest room.
-ROOMS = 64
+# Of a room that has to grow, so many parts are to spare.
+SPARE = 16
 # Masks of validation and evaluation: those of a pass that no training comes to.
 EVALUATION_PASS = 2**63
 
@@ -95,6 +98,8 @@ class ConstituentReader(Reader[Constituents]):
         Most patches of a jet; None: constituents are tokens.
     masks
         What is hidden; None: nothing.
+    groups
+        In so many groups, from short to long, jets attend to themselves.
     seed
         Of masks, and of labels that are shuffled.
     shuffled
@@ -110,10 +115,11 @@ class ConstituentReader(Reader[Constituents]):
         *,
         patches: int | None,
         masks: TokenMasksConfig | None = None,
+        groups: int = 1,
         seed: int = 0,
         shuffled: bool = False,
     ):
-        self.config, self.patches, self.masks = config, patches, masks
+        self.config, self.patches, self.masks, self.groups = config, patches, masks, groups
         self.seed, self.shuffled = seed, shuffled
         lists: dict[str, Kind] = dict.fromkeys(MOMENTA, "list")
         numbers: dict[str, Kind] = dict.fromkeys(("jet_pt", "jet_sdmass"), "number")
@@ -188,7 +194,7 @@ class ConstituentReader(Reader[Constituents]):
         return self._assemble(rows, chosen, EVALUATION_PASS, self._label(rows))
 
     def draw(self, rows: Constituents, chosen: np.ndarray, number: int) -> Batch:
-        """Assemble a batch with the masks of a pass, and for the host the sizes of its jets."""
+        """Assemble a batch with the masks of a pass, and for the host the room that it needs."""
         label = self._label(rows)
         if self.shuffled and label is not None:
             used = np.flatnonzero(self.select(rows.scalars))
@@ -196,9 +202,9 @@ class ConstituentReader(Reader[Constituents]):
             label = label.copy()
             label[used] = label[dealt]
         batch = self._assemble(rows, chosen, number, label)
-        counts = rows.offsets[chosen + 1] - rows.offsets[chosen]
-        most = self.config.max_constituents
-        return {**batch, "sizes": ragged_sizes(torch.from_numpy(counts.clip(max=most)))}
+        if self.masks is not None:
+            batch["sizes"] = step_room(batch, self.groups)
+        return batch
 
     def describe(self) -> dict[str, list[str]]:
         """Return features and vectors."""
@@ -320,33 +326,64 @@ def jets_of(batch: Batch) -> Jets:
     return Jets(batch["features"], batch["vectors"], batch["mask"], patches)
 
 
-def with_room(batch: Batch) -> Batch:
-    """Return a batch whose sizes are one of few, whatever its jets are like: `room` has them.
+def step_room(batch: Batch, groups: int) -> StepRoom:
+    """Return what a step on a batch needs; asked while the batch is on the host."""
+    context, targets, mask = batch["context"], batch["targets"], batch["mask"]
+    tokens = batch["patch_mask"] if "patch" in batch else mask
 
-    Widths are those of whole steps. The room for constituents, and for pairs of them, is so many
-    parts of the largest; nothing is in it but what is in the batch.
+    def room(visible: Tensor) -> Room:
+        inside = mask & visible.gather(1, batch["patch"]) if "patch" in batch else visible
+        return Room.of(visible.sum(1), groups, int(inside.sum()))
+
+    seen = (context[:, None] | targets).sum(2).flatten()
+    return StepRoom(
+        room(context), room(tokens), Room.of(seen, groups, 0, pairs=False), int(targets.sum())
+    )
+
+
+def _grown(own: Any, needed: Any) -> Any:
+    """Return a room as it is where it suffices, and with some to spare where it has to grow."""
+    if isinstance(needed, int):
+        return own if own is not None and own >= needed else needed + -(-needed // SPARE)
+    owns = [None] * len(needed) if own is None else own
+    parts = [_grown(*both) for both in zip(owns, needed, strict=True)]
+    if isinstance(needed, Room):
+        return Room(*parts)._replace(jets=tuple(needed.jets))
+    # What comes out of pinned memory has lists in the place of tuples.
+    return StepRoom(*parts) if isinstance(needed, StepRoom) else tuple(parts)
+
+
+class Rooms:
+    """Room for the batches of a training, which grows until there is enough for all of them.
+
+    So that a few captures serve them all: nothing is in it but what is in the batch.
+
+    Parameters
+    ----------
+    groups
+        In so many groups jets attend to themselves.
     """
-    sizes = batch.get("sizes") or ragged_sizes(batch["mask"].sum(dim=1))
-    jets, width = batch["mask"].shape
-    more = -width % PADDED_STEP
-    width += more
-    behind = {"features": (0, 0), "vectors": (0, 0), "mask": (), "patch": ()}
-    if "patch" not in batch:
-        behind |= {"context": (), "targets": ()}
-    padded = {
-        name: functional.pad(batch[name], (*own, 0, more))
-        for name, own in behind.items()
-        if name in batch
-    }
-    constituents = _rounded_up(sizes.constituents, jets * width)
-    pairs = _rounded_up(sizes.pairs, jets * width * (width + 1) // 2)
-    kept = {name: x for name, x in batch.items() if name != "sizes"}
-    return kept | padded | {"room": Sizes(constituents, 0, pairs)}
 
+    def __init__(self, groups: int):
+        self.groups, self.width = groups, 0
+        self.rooms: dict[int, StepRoom] = {}  # by the number of jets
 
-def _rounded_up(size: int, largest: int) -> int:
-    step = -(-largest // ROOMS)
-    return -(-size // step) * step
+    def __call__(self, batch: Batch) -> Batch:
+        """Return a batch whose sizes are those of the room, under that name."""
+        needed = batch.get("sizes") or step_room(batch, self.groups)
+        jets, width = batch["mask"].shape
+        room = self.rooms[jets] = _grown(self.rooms.get(jets), needed)
+        self.width = max(self.width, -(-width // PADDED_STEP) * PADDED_STEP)
+        behind = {"features": (0, 0), "vectors": (0, 0), "mask": (), "patch": ()}
+        if "patch" not in batch:
+            behind |= {"context": (), "targets": ()}
+        padded = {
+            name: functional.pad(batch[name], (*before, 0, self.width - width))
+            for name, before in behind.items()
+            if name in batch
+        }
+        kept = {name: x for name, x in batch.items() if name != "sizes"}
+        return kept | padded | {"room": room.joined()}
 
 
 def directions(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -44,6 +44,51 @@ class Pairs:
     mirror: Tensor  # (P,) and in the other order
 
 
+class Room(NamedTuple):
+    """What jets have at most, where no size may depend on what is in a batch.
+
+    Jets are in groups from short to long; of each group:
+    """
+
+    jets: tuple[int, ...]
+    longest: tuple[int, ...]  # constituents of a jet
+    tokens: tuple[int, ...]  # constituents of all
+    pairs: tuple[int, ...]  # of constituents of a jet, each with itself; (0, ...) if not used
+    constituents: int  # inside all tokens, where these are patches of constituents
+
+    @classmethod
+    def of(cls, counts: Tensor, groups: int, constituents: int, pairs: bool = True) -> "Room":
+        """Return what jets of so many constituents, (B,), need; a GPU has to tell."""
+        parts = counts.sort().values.tensor_split(min(groups, len(counts)))
+        of_pairs = (int((own * (own + 1)).sum()) // 2 if pairs else 0 for own in parts)
+        return cls(
+            tuple(len(own) for own in parts),
+            tuple(int(own.max()) for own in parts),
+            tuple(int(own.sum()) for own in parts),
+            tuple(of_pairs),
+            constituents,
+        )
+
+    def joined(self) -> "Room":
+        """Return groups that are padded alike as one."""
+        lengths = [_padded(longest) for longest in self.longest]
+        begins = [i for i, own in enumerate(lengths) if i == 0 or own != lengths[i - 1]]
+        ends = [*begins[1:], len(lengths)]
+
+        def sums(numbers: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(sum(numbers[i:j]) for i, j in zip(begins, ends, strict=True))
+
+        longest = tuple(max(self.longest[i:j]) for i, j in zip(begins, ends, strict=True))
+        numbers = map(sums, (self.jets, self.tokens, self.pairs))
+        jets, tokens, pairs = numbers
+        return Room(jets, longest, tokens, pairs, self.constituents)
+
+
+def _padded(longest: int) -> int:
+    """Return the length of padded jets, which leaves a slot that is of no constituent."""
+    return (longest // ALIGNMENT + 1) * ALIGNMENT
+
+
 @dataclass(frozen=True)
 class Arrangement:
     """A batch as groups of jets of similar length: attention costs the square of its length."""
@@ -78,37 +123,48 @@ class Arrangement:
         return cls(order, torch.cat(rows), layouts, pairs)
 
     @classmethod
-    def whole(cls, rows: Rows, slots: int, pairs: int | None = None) -> "Arrangement":
-        """Arrange jets of up to so many constituents in one group; waits for nothing.
+    def within(cls, rows: Rows, room: Room) -> "Arrangement":
+        """Arrange jets in groups with room for more; waits for nothing.
 
         Parameters
         ----------
         rows
-            The constituents, jet by jet. What is only room shares the very last slot, which is of
-            no jet: padded jets are longer than the longest may be.
-        slots
-            Most constituents of a jet.
-        pairs
-            Room for their pairs, where they are wanted.
+            The constituents, jet by jet, with as much room as the groups have together. Of a group,
+            what is only room shares the very last slot, which is of no jet: padded jets are longer
+            than the longest may be.
+        room
+            Of each group. Pairs are listed where there is room for them.
         """
-        counts = rows.counts
-        jets, length = len(counts) - 1, (slots // ALIGNMENT + 1) * ALIGNMENT
-        begin = counts.cumsum(0) - counts
-        total = torch.arange(len(rows.place), device=counts.device)
-        place = rows.owner * length + total - begin[rows.owner]
-        place = torch.where(rows.real, place, jets * length - 1)
-        mask = torch.arange(length, device=counts.device) < counts[:-1, None]
-        order = torch.arange(jets, device=counts.device)
-        listed = [] if pairs is None else [_all_pairs(counts, length, pairs)]
-        return cls(order, total, [Layout(mask, place)], listed)
+        counts = rows.counts[:-1]
+        order = counts.argsort(stable=True)
+        begins = (counts.cumsum(0) - counts)[order]
+        spare = counts.sum(dim=0, keepdim=True)  # the first row that is only room, of no group yet
+        layouts, pairs, listed, before = [], [], [], 0
+        parts = zip(counts[order].split(room.jets), begins.split(room.jets), strict=True)
+        for (members, begin), longest, total, room_for_pairs in zip(
+            parts, room.longest, room.tokens, room.pairs, strict=True
+        ):
+            jets, length = len(members), _padded(longest)
+            own = torch.cat((members, total - members.sum(dim=0, keepdim=True)))
+            owner = owners(own, total)
+            place = torch.arange(total, device=own.device) - (own.cumsum(0) - own)[owner]
+            listed.append(torch.cat((begin, spare))[owner] + place)
+            spare = spare + own[-1:]
+            slot = torch.where(owner < jets, owner * length + place, jets * length - 1)
+            mask = torch.arange(length, device=own.device) < members[:, None]
+            layouts.append(Layout(mask, slot))
+            if any(room.pairs):
+                pairs.append(_all_pairs(own, length, before, room_for_pairs))
+            before += total
+        return cls(order, torch.cat(listed), layouts, pairs)
 
 
-def _all_pairs(counts: Tensor, length: int, room: int) -> Pairs:
-    """List the pairs of jets laid end to end and padded to one length.
+def _all_pairs(counts: Tensor, length: int, before: int, room: int) -> Pairs:
+    """List the pairs of jets laid end to end, behind other rows, and padded to one length.
 
     `counts` (B + 1,) are those of `Rows`. What is only room is the last slot with itself.
     """
-    jets, begin = len(counts) - 1, counts.cumsum(0) - counts
+    jets, begin = len(counts) - 1, counts.cumsum(0) - counts + before
     own = counts[:-1] * (counts[:-1] + 1) // 2
     own = torch.cat((own, room - own.sum(dim=0, keepdim=True)))
     jet = owners(own, room)
@@ -121,7 +177,7 @@ def _all_pairs(counts: Tensor, length: int, room: int) -> Pairs:
         torch.where(real, (jet * length + i) * length + j, jets * length**2 - 1)
         for i, j in ((first, second), (second, first))
     )
-    first, second = (torch.where(real, begin[jet] + x, 0) for x in (first, second))
+    first, second = (torch.where(real, begin[jet] + x, before) for x in (first, second))
     return Pairs(first, second, cell, mirror)
 
 

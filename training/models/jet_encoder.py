@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.models.arrangement import Arrangement, Layout, Pairs, split
+from training.models.arrangement import Arrangement, Layout, Pairs, Room, split
 from training.models.attention import MASKED, ParticleBlock
-from training.models.jet_tokens import ConstituentTokens, Jets, PatchTokens, Room
+from training.models.jet_tokens import ConstituentTokens, Jets, PatchTokens
 from training.models.pair_features import kinematics, pair_features
 from training.models.ragged import Rows
 from training.models.sizes import ConstituentEncoderConfig, PatchEncoderConfig
@@ -103,9 +103,9 @@ class PackedTokens:
         return cls(arrangement, begin[rows // slots] + rows % slots)
 
     @classmethod
-    def whole(cls, tokens: Rows, slots: int, pairs: int | None = None) -> "PackedTokens":
-        """Arrange them in one group, with room for pairs if they are wanted; waits for nothing."""
-        arrangement = Arrangement.whole(tokens, slots, pairs)
+    def within(cls, tokens: Rows, room: Room) -> "PackedTokens":
+        """Arrange them in groups with room for more; waits for nothing."""
+        arrangement = Arrangement.within(tokens, room)
         return cls(arrangement, arrangement.rows)
 
     def with_registers(self, registers: int) -> list[Layout]:
@@ -190,7 +190,7 @@ class JetEncoder(nn.Module):
             With more than one, the tokens are the mean of what the last blocks make, each
             normalised (arXiv:2202.03555).
         room
-            With it sizes are those of the room, and nothing waits for a GPU.
+            For what is visible. With it sizes are those of the room, and nothing waits for a GPU.
         """
         visible = self.tokens.mask(jets) if visible is None else visible
         inputs = self.tokens(jets, visible, room)
@@ -198,7 +198,7 @@ class JetEncoder(nn.Module):
         if room is None:
             packed = PackedTokens.of(inputs.rows, slots, self.length_groups)
         else:
-            packed = PackedTokens.whole(inputs.rows, slots, room.pairs)
+            packed = PackedTokens.within(inputs.rows, room)
         groups = packed.arrangement.groups
         number = len(self.registers)
         particles = kinematics(inputs.vectors[packed.rows]), inputs.log_scale[packed.rows]

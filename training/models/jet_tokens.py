@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.models.arrangement import Sizes
+from training.models.arrangement import Room
 from training.models.patch_tokens import Patches, PointNetwork
 from training.models.ragged import Rows, pool
 from training.models.sizes import ConstituentEncoderConfig, PatchEncoderConfig
@@ -29,14 +29,6 @@ class Jets(NamedTuple):
     vectors: Tensor  # (B, N, 4): px, py, pz, E in one unit, no matter which
     mask: Tensor  # (B, N) bool, true for real constituents
     patches: Patches | None = None
-
-
-class Room(NamedTuple):
-    """Rows that a batch has at most, where no size may depend on what is in it."""
-
-    constituents: int
-    tokens: int
-    pairs: int  # unordered pairs of tokens of a jet, each with itself
 
 
 class Inputs(NamedTuple):
@@ -107,14 +99,9 @@ class ConstituentTokens(nn.Module):
         """Four-vectors in the directions of the tokens, (B, N, 4)."""
         return jets.vectors
 
-    @staticmethod
-    def room(jets: Jets, sizes: Sizes) -> Room:
-        """Return the room for jets of these sizes."""
-        return Room(sizes.constituents, sizes.constituents, sizes.pairs)
-
     def forward(self, jets: Jets, visible: Tensor, room: Room | None = None) -> Inputs:
         """Return the tokens of which `visible`, (B, N), is true."""
-        rows = Rows.of(visible, None if room is None else room.tokens)
+        rows = Rows.of(visible, None if room is None else sum(room.tokens))
         features, vectors = rows.take(jets.features), rows.take(jets.vectors)
         whole = rows.wholes(vectors)
         relative = relative_features(vectors, whole, whole)
@@ -146,12 +133,6 @@ class PatchTokens(nn.Module):
         assert jets.patches is not None, "jets have to be divided into patches"
         return jets.vectors.gather(1, jets.patches.centre[:, :, None].expand(-1, -1, 4))
 
-    @staticmethod
-    def room(jets: Jets, sizes: Sizes) -> Room:
-        """Return the room for jets of these sizes: all patches that there may be."""
-        batch, patches = PatchTokens.mask(jets).shape
-        return Room(sizes.constituents, batch * patches, batch * patches * (patches + 1) // 2)
-
     def forward(self, jets: Jets, visible: Tensor, room: Room | None = None) -> Inputs:
         """Return the tokens of which `visible`, (B, P), is true."""
         assert jets.patches is not None, "jets have to be divided into patches"
@@ -159,7 +140,7 @@ class PatchTokens(nn.Module):
         inside = Rows.of(
             jets.mask & visible.gather(1, of), None if room is None else room.constituents
         )
-        rows = Rows.of(visible, None if room is None else room.tokens)
+        rows = Rows.of(visible, None if room is None else sum(room.tokens))
         features, vectors = inside.take(jets.features), inside.take(jets.vectors)
         # Of each constituent its patch among the visible ones; behind them, what is only room.
         patches = len(rows.place)

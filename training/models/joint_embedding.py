@@ -15,17 +15,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.models.arrangement import Sizes
+from training.models.arrangement import Room
 from training.models.attention import MASKED, ClassBlock, ParticleBlock
 from training.models.compilation import compile_for_all_sizes
 from training.models.jet_encoder import JetEncoder, PackedTokens, shrink_with_depth
-from training.models.jet_tokens import Jets, Room, relative_angles
+from training.models.jet_tokens import Jets, relative_angles
 from training.models.ragged import Rows
 from training.models.sizes import (
     JointEmbeddingConfig,
     PredictorConfig,
     TokenClassifierConfig,
 )
+
+
+class StepRoom(NamedTuple):
+    """Room for all that a step looks at."""
+
+    context: Room
+    everything: Room
+    seen: Room  # by the predictor, of the jets of all sets of targets: context and targets
+    hidden: int  # targets of all sets
+
+    def joined(self) -> "StepRoom":
+        """Return groups that are padded alike as one."""
+        rooms = (self.context.joined(), self.everything.joined(), self.seen.joined())
+        return StepRoom(*rooms, self.hidden)
 
 
 class Predictor(nn.Module):
@@ -69,7 +83,7 @@ class Predictor(nn.Module):
         hidden
             The rows of the targets, (K · B, S).
         room
-            As for the encoder.
+            For context and targets, as for the encoder.
 
         Returns
         -------
@@ -78,7 +92,7 @@ class Predictor(nn.Module):
         """
         sets = len(targets)
         visible = (context | targets).flatten(0, 1)
-        rows = Rows.of(visible, None if room is None else sets * room.tokens)
+        rows = Rows.of(visible, None if room is None else sum(room.tokens))
         row = (context.flatten().cumsum(0) - 1).clamp(min=0).repeat(sets)[rows.place]
         seen = self.narrow(tokens).index_select(0, row)
         told = targets.flatten()[rows.place]
@@ -88,7 +102,7 @@ class Predictor(nn.Module):
         if room is None:
             packed = PackedTokens.of(rows, slots, self.length_groups)
         else:
-            packed = PackedTokens.whole(rows, slots)
+            packed = PackedTokens.within(rows, room)
         groups = packed.arrangement.groups
         biases = [MASKED * (~g.mask[:, None, None, :]).to(x.dtype) for g in groups]
         x = x[packed.rows]
@@ -157,7 +171,7 @@ class JointEmbedding(nn.Module):
         context: Tensor,
         targets: Tensor,
         features: Tensor | None = None,
-        sizes: Sizes | None = None,
+        room: StepRoom | None = None,
     ) -> Prediction:
         """Predict.
 
@@ -171,29 +185,30 @@ class JointEmbedding(nn.Module):
             (K, B, S) bool: sets of tokens to predict, none of them in the context.
         features
             (B, N, features) that the student sees instead of the jets'.
-        sizes
-            At least those of the jets. With them nothing waits for a GPU, and what is returned has
-            room to spare: `Rows.real` tells what counts.
+        room
+            With it nothing waits for a GPU, and what is returned has room to spare: `Rows.real`
+            tells what counts.
         """
-        room = None if sizes is None else self.encoder.tokens.room(jets, sizes)
         seen = jets if features is None else jets._replace(features=features)
-        student = self.encoder.encode(seen, context, room=room)
+        student = self.encoder.encode(seen, context, room=room and room.context)
         tokens, average = student.tokens.values, student.average()
         # The directions of tokens as seen from the context.
         places = self.encoder.tokens.places(jets)
         axes = (places * context[:, :, None]).sum(dim=1)
         positions = relative_angles(places, axes[:, None])
-        hidden = Rows.of(
-            targets.flatten(0, 1), None if room is None else len(targets) * room.tokens
-        )
+        hidden = Rows.of(targets.flatten(0, 1), room and room.hidden)
         jet = hidden.owner % len(context)
         if self.predictor is None:
             predicted = average[jet]
         else:
-            predicted = self.predictor(tokens, context, targets, positions, hidden, room)
+            predicted = self.predictor(
+                tokens, context, targets, positions, hidden, room and room.seen
+            )
         with torch.no_grad():
             everything = self.encoder.tokens.mask(jets)
-            teacher = self.teacher.encode(jets, layers=self.target_layers, room=room)
+            teacher = self.teacher.encode(
+                jets, layers=self.target_layers, room=room and room.everything
+            )
             row = (everything.flatten().cumsum(0) - 1).clamp(min=0).repeat(len(targets))
             target = teacher.tokens.values[row[hidden.place]].float()
             target = functional.layer_norm(target, target.shape[1:])

@@ -16,10 +16,10 @@ from training.jets.constituents import (
     PLACES,
     PRESENCE,
     ConstituentReader,
+    Rooms,
     jets_of,
-    with_room,
 )
-from training.models.arrangement import Sizes
+from training.models.arrangement import Room
 from training.models.jet_shape import MOMENTUM_SHARES, SHAPES, jet_shape, momentum_shares
 from training.models.jet_tokens import Jets
 from training.models.joint_embedding import JointEmbedding
@@ -59,8 +59,13 @@ class JointEmbeddingTask(Task[Config]):
         encoder = config.model.encoder
         patches = encoder.patches if isinstance(encoder, PatchEncoderConfig) else None
         self.reader = ConstituentReader(
-            config.data, patches=patches, masks=config.masks, seed=config.seed
+            config.data,
+            patches=patches,
+            masks=config.masks,
+            groups=encoder.length_groups,
+            seed=config.seed,
         )
+        self.rooms = Rooms(encoder.length_groups)
         self.measured = ("embedding",) if config.data.label is None else ("embedding", "label")
         self.network = JointEmbedding(config.model, len(FEATURES))
         for group, places in PLACES.items():
@@ -75,15 +80,16 @@ class JointEmbeddingTask(Task[Config]):
             self.shape = nn.Linear(encoder.width, len(SHAPES) + len(OWN_COLUMNS))
 
     def with_fixed_shapes(self, batch: Batch) -> Batch:
-        """Return a batch of one of a few widths, with one of a few rooms for its jets."""
-        return with_room(batch)
+        """Return a batch with room for the jets of all batches before it, and for its own."""
+        return self.rooms(batch)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss; of held-out jets also what shows a collapse."""
         jets = jets_of(batch)
         features = self._without_groups(jets.features) if self.training else None
         targets = batch["targets"].swapaxes(0, 1)
-        prediction = self.network(jets, batch["context"], targets, features, batch.get("room"))
+        room = batch.get("room")
+        prediction = self.network(jets, batch["context"], targets, features, room)
         predicted, target = prediction.predicted.float(), prediction.target
         real = prediction.hidden.real
         distance = functional.smooth_l1_loss(
@@ -114,7 +120,7 @@ class JointEmbeddingTask(Task[Config]):
             average = prediction.context
             if self.config.jet_shape_from == "all":
                 seen = jets if features is None else jets._replace(features=features)
-                average = self.embed(seen, batch.get("room"))
+                average = self.embed(seen, room and room.everything)
             term = functional.smooth_l1_loss(self.shape(average), jet_shape(jets))
             numbers["jet_shape"] = term
             loss = loss + self.config.jet_shape * term
@@ -156,11 +162,9 @@ class JointEmbeddingTask(Task[Config]):
                     "saved is kept"
                 )
 
-    def embed(self, jets: Jets, sizes: Sizes | None = None) -> Tensor:
+    def embed(self, jets: Jets, room: Room | None = None) -> Tensor:
         """Return the average of the student's tokens of whole jets, (B, width)."""
-        encoder = self.network.encoder
-        room = None if sizes is None else encoder.tokens.room(jets, sizes)
-        return encoder.encode(jets, room=room).average()
+        return self.network.encoder.encode(jets, room=room).average()
 
     def predict(self, batch: Batch) -> Batch:
         """Return the embedding of each jet, (B, width)."""
