@@ -150,6 +150,18 @@ def test_what_is_said_of_a_jet_depends_on_that_jet_alone(model, jets, tmp_path):
     assert np.all(np.isfinite(together))
 
 
+@pytest.mark.parametrize("offset", [-500.0, 500.0])
+def test_factors_are_finite_whatever_a_network_says(offset, jets, tmp_path):
+    task = task_of("deep_sets")
+    rows = read(task, jets.slice(0, 10), tmp_path)
+    torch.nn.init.constant_(task.network.output.bias, offset)
+    with torch.inference_mode():
+        said = task.predict(task.reader.collate(rows, np.arange(10)))
+    for values in said.values():
+        assert values.isfinite().all()
+        assert (values > 0).all()
+
+
 @pytest.mark.parametrize("model", LITE)
 def test_the_order_of_constituents_has_no_meaning(model, jets, tmp_path):
     task = task_of(model)

@@ -37,6 +37,8 @@ HEADS = {
     "neutrinos": ("factor_with_neutrinos", "target_neutrinos"),
     "mass": ("mass_factor", "target_mass"),
 }
+# Logarithms of factors beyond this say nothing of a jet, and without a limit become 0 or infinity.
+MOST_LOG = 10.0
 # By the type of `model`.
 NETWORKS: dict[type, type[JetRegressor]] = {
     DeepSetsModel: DeepSets,
@@ -117,14 +119,14 @@ class JetEnergy(Task[Config]):
         by the jets that it was validated on.
         """
         out = self(batch)
-        said = {"factor": out["correction"].exp()}
+        said = {"factor": _factor(out["correction"])}
         if "quantiles" in out:
             # Learned apart, they may cross where there is little to learn from.
-            said["quantiles"] = out["quantiles"].exp().sort(dim=1).values
+            said["quantiles"] = _factor(out["quantiles"]).sort(dim=1).values
         if "neutrinos" in out:
-            said["factor_with_neutrinos"] = out["neutrinos"].exp()
+            said["factor_with_neutrinos"] = _factor(out["neutrinos"])
         if "mass" in out:
-            said["mass_factor"] = out["mass"].exp()
+            said["mass_factor"] = _factor(out["mass"])
         raw = {"factor_uncalibrated": said["factor"]}
         if self._calibration is not None:
             plain = {name: values.cpu().numpy() for name, values in said.items()}
@@ -228,6 +230,11 @@ def _quantities(rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     columns = dict(zip(SUMMARY, rows["summary"].T.astype(np.float64), strict=True))
     pt = rows["jet_pt"].astype(np.float64)
     return {"pt": pt, "mass": columns["mass"], "eta": columns["eta"]}
+
+
+def _factor(log: Tensor) -> Tensor:
+    """Return the factor of a logarithm, which may be anything of a jet unlike all others."""
+    return log.clamp(-MOST_LOG, MOST_LOG).exp()
 
 
 def masked_mean(residual: Tensor, target: Tensor) -> Tensor:
