@@ -30,7 +30,7 @@ class Means:
         self._sums += rows * torch.stack([torch.ones_like(self._sums[0]), *numbers])
 
     def compute(self) -> dict[str, float]:
-        """Return the means by name, none where nothing was added on any device; all must call it."""
+        """Return the means by name, none where no device added any; all must call it."""
         rows, *sums = self._total()
         return {name: value / rows for name, value in zip(self.names, sums, strict=True) if rows}
 

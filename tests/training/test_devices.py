@@ -34,7 +34,7 @@ def test_a_compiler_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, "/nowhere/c++"))
     torch.compiler.reset()
     double = torch.compile(lambda x: x * 2 + 1)
-    with pytest.raises(UserError, match="run.compile=false") as seen, plain_device_errors():
+    with pytest.raises(UserError, match=r"run\.compile=false") as seen, plain_device_errors():
         double(torch.ones(3))
     assert "/nowhere/c++" in str(seen.value)
     torch.compiler.reset()

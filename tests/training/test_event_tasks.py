@@ -390,7 +390,7 @@ def test_wrong_configurations_are_named(changes, message):
 
 
 def test_masses_need_objects_to_combine():
-    with pytest.raises(UserError, match="no 2 objects can be combined of the 1 of data.slots"):
+    with pytest.raises(UserError, match=r"no 2 objects can be combined of the 1 of data\.slots"):
         load_config(CONFIGS / "event-masses-small.yaml", ["data.slots=[met]"])
 
 

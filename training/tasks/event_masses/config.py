@@ -31,7 +31,7 @@ class Config(EventConfig):
     def _some_combination(self) -> Self:
         if min(self.sizes) > len(self.data.slots):
             raise ValueError(
-                f"sizes: no {min(self.sizes)} objects can be combined of the {len(self.data.slots)} "
-                "of data.slots"
+                f"sizes: no {min(self.sizes)} objects can be combined of the "
+                f"{len(self.data.slots)} of data.slots"
             )
         return self
