@@ -145,6 +145,15 @@ def test_groups_are_taken_from_the_student_only(manifest):
     assert torch.equal(first, second)
 
 
+@pytest.mark.parametrize("constituents", [1, 2])
+def test_a_last_batch_may_hide_one_token_or_none(settings, manifest, constituents):
+    few = [*settings, f"data.max_constituents={constituents}"]
+    task = make_task(load_config(SMALL, few)).eval()
+    numbers = task.step(batch_of(task, manifest, jets=1))
+    assert all(torch.isfinite(value) for value in numbers.values())
+    assert (numbers["distance"] > 0) == (constituents > 1)
+
+
 def test_features_of_a_patch_are_the_mean_of_its_own(manifest):
     task = make_task(load_config(SMALL, TINY))
     jets = jets_of(batch_of(task, manifest, 3))
