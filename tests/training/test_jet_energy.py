@@ -13,7 +13,7 @@ from conftest import CONFIGS, drawn_pixels
 from ntuplizer.products import get_product
 from ntuplizer.schema import tabulate
 from provenance.errors import UserError
-from training.checkpoint import make_task, write_checkpoint
+from training.checkpoint import load_task, make_task, write_checkpoint
 from training.cli import main
 from training.config import load_config
 from training.data.shards import list_row_groups
@@ -220,6 +220,14 @@ def test_batches_are_resampled_where_there_are_many():
     assert resampled(rows) is rows["batch"]
     few = {"event": event, "batch": event // 100}
     assert resampled(few) is few["event"]
+
+
+def test_a_calibration_of_another_version_is_refused(tmp_path):
+    task = task_of("deep_sets")
+    content = {"description": task.describe(), "state_dict": task.state_dict()}
+    write_checkpoint({**content, "calibration": {"closing": {}}}, tmp_path / "energy.ckpt")
+    with pytest.raises(UserError, match=r"energy\.ckpt: made by another version \(its calibration"):
+        load_task(tmp_path / "energy.ckpt")
 
 
 def test_jets_that_are_alike_tell_no_gain():
