@@ -122,7 +122,12 @@ def load_task(path: str | Path) -> AnyTask:
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{path}: made by another version ({first_line(error)})") from None
     _check_finite(path, task.state_dict())
-    task.use_calibration(checkpoint.get("calibration"))
+    try:
+        task.use_calibration(checkpoint.get("calibration"))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path}: made by another version (its calibration: {first_line(error)})"
+        ) from None
     return task.eval()
 
 

@@ -190,6 +190,10 @@ def _ensemble(options: argparse.Namespace) -> None:
     config = load_config(options.config, options.set)
     if not isinstance(config, EventConfig):
         raise UserError(f"ensemble: the task {config.task} is none on event objects: use fit")
+    if len(set(options.seeds)) < len(options.seeds):
+        raise UserError("ensemble: --seeds names a seed twice, and each has a folder of its own")
+    for seed in options.seeds:
+        load_config(options.config, [*options.set, f"seed={seed}"])
     from training.events.ensemble import Member, fit_ensemble
 
     start = options.start or config.start.checkpoint

@@ -1,5 +1,6 @@
 """What a training or an evaluation runs on."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,22 +12,30 @@ from training.config import RunConfig
 
 # Where errors of a compiler come from. Triton calls one for C, which may not be there.
 COMPILERS = "torch._dynamo", "torch._inductor", "triton"
+# More would only wait for each other, and fill the memory.
+PROCESSES_PER_CORE = 2
 
 
 def check_devices(run: RunConfig) -> None:
-    """Refuse a run that asks for GPUs which are not there.
+    """Refuse a run that asks for GPUs which are not there, or for far more processes than cores.
 
     Raises
     ------
     UserError
         Names how many were asked for and how many there are.
     """
-    available = torch.cuda.device_count()
+    available, cores = torch.cuda.device_count(), os.cpu_count() or 1
     asked = run.devices if isinstance(run.devices, int) else 1
-    if run.accelerator == "gpu" and asked > available:
+    on_gpus = run.accelerator == "gpu" or (run.accelerator == "auto" and available > 0)
+    if on_gpus and asked > available:
         raise UserError(
             f"run.devices asks for {asked} GPUs and this machine has {available}: "
             "lower it or set run.accelerator to cpu"
+        )
+    if not on_gpus and asked > PROCESSES_PER_CORE * cores:
+        raise UserError(
+            f"run.devices asks for {asked} processes, as there is no GPU to use, and this machine "
+            f"has {cores} cores: lower it"
         )
 
 

@@ -103,6 +103,9 @@ class Training:
         writer = None
         if self.fabric.is_global_zero:
             writer = SummaryWriter(str(self.logs), purge_step=self.step)
+        if self.history:
+            # What it said of the last validation holds when the same training is called again.
+            self.task.after_validation(self.history)
         self.task.train()
         batches = iter(self.loader) if self.step < self.total else iter(())
         shown = Progress(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor
+from torch import Tensor, distributed
 
 
 class Means:
@@ -30,7 +30,7 @@ class Means:
         self._sums += rows * torch.stack([torch.ones_like(self._sums[0]), *numbers])
 
     def compute(self) -> dict[str, float]:
-        """Return the means by name, none where nothing was added on this device."""
+        """Return the means by name, none where no device added any; all must call it."""
         rows, *sums = self._total()
         return {name: value / rows for name, value in zip(self.names, sums, strict=True) if rows}
 
@@ -49,9 +49,20 @@ class Means:
         self._sums = sums.to(self.fabric.device) * (self.fabric.global_rank == 0)
 
     def _total(self) -> list[float]:
+        self._learn_names()
         total = self.fabric.all_reduce(self._sums.clone(), reduce_op="sum")
         assert isinstance(total, Tensor)
         return total.tolist()
+
+    def _learn_names(self) -> None:
+        """Ask the other devices what they add, on one that had no rows."""
+        if self.fabric.world_size == 1:
+            return
+        names: list[tuple[str, ...]] = [()] * self.fabric.world_size
+        distributed.all_gather_object(names, self.names)
+        known = max(names, key=len)
+        if not self.names and known:
+            self.names, self._sums = known, self._zeros(1 + len(known))
 
     def _zeros(self, size: int) -> Tensor:
         return torch.zeros(size, dtype=torch.float64, device=self.fabric.device)

@@ -162,7 +162,7 @@ class Task(nn.Module, ABC, Generic[Config_co]):
         return
 
     def after_validation(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Look at what was watched; all of it is saved.
+        """Look at what was watched; all of it is saved, and seen again before a training goes on.
 
         Parameters
         ----------

@@ -6,7 +6,24 @@ import pytest
 import torch
 
 from provenance.errors import UserError
-from training.devices import plain_device_errors
+from training.config import RunConfig
+from training.devices import check_devices, plain_device_errors
+
+
+@pytest.mark.parametrize(
+    ("gpus", "run", "words"),
+    [
+        (0, {"devices": 10_000}, "10000 processes, as there is no GPU"),
+        (8, {"devices": 10_000, "accelerator": "cpu"}, "10000 processes"),
+        (1, {"devices": 2}, "2 GPUs and this machine has 1"),
+        (0, {"accelerator": "gpu"}, "1 GPUs and this machine has 0"),
+    ],
+)
+def test_more_devices_than_there_are_are_refused(monkeypatch, gpus, run, words):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    with pytest.raises(UserError, match=words):
+        check_devices(RunConfig(**run))
+    check_devices(RunConfig(devices=max(gpus, 1)))
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,11 @@ CHANCE = math.log(188)
 
 @pytest.mark.slow
 def test_two_processes_on_a_cpu(manifest, tmp_path):
+    # The second process has nothing to validate on.
+    content = json.loads(manifest.read_text())
+    other = [file for file in content["files"] if file["split"] != "val"]
+    val = next(file for file in content["files"] if file["split"] == "val")
+    manifest.write_text(json.dumps(content | {"files": [*other, val]}))
     command = [sys.executable, "-m", "training", "fit", "--config", str(SMALL)]
     for setting in SETTINGS:
         command += ["--set", setting]

@@ -10,6 +10,7 @@ from provenance.errors import UserError
 from tests.training.test_event_tasks import CLASSIFICATION, PRETRAINING, TINY
 from tests.training.test_event_tasks import manifest as manifest  # noqa: PLC0414
 from training.checkpoint import read_checkpoint
+from training.cli import main
 from training.config import load_config
 from training.events.ensemble import Member, fit_ensemble
 from training.fit import fit
@@ -69,6 +70,7 @@ def test_a_member_is_a_single_training(manifest, tmp_path, changes):
         ("optimizer.ema_decay=0.9", "keeps no moving average"),
         ("run.precision=bf16-mixed", "trains in 32 bits"),
         ("optimizer={name: sgd, schedule: {name: plateau}, ema_decay: null}", "than plateau"),
+        ("start={parts: [encoder], frozen: true}", "start.frozen speaks of a checkpoint"),
     ],
 )
 def test_what_an_ensemble_does_not_do(manifest, tmp_path, change, words):
@@ -76,3 +78,21 @@ def test_what_an_ensemble_does_not_do(manifest, tmp_path, change, words):
     with pytest.raises(UserError, match=words):
         fit_ensemble(config, manifest, [Member(1, tmp_path / "out")], CPU)
     assert not (tmp_path / "out").exists()
+
+
+def test_all_rows_are_trained_on_however_a_single_training_would_load_them(manifest, tmp_path):
+    settings = [*TINY, *PLAIN, "data.on_device=false", "steps=10"]
+    for name, workers in (("one", 0), ("two", 2)):
+        config = load_config(CLASSIFICATION, [*settings, f"data.workers={workers}"])
+        fit_ensemble(config, manifest, [Member(1, tmp_path / name)], CPU)
+    one, two = (read_checkpoint(tmp_path / name / "checkpoint.ckpt") for name in ("one", "two"))
+    assert one["history"] == two["history"]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"), [(["-1"], "seed = -1: Input should"), (["1", "1"], "a seed twice")]
+)
+def test_seeds_are_checked(manifest, tmp_path, seeds, words):
+    command = ["ensemble", "--config", str(CLASSIFICATION), "--manifest", str(manifest)]
+    with pytest.raises(UserError, match=words):
+        main([*command, "--output", str(tmp_path / "out"), "--seeds", *seeds])

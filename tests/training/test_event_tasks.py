@@ -26,7 +26,7 @@ from training.fit import fit
 from training.loop import Training
 from training.predict import predict
 from training.tasks.event_masses.task import log_masses
-from training.tasks.event_pretraining.evaluation import evaluate_types
+from training.tasks.event_pretraining.evaluation import evaluate_kinematics, evaluate_types
 from training.tasks.event_pretraining.task import shuffle_types
 
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
@@ -208,6 +208,24 @@ def test_baselines_of_hidden_types(tmp_path):
     assert summary["accuracy_of_pt_order"] == 1
     assert summary["accuracy_of_mass"] == pytest.approx(0.75)
     assert summary["accuracy_on_jets_of_mass"] == pytest.approx(0.5)
+    # Of a few events nothing may have been hidden.
+    nothing = evaluate_types(objects[:2], np.zeros((2, 4)), types[:2], tmp_path)
+    assert (nothing.summary["hidden_types"], nothing.summary["accuracy"]) == (0, None)
+    assert np.sum(nothing.details["confusion"]["counts"]) == 0
+
+
+def test_kinematics_that_do_not_vary_cannot_be_explained(tmp_path):
+    objects = make_objects(50, 8)[:, [0, 1]]
+    hidden, guess = np.ones((50, 2)), np.full((50, 10), 0.5, np.float32)
+    found = evaluate_kinematics(objects, hidden, guess, tmp_path).summary
+    # Leptons of one kind and missing momentum have a mass each; of some η differs.
+    assert found["explained_log_mass"] is None
+    assert found["explained_eta"] < 0
+    assert evaluate_kinematics(objects[:, 1:], hidden[:, 1:], guess[:, 5:], tmp_path).summary[
+        "explained_eta"
+    ] is None  # fmt: skip
+    found = evaluate_kinematics(objects, np.zeros((50, 2)), guess, tmp_path).summary
+    assert {found[name] for name in found if name.startswith("explained")} == {None}
 
 
 def history_of(folder: Path) -> list[dict[str, float]]:
@@ -369,6 +387,11 @@ def test_hidden_kinematics_are_measured(manifest, tmp_path):
 def test_wrong_configurations_are_named(changes, message):
     with pytest.raises(UserError, match=message):
         load_config(CLASSIFICATION, changes)
+
+
+def test_masses_need_objects_to_combine():
+    with pytest.raises(UserError, match=r"no 2 objects can be combined of the 1 of data\.slots"):
+        load_config(CONFIGS / "event-masses-small.yaml", ["data.slots=[met]"])
 
 
 def test_wrong_files_are_named(manifest, tmp_path):

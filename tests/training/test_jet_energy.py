@@ -13,11 +13,12 @@ from conftest import CONFIGS, drawn_pixels
 from ntuplizer.products import get_product
 from ntuplizer.schema import tabulate
 from provenance.errors import UserError
-from training.checkpoint import make_task, write_checkpoint
+from training.checkpoint import load_task, make_task, write_checkpoint
 from training.cli import main
 from training.config import load_config
 from training.data.shards import list_row_groups
-from training.tasks.jet_energy.evaluation import resampled
+from training.jec.response import EventBootstrap
+from training.tasks.jet_energy.evaluation import _compare, resampled
 from training.tasks.jet_energy.features import COLLECTIONS, Members, relative_eta
 from training.tasks.jet_energy.reader import event_number, flavour_group
 
@@ -231,6 +232,25 @@ def test_batches_are_resampled_where_there_are_many():
     assert resampled(rows) is rows["batch"]
     few = {"event": event, "batch": event // 100}
     assert resampled(few) is few["event"]
+
+
+def test_a_calibration_of_another_version_is_refused(tmp_path):
+    task = task_of("deep_sets")
+    content = {"description": task.describe(), "state_dict": task.state_dict()}
+    write_checkpoint({**content, "calibration": {"closing": {}}}, tmp_path / "energy.ckpt")
+    with pytest.raises(UserError, match=r"energy\.ckpt: made by another version \(its calibration"):
+        load_task(tmp_path / "energy.ckpt")
+
+
+def test_jets_that_are_alike_tell_no_gain():
+    chosen = np.arange(3)
+    bootstrap = EventBootstrap.of(np.array([0, 0, 1]))
+    alike = _compare(np.array([0.9, 0.9, 0.9]), np.array([0.8, 0.8, 0.8]), chosen, bootstrap)
+    assert (alike["improvement"], alike["uncertainty"]) == (None, None)
+    # In some samples of two events all jets are alike.
+    some = _compare(np.array([0.9, 0.9, 1.1]), np.array([0.8, 0.8, 1.2]), chosen, bootstrap)
+    assert some["improvement"] == pytest.approx(100 * (1 - 0.1 / 0.9 / (0.2 / 0.8)))
+    assert some["uncertainty"] < 1e-9
 
 
 def test_groups_of_flavours_for_sampling():

@@ -25,7 +25,7 @@ from training.jets.constituents import jets_of
 from training.models.arrangement import Room
 from training.models.joint_embedding import StepRoom
 from training.predict import predict
-from training.tasks.joint_embedding.evaluation import neighbour_accuracy
+from training.tasks.joint_embedding.evaluation import evaluate_embeddings, neighbour_accuracy
 from training.tasks.joint_embedding.task import token_features
 
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
@@ -145,6 +145,15 @@ def test_groups_are_taken_from_the_student_only(manifest):
     # Held-out jets are seen whole.
     first, second = task.step(batch)["distance"], task.step(batch)["distance"]
     assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("constituents", [1, 2])
+def test_a_last_batch_may_hide_one_token_or_none(settings, manifest, constituents):
+    few = [*settings, f"data.max_constituents={constituents}"]
+    task = make_task(load_config(SMALL, few)).eval()
+    numbers = task.step(batch_of(task, manifest, jets=1))
+    assert all(torch.isfinite(value) for value in numbers.values())
+    assert (numbers["distance"] > 0) == (constituents > 1)
 
 
 def test_features_of_a_patch_are_the_mean_of_its_own(manifest):
@@ -306,6 +315,9 @@ def test_a_collapse_ends_the_training_and_a_healthy_one_does_not(manifest, tmp_p
     history = read_checkpoint(tmp_path / "drill" / "last.ckpt")["history"]
     assert history[-1]["step"] < 400
     assert f"after step {history[-1]['step']:.0f}" in str(error.value)
+    # It has collapsed whenever it is called again.
+    with pytest.raises(UserError, match=f"after step {history[-1]['step']:.0f}"):
+        fit(load_config(SMALL, [*TINY, *watch, *DRILL]), manifest, tmp_path / "drill")
     first = next(i for i, row in enumerate(history) if row["val_target_std"] < 0.1)
     assert history[-1]["step"] - history[first]["step"] <= 20
     fit(load_config(SMALL, [*TINY, *watch, "steps=120"]), manifest, tmp_path / "healthy")
@@ -334,6 +346,13 @@ def test_evaluation_draws_masks_and_neighbours(manifest, tmp_path):
     assert found.column_names == ["jet_pt", "jet_sdmass", "embedding"]
     assert len(found) == len(unlabelled)
     assert not load_task(checkpoint).network.teacher.training
+
+
+def test_a_collapsed_network_can_be_looked_at(tmp_path):
+    same = np.full((30, 8), 0.1, np.float32)
+    summary = evaluate_embeddings(same, np.arange(30) % 2, ("a", "b"), tmp_path).summary
+    assert summary["effective_rank"] == 1
+    assert (tmp_path / "embedding.png").exists()
 
 
 def test_jets_need_no_label(manifest, tmp_path):

@@ -81,6 +81,7 @@ def test_what_a_sample_cannot_tell_is_none():
 
 
 def test_confusion_counts_truth_by_row():
+    assert not metrics.confusion(np.zeros(0, int), np.zeros(0, int), 4).any()
     counts = metrics.confusion(np.array([0, 0, 2]), np.array([0, 2, 2]), 4)
     assert counts.tolist() == [[1, 0, 1, 0], [0] * 4, [0, 0, 1, 0], [0] * 4]
 

@@ -99,10 +99,10 @@ def loaded(path: Path, manifest: Path, text: str = SOPHON, *overrides: str) -> S
 
 
 def test_drawing_follows_the_weights(manifest, tmp_path):
-    write_weights(load_config(SOPHON), manifest, tmp_path / "weights.json")
+    write_weights(load_config(SOPHON), manifest, tmp_path / "all.v1.json")
     # Four panels with coloured lines.
-    assert drawn_pixels(tmp_path / "weights.png") > 5000
-    weights = loaded(tmp_path / "weights.json", manifest)
+    assert drawn_pixels(tmp_path / "all.v1.png") > 5000
+    weights = loaded(tmp_path / "all.v1.json", manifest)
     reader = JetReader(JetDataConfig(batch_size=50, workers=0))
     groups = list_row_groups(read_dataset(manifest).shards("train"), reader)
     jets = reader.read(groups)
@@ -111,7 +111,7 @@ def test_drawing_follows_the_weights(manifest, tmp_path):
     copies = np.mean([weights.copies(jets.scalars, chosen, 10, rng) for _ in range(2000)], axis=0)
     scale = min(10, 1 / weights.mean_acceptance)
     group = np.array([label_group(LABELS[label]) for label in jets.label[chosen]])
-    content = json.loads((tmp_path / "weights.json").read_text())["groups"]
+    content = json.loads((tmp_path / "all.v1.json").read_text())["groups"]
     for name in ("X_QQ", "X_YY_QQQQ", "QCD"):
         drawn = copies[group == name].sum() / copies.sum()
         assert drawn == pytest.approx(content[name]["share_drawn"], rel=0.05)

@@ -86,6 +86,14 @@ def test_resumes_where_it_was_trained_to(groups, workers, buffer_rows):
     assert keys(islice(resumed, 14)) == whole[11:]
 
 
+def test_a_loader_process_without_a_selected_jet_is_named(groups):
+    reader = JetReader(JetDataConfig(selection={"jet_pt": (2000.0, 2001.0)}))
+    for workers, words in ((0, "no training jet passes"), (2, "shared out to 2 loader processes")):
+        stream = TrainingStream(groups, reader, settings(workers=workers), None, seed=5)
+        with pytest.raises(UserError, match=words):
+            next(iter(stream))
+
+
 def test_resuming_on_other_devices_is_refused(groups):
     state = make_loader(groups, settings()).state_dict()
     with pytest.raises(UserError, match="ran on 1 devices and now has 2"):

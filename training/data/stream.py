@@ -113,12 +113,19 @@ class TrainingStream(IterableDataset[Drawn]):
                     yield drawn
                 cursor = Cursor()
             if whole and empty:
-                raise UserError(
-                    f"no training {self.reader.noun} passes the selection "
-                    f"({self.reader.selection}) and weights"
-                )
+                raise UserError(self._nothing())
             number += 1
             cursor = Cursor(number)
+
+    def _nothing(self) -> str:
+        noun, selection = self.reader.noun, self.reader.selection
+        if self.streams == 1:
+            return f"no training {noun} passes the selection ({selection}) and weights"
+        return (
+            f"the {len(self.groups)} row groups are shared out to {self.streams} loader processes, "
+            f"and of one of them no {noun} passes the selection ({selection}) and weights: lower "
+            "data.workers or run.devices"
+        )
 
     def _chunk_index(self, stream: int, cursor: Cursor) -> int:
         return (cursor.chunk * self.streams) + self.rank * self.local_streams + stream

@@ -46,7 +46,7 @@ def save(canvas: Figure, path: Path) -> None:
     """Save a figure as `path` with .png and .pdf."""
     for suffix in (".png", ".pdf"):
         metadata = {"CreationDate": None} if suffix == ".pdf" else None
-        with atomic_output(path.with_suffix(suffix)) as temporary:
+        with atomic_output(path.with_name(path.name + suffix)) as temporary:
             canvas.savefig(temporary, dpi=120, metadata=metadata)
 
 

@@ -107,6 +107,8 @@ def fit_ensemble(
         raise UserError("an ensemble keeps no moving average: set optimizer.ema_decay to null")
     if config.run.precision != "32-true":
         raise UserError("an ensemble trains in 32 bits: set run.precision to 32-true")
+    if config.start.frozen and any(member.start is None for member in members):
+        raise UserError("start.frozen speaks of a checkpoint: give start.checkpoint")
     started = time.perf_counter()
     check_devices(config.run)
     limit_threads(config.run)
@@ -149,7 +151,8 @@ class _Made:
         }
         draws = _Draws(task.reader, device)
         rows = sum(group.rows for group in data.train)
-        loading = own.data.model_copy(update={"buffer_rows": rows})
+        # One stream of all rows, as a training has that keeps them on its device.
+        loading = own.data.model_copy(update={"buffer_rows": rows, "workers": 0})
         stream = TrainingStream(data.train, draws, loading, None, seed=member.seed)
         return cls(member, task, data, draws, iter(stream), description)
 

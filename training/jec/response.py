@@ -316,7 +316,10 @@ def _improvements(
         gains = np.array([gain(edges) for edges in within])
         filled = gains[~np.isnan(gains).any(axis=1)] if len(gains) else gains
         mean = filled.mean(axis=0) if len(filled) else np.full(1, np.nan)
-        result[wide_name(low, high)] = {**_summary(gain((low, high))), "mean": _summary(mean)}
+        result[wide_name(low, high)] = {
+            **summarise_replicas(gain((low, high))),
+            "mean": summarise_replicas(mean),
+        }
     return result
 
 
@@ -336,7 +339,7 @@ def _dependence(
         return np.abs(filled - filled.mean(axis=0)).sum(axis=0)
 
     own, other = spread(name), spread(baseline)
-    return {**_summary(own), "reduction": _summary(100 * (1 - own / other))}
+    return {**summarise_replicas(own), "reduction": summarise_replicas(100 * (1 - own / other))}
 
 
 def _closure(quartiles: _Quartiles, narrow: list[tuple[float, float]], name: str) -> dict:
@@ -344,7 +347,7 @@ def _closure(quartiles: _Quartiles, narrow: list[tuple[float, float]], name: str
 
     `bins_surely_beyond` counts those that are so by more than twice their error.
     """
-    medians = [_summary(quartiles.median(name, None, *edges)) for edges in narrow]
+    medians = [summarise_replicas(quartiles.median(name, None, *edges)) for edges in narrow]
     filled = [
         (edges, bin_median)
         for edges, bin_median in zip(narrow, medians, strict=True)
@@ -380,8 +383,19 @@ def _distributions(quartiles: _Quartiles, response: Mapping[str, np.ndarray]) ->
     return result
 
 
-def _summary(replicas: np.ndarray) -> dict:
-    """Return the value of the first replica, which is the sample itself, and the others' spread."""
+def summarise_replicas(replicas: np.ndarray) -> dict:
+    """Return the value of the first replica, which is the sample itself, and the others' spread.
+
+    Parameters
+    ----------
+    replicas
+        (1 + n_replicas,).
+
+    Returns
+    -------
+    dict
+        `value` and `error`; None where the sample cannot tell.
+    """
     if not np.isfinite(replicas[0]):
         return {"value": None, "error": None}
     others = replicas[1:][np.isfinite(replicas[1:])]
@@ -391,5 +405,5 @@ def _summary(replicas: np.ndarray) -> dict:
 
 def _summaries(bins: list[np.ndarray]) -> dict:
     """Return lists of values and errors, one per bin."""
-    summaries = [_summary(replicas) for replicas in bins]
+    summaries = [summarise_replicas(replicas) for replicas in bins]
     return {key: [summary[key] for summary in summaries] for key in ("value", "error")}

@@ -174,6 +174,6 @@ class Rows:
 
 
 def mean_of_rows(values: Tensor, real: Tensor) -> Tensor:
-    """Return the mean of (T, C) over the rows of which `real`, (T,), is true."""
+    """Return the mean of (T, C) over the rows of which `real`, (T,), is true; 0 of none."""
     kept = torch.where(real[:, None], values, 0)
-    return kept.sum() / (real.sum() * values.shape[1])
+    return kept.sum() / (real.sum().clamp(min=1) * values.shape[1])

@@ -1,8 +1,8 @@
 """The configuration of a regression of invariant masses; imports no heavy package."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from training.events.config import EventConfig
 
@@ -26,3 +26,12 @@ class Config(EventConfig):
         description="missing momentum gets the momentum along the beam with which it and the "
         "lepton have the mass of a W; otherwise it is taken as transverse",
     )
+
+    @model_validator(mode="after")
+    def _some_combination(self) -> Self:
+        if min(self.sizes) > len(self.data.slots):
+            raise ValueError(
+                f"sizes: no {min(self.sizes)} objects can be combined of the "
+                f"{len(self.data.slots)} of data.slots"
+            )
+        return self

@@ -93,6 +93,7 @@ class EventMasses(Task[Config]):
             errors.append(guess - truth)
             spread = np.square(truth - truth.mean()).sum() if known.any() else 0.0
             explained[name] = 1 - np.square(guess - truth).sum() / spread if spread else None
+        off = np.concatenate(errors)
         values = [value for value in explained.values() if value is not None]
         with figures.figure(folder / "masses") as axes:
             axes.barh(names, [value or 0.0 for value in explained.values()])
@@ -103,7 +104,7 @@ class EventMasses(Task[Config]):
                 "events": len(rows["guess"]),
                 "explained": float(np.mean(values)) if values else None,
                 "least_explained": min(values, default=None),
-                "error_of_log_mass": float(np.std(np.concatenate(errors))),
+                "error_of_log_mass": float(np.std(off)) if len(off) else None,
             },
             figures={
                 "masses": "Share of the variance of each combination's log m that is explained."

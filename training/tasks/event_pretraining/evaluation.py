@@ -100,10 +100,14 @@ def evaluate_kinematics(
     mean = np.zeros_like(truth)
     for code in np.unique(kind):
         mean[kind == code] = truth[kind == code].mean(axis=0)
-    spread = np.maximum(np.square(truth - mean).sum(axis=0), np.finfo(float).tiny)
-    explained = 1 - np.square(truth - guessed).sum(axis=0) / spread
+    error, spread = (np.square(truth - known).sum(axis=0) for known in (guessed, mean))
+    # What does not vary, but for rounding, cannot be explained.
+    varies = spread > 1e-12 * np.square(truth).sum(axis=0)
+    explained = [
+        1 - float(error[i] / spread[i]) if varies[i] else None for i in range(len(KINEMATICS))
+    ]
     with figures.figure(folder / "kinematics") as axes:
-        axes.bar(range(len(KINEMATICS)), explained)
+        axes.bar(range(len(KINEMATICS)), [value or 0.0 for value in explained])
         axes.set_xticks(range(len(KINEMATICS)), FEATURES[: len(KINEMATICS)], rotation=20)
         axes.set_ylabel("Explained share of the variance")
     return Evaluation(
@@ -111,7 +115,7 @@ def evaluate_kinematics(
             "events": len(objects),
             "hidden_objects": len(truth),
             **{
-                f"explained_{name}": float(value)
+                f"explained_{name}": value
                 for name, value in zip(KINEMATICS, explained, strict=True)
             },
         },

@@ -19,6 +19,7 @@ from training.jec.response import (
     EventBootstrap,
     ResponseJets,
     evaluate_response,
+    summarise_replicas,
     wide_name,
 )
 from training.jec.standard import FEWEST_JETS, StandardCorrection, fit_standard, lowest_gen
@@ -231,11 +232,12 @@ def _compare(
         ).T
         spread.append((upper - lower) / middle)
         median = median or float(middle[0])
-    gain = 100 * (1 - spread[0] / spread[1])
+    with np.errstate(divide="ignore", invalid="ignore"):  # few jets may be alike
+        gain = summarise_replicas(100 * (1 - spread[0] / spread[1]))
     return {
         "jets": len(chosen),
-        "improvement": float(gain[0]),
-        "uncertainty": float(np.nanstd(gain[1:], ddof=1)),
+        "improvement": gain["value"],
+        "uncertainty": gain["error"],
         "median": median,
     }
 

@@ -160,7 +160,8 @@ def _draw_map(
     chance: float,
 ) -> None:
     perplexity = min(30.0, (len(embedding) - 1) / 3)
-    if perplexity < 1:
+    # Of a collapsed network all embeddings are one point, on which t-SNE crashes.
+    if perplexity < 1 or not np.ptp(embedding, axis=0).any():
         places = embedding[:, :2]
     else:
         from sklearn.manifold import TSNE

@@ -128,8 +128,8 @@ class JointEmbeddingTask(Task[Config]):
             numbers = {}
         if not self.training:
             numbers |= {
-                "prediction_std": predicted.std(dim=0).mean(),
-                "target_std": target.std(dim=0).mean(),
+                "prediction_std": spread(predicted),
+                "target_std": spread(target),
                 "effective_rank": effective_rank(self.embed(jets)),
             }
         return {"loss": loss, **numbers}
@@ -191,6 +191,11 @@ class JointEmbeddingTask(Task[Config]):
                 kept = torch.rand(len(features), 1, 1, device=features.device) >= share
                 features = features * (kept | self.get_buffer(f"without_{group}"))
         return features
+
+
+def spread(tokens: Tensor) -> Tensor:
+    """Return the mean standard deviation of (T, C) over tokens; 0 of fewer than two."""
+    return tokens.std(dim=0).mean() if len(tokens) > 1 else tokens.new_zeros(())
 
 
 def token_features(jets: Jets) -> Tensor:
