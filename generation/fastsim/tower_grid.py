@@ -199,7 +199,8 @@ def _find(
             ring -= 1
         phi = math.atan2(y[i], x[i])
         first, last = phi_start[ring], phi_stop[ring] - 1
-        if not (phi_edges[first] < phi <= phi_edges[last]):
+        # A ring may have no edges at all.
+        if first > last or not (phi_edges[first] < phi <= phi_edges[last]):
             continue
         # Edges are usually equidistant: the guess is right or next to right.
         scale = (last - first) / (phi_edges[last] - phi_edges[first])

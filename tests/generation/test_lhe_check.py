@@ -182,6 +182,14 @@ def test_missing_parameter_card(check, heft):
         check(without)
 
 
+@pytest.mark.parametrize("number", ["1.5.0e2", "--", "nan", "much"])
+def test_number_of_the_parameter_card(check, heft, number):
+    mass = re.compile(r"^(\s*25\s+)1\.5\d*e\+02", re.MULTILINE)
+    assert check(mass.sub(r"\g<1>1.5D+02", heft)).point["m_X"] == 150.0
+    with pytest.raises(UserError, match=f"gives {number} as the mass of 25, which is no number"):
+        check(mass.sub(rf"\g<1>{number}", heft))
+
+
 def test_mistake_leaves_no_file(heft, tmp_path, generator_card):
     path = tmp_path / "events.lhe"
     path.write_text(heft[: len(heft) // 2])

@@ -99,7 +99,13 @@ def test_certified_sections_are_those_of_a_search(tmp_path):
     assert not read_certified(path).mask(run, section).any()
 
 
-@pytest.mark.parametrize("text", ["[1]", "{", '{"a": [[1, 2]]}', '{"1": [[2, 1]]}', '{"1": [3]}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1]", "{", '{"a": [[1, 2]]}', '{"1": [[2, 1]]}', '{"1": [3]}',
+        '{"-1": [[1, 2]]}', '{"4294967297": [[1, 2]]}', '{"1": [[1, 4294967296]]}',
+    ],
+)  # fmt: skip
 def test_other_files_are_no_certified_runs(tmp_path, text):
     path = tmp_path / "certified.json"
     path.write_text(text)
