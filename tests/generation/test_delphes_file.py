@@ -10,6 +10,7 @@ import uproot
 
 from generation.delphes_file import (
     EVENTS_PER_BASKET,
+    RECORD_LEAVES,
     count_events,
     read_generator_records,
     write_delphes_file,
@@ -132,6 +133,22 @@ def test_stable_particles_come_back_to_the_generators_vertex(reference):
     along = record.pz[mother] / np.hypot(record.px[mother], record.py[mother]) * np.hypot(x, y)
     expected = record.z[mother] + along
     assert np.median(np.abs(record.z[displaced] - expected)) < 1e-2
+
+
+def test_hard_vertex_need_not_be_the_first(tmp_path, reference):
+    """Delphes sorts vertices by Σ pT², by which those of soft collisions come late."""
+    expected = next(read_generator_records(reference("delphes/qcd_3.root"), 10))
+    path = tmp_path / "sorted.root"
+    with uproot.open(reference("delphes/qcd_3.root")) as real, uproot.recreate(path) as file:
+        names = [*RECORD_LEAVES, "Vertex.Z", "Vertex.T", "Vertex.Index"]
+        names = [name if "." in name else f"Particle.{name}" for name in names]
+        arrays = {name: real["Delphes"][name].array(entry_stop=10) for name in names}
+        arrays |= {name: arrays[name][:, ::-1] for name in names if name.startswith("Vertex")}
+        file.mktree("Delphes", {k: f"var * {v.type.content.content}" for k, v in arrays.items()})
+        file["Delphes"].extend(arrays)
+    record = next(read_generator_records(path, 10))
+    for name in ("z", "t"):
+        assert np.array_equal(getattr(record, name), getattr(expected, name))
 
 
 def test_missing_file():
