@@ -17,6 +17,7 @@ TREE = "Delphes"
 # Each of the 300 leaves starts a basket with every write, at a cost of its own; 200 events of the
 # fat-jet card are some 60 MB in memory.
 EVENTS_PER_BASKET = 200
+WEIGHT = "Event.Weight"
 # Delphes writes times in seconds and holds them in mm/c.
 MM_PER_SECOND = 2.99792458e11
 # What PileUpMerger adds to the stable particles: attribute of the record.
@@ -159,10 +160,16 @@ def read_generator_records(path: str | Path, events_per_batch: int) -> Iterator[
             yield _record(columns, {name: arrays[name] for name in vertex})
 
 
-def count_events(path: str | Path) -> int:
-    """Return how many events a Delphes event file holds; raise as `read_generator_records`."""
+def read_weights(path: str | Path) -> np.ndarray:
+    """Return the weights of all events of a file, (n_events,) float32; 1 where it has none.
+
+    Raises as `read_generator_records`.
+    """
     with _opened(Path(path)) as tree:
-        return int(tree.num_entries)
+        if WEIGHT not in tree:
+            return np.ones(tree.num_entries, np.float32)
+        weights = ak.fill_none(ak.firsts(tree[WEIGHT].array()), 1.0)
+        return ak.to_numpy(weights).astype(np.float32)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from commandline.progress import progress
 from generation.default_library import default_library
-from generation.delphes_file import count_events, read_generator_records, write_delphes_file
+from generation.delphes_file import read_generator_records, read_weights, write_delphes_file
 from generation.fastsim.branches import Branch
 from generation.fastsim.card import branch_names, read_card
 from generation.fastsim.engine import Detector
@@ -338,7 +338,8 @@ def resimulate(
     """
     started = time.perf_counter()
     resimulation_key(seed, 0)
-    events = count_events(events_file)
+    weights = read_weights(events_file)
+    events = len(weights)
     with atomic_output(output) as temporary:
         simulator = Simulator(card, pileup, 0, branches=branches)
         records = read_generator_records(events_file, EVENTS_PER_BATCH)
@@ -346,7 +347,9 @@ def resimulate(
 
         def batches() -> Iterator[dict[str, Branch]]:
             for index, record in enumerate(progress(records, n_batches, Path(events_file).name)):
-                event = event_branches({}, record.n_events, index * EVENTS_PER_BATCH)
+                first = index * EVENTS_PER_BATCH
+                own = {"Weight": weights[first : first + record.n_events]}
+                event = event_branches(own, record.n_events, first)
                 key = resimulation_key(seed, index)
                 yield event | simulator.detector.simulate(record, key)
 

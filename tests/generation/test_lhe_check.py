@@ -76,6 +76,9 @@ def test_first_events_only_and_by_first_batch(reference, tmp_path, generator_car
         simulate_lhe("res2p", path, 5, 0, output, card=generator_card, first_batch=first_batch)
         with uproot.open(output) as file:
             momenta.append(file["Delphes"]["Particle.PT"].array())
+            weight = file["Delphes"]["Event.Weight"].array()
+        # In pb, as MadGraph writes it.
+        np.testing.assert_allclose(np.ravel(weight), 2.1345174e-3, rtol=1e-6)
     assert len(momenta[0]) == 5
     assert momenta[0].to_list() == momenta[1].to_list()
     assert momenta[0].to_list() != momenta[2].to_list()

@@ -133,8 +133,10 @@ def test_resimulation_of_a_real_file(tmp_path, reference, pileup_library):
     # The same hard events: GEN-jets agree with those of real Delphes, pile-up or not.
     with uproot.open(source) as file:
         real = file["Delphes"]["GenJetAK8.PT"].array()
+        weight = file["Delphes"]["Event.Weight"].array()
     assert ak.num(first["GenJetAK8.PT"]).to_list() == ak.num(real).to_list()
     assert ak.all(ak.isclose(first["GenJetAK8.PT"], real, rtol=1e-4))
+    assert ak.array_equal(first["Event.Weight"], weight)
 
 
 def test_event_branches_hold_what_delphes_holds(reference):
