@@ -14,6 +14,7 @@ from generation.delphes_file import read_generator_records, read_weights, write_
 from generation.fastsim.branches import Branch
 from generation.fastsim.card import branch_names, read_card
 from generation.fastsim.engine import Detector
+from generation.fastsim.modules.pileup_merger import MEAN_PILEUP
 from generation.lhe_check import check_lhe, uncompressed
 from generation.pileup import PileupLibrary
 from generation.process import Point, load_process
@@ -116,7 +117,7 @@ class Simulator:
         self.seed = seed
         self.events_per_batch = events_per_batch
         self.card = read_card(card)
-        if pileup is None and any(config.type == "PileUpMerger" for config in self.card.sequence()):
+        if pileup is None and self._adds_pileup():
             pileup = default_library()
         self.pileup = None if pileup is None else Path(pileup)
         library = None if pileup is None else PileupLibrary.open(pileup)
@@ -124,6 +125,12 @@ class Simulator:
         self.again = again
         self.detector = Detector(self.card, library, self.branches)
         self._generators: dict[str, EventGenerator] = {}
+
+    def _adds_pileup(self) -> bool:
+        return any(
+            config.type == "PileUpMerger" and config.number("MeanPileUp", MEAN_PILEUP) > 0
+            for config in self.card.sequence()
+        )
 
     def _of_card(self, branches: Collection[str]) -> list[str]:
         """Return what the card has to make so that these branches, and those of events, are there.

@@ -185,6 +185,8 @@ def test_a_library_is_made_once_for_those_who_give_none(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(default_library, "EVENTS", 100)
     simulate("res2p", 2, 0, tmp_path / "a.root")
+    # A card without interactions needs none.
+    assert Simulator(DEFAULT_CARD.with_name("jetclass2_fatjet_pu0.tcl"), None, 0).pileup is None
     (library,) = (tmp_path / "cache" / "jetclass-pipeline").glob("*.arrow")
     assert PileupLibrary.open(library).n_events == 100
     made = library.stat().st_mtime_ns

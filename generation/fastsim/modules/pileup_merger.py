@@ -17,6 +17,8 @@ from provenance.errors import UserError
 VERTEX_CELLS = 100
 
 POISSON, UNIFORM, FIXED = 0, 1, 2
+# Of Delphes, for a card that does not say.
+MEAN_PILEUP = 10.0
 
 
 class PileUpMerger(Module):
@@ -34,7 +36,7 @@ class PileUpMerger(Module):
         self.particle_output = config.text("ParticleOutputArray", "stableParticles")
         self.vertex_output = config.text("VertexOutputArray", "vertices")
         self.distribution = config.integer("PileUpDistribution", POISSON)
-        self.interactions = config.number("MeanPileUp", 10.0)
+        self.interactions = config.number("MeanPileUp", MEAN_PILEUP)
         if self.interactions < 0.0:
             raise config.error("MeanPileUp", "is negative")
         self.beam_spot = [
