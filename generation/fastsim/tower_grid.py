@@ -71,8 +71,11 @@ def _closest(edges: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray
 
 
 def numbers(value: Plain) -> list[float]:
-    """Return a number or a list of numbers of a card as a list."""
-    return [float(item) for item in value] if isinstance(value, list) else [float(value)]
+    """Return a number or a list of numbers of a card as a list; all of them are finite."""
+    found = [float(item) for item in value] if isinstance(value, list) else [float(value)]
+    if not all(map(math.isfinite, found)):
+        raise ValueError("a number that is not finite")
+    return found
 
 
 class TowerGrid:
