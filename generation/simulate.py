@@ -345,6 +345,9 @@ def resimulate(
     """
     started = time.perf_counter()
     resimulation_key(seed, 0)
+    check_ledger(events_file)
+    # The output may take the place of the file.
+    source_sha256 = sha256(events_file)
     weights = read_weights(events_file)
     events = len(weights)
     with atomic_output(output) as temporary:
@@ -365,7 +368,7 @@ def resimulate(
         output,
         started,
         source=Path(events_file).name,
-        source_sha256=sha256(events_file),
+        source_sha256=source_sha256,
         seed=seed,
         events_asked=events,
         events=written,

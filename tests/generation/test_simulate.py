@@ -117,8 +117,14 @@ def test_resimulation_keeps_the_generators_events(tmp_path, generator_card):
         assert ak.all(ak.isclose(wanted, found, rtol=1e-5, atol=1e-5))
     assert ak.array_equal(first["GenJetAK8_size"], second["GenJetAK8_size"])
     ledger = json.loads((tmp_path / "again.root.json").read_text())
-    assert ledger["source_sha256"] == sha256(source)
+    digest = sha256(source)
+    assert ledger["source_sha256"] == digest
     assert ledger["events"] == 5
+    resimulate(source, 0, source, card=generator_card)
+    assert json.loads((tmp_path / "source.root.json").read_text())["source_sha256"] == digest
+    source.write_bytes(source.read_bytes() + b"\0")
+    with pytest.raises(UserError, match="changed since its ledger"):
+        resimulate(source, 0, output, card=generator_card)
 
 
 def test_resimulation_of_a_real_file(tmp_path, reference, pileup_library):
