@@ -44,7 +44,7 @@ def test_a_parameter_of_the_wrong_kind_is_named(card, getter, value, complaint):
         ("BTagging", "BitNumber 1e999", "is not a finite number"),
         ("BTagging", "BitNumber 32", "is not between 0 and 31"),
         ("ParticlePropagator", "Bz nan", "is not a finite number"),
-        ("PileUpMerger", "MeanPileUp 1e30", "is not between 0 and 100000"),
+        ("PileUpMerger", "MeanPileUp 1e30", "is more than 100000"),
         ("PileUpMerger", "VertexDistributionFormula {log(-1)}", "is not finite everywhere"),
         ("SimpleCalorimeter", "EtaPhiBins {{0 1} {0 nan}}", "something that is not a number"),
         ("PdgCodeFilter", "PdgCode {eleven}", "is not a list of numbers"),

@@ -39,8 +39,10 @@ class PileUpMerger(Module):
         self.vertex_output = config.text("VertexOutputArray", "vertices")
         self.distribution = config.integer("PileUpDistribution", POISSON)
         self.interactions = config.number("MeanPileUp", MEAN_PILEUP)
-        if not 0.0 <= self.interactions <= MOST_PILEUP:
-            raise config.error("MeanPileUp", f"is not between 0 and {MOST_PILEUP:g}")
+        if self.interactions < 0.0:
+            raise config.error("MeanPileUp", "is negative")
+        if self.interactions > MOST_PILEUP:
+            raise config.error("MeanPileUp", f"is more than {MOST_PILEUP:g}")
         self.beam_spot = [
             config.number(name, 0.0)
             for name in ("InputBeamSpotX", "InputBeamSpotY", "OutputBeamSpotX", "OutputBeamSpotY")
