@@ -17,10 +17,13 @@ TREE = "Delphes"
 # Each of the 300 leaves starts a basket with every write, at a cost of its own; 200 events of the
 # fat-jet card are some 60 MB in memory.
 EVENTS_PER_BASKET = 200
+WEIGHT = "Event.Weight"
 # Delphes writes times in seconds and holds them in mm/c.
 MM_PER_SECOND = 2.99792458e11
 # What PileUpMerger adds to the stable particles: attribute of the record.
 VERTEX_BRANCHES = {"Vertex.Z": "z", "Vertex.T": "t"}
+# The number that it gives to each interaction, from 0 for the hard one: the branch is sorted.
+VERTEX_NUMBER = "Vertex.Index"
 # Leaf of `Particle`: attribute of the record.
 RECORD_LEAVES = {
     "PID": "pid", "Status": "status", "M1": "m1", "M2": "m2", "D1": "d1", "D2": "d2",
@@ -131,7 +134,7 @@ def read_generator_records(path: str | Path, events_per_batch: int) -> Iterator[
     """Read the generator record out of a Delphes event file, a batch of events at a time.
 
     PileUpMerger moves the stable particles of the hard event to a vertex that it draws, in place,
-    and writes that vertex as the first of the branch `Vertex`. They are moved back. Their energies
+    and numbers it 0 in the branch `Vertex`. They are moved back. Their energies
     are made from momentum and mass anew.
 
     Parameters
@@ -151,16 +154,22 @@ def read_generator_records(path: str | Path, events_per_batch: int) -> Iterator[
         for branch in branches:
             if branch not in tree:
                 raise UserError(f"{path}: the tree {TREE} has no branch {branch}")
-        vertex = [branch for branch in VERTEX_BRANCHES if branch in tree]
+        vertex = [branch for branch in (*VERTEX_BRANCHES, VERTEX_NUMBER) if branch in tree]
         for arrays in tree.iterate([*branches, *vertex], step_size=events_per_batch):
             columns = {name: arrays[branch] for branch, name in branches.items()}
             yield _record(columns, {name: arrays[name] for name in vertex})
 
 
-def count_events(path: str | Path) -> int:
-    """Return how many events a Delphes event file holds; raise as `read_generator_records`."""
+def read_weights(path: str | Path) -> np.ndarray:
+    """Return the weights of all events of a file, (n_events,) float32; 1 where it has none.
+
+    Raises as `read_generator_records`.
+    """
     with _opened(Path(path)) as tree:
-        return int(tree.num_entries)
+        if WEIGHT not in tree:
+            return np.ones(tree.num_entries, np.float32)
+        weights = ak.fill_none(ak.firsts(tree[WEIGHT].array()), 1.0)
+        return ak.to_numpy(weights).astype(np.float32)
 
 
 @contextmanager
@@ -183,6 +192,13 @@ def _opened(path: Path) -> Iterator[uproot.TTree]:
         raise UserError(f"{path}: not a whole ROOT file ({type(error).__name__})") from None
 
 
+def _of_hard_vertex(values: ak.Array, numbers: ak.Array | None) -> np.ndarray:
+    """Return the value of the vertex numbered 0 of each event, or of the first, 0 without any."""
+    if numbers is not None:
+        values = ak.concatenate([values[numbers == 0], values], axis=1)
+    return ak.to_numpy(ak.fill_none(ak.firsts(values), 0.0))
+
+
 def _record(columns: dict[str, ak.Array], vertex: dict[str, ak.Array]) -> GeneratorRecord:
     layouts = {name: ak.to_packed(column).layout for name, column in columns.items()}
     flat = {name: np.asarray(layout.content.data) for name, layout in layouts.items()}
@@ -191,8 +207,8 @@ def _record(columns: dict[str, ak.Array], vertex: dict[str, ak.Array]) -> Genera
     for branch, name in VERTEX_BRANCHES.items():
         flat[name] = flat[name].astype(np.float64)
         if branch in vertex:
-            first = ak.to_numpy(ak.fill_none(ak.firsts(vertex[branch]), 0.0))
-            flat[name] -= np.where(stable, np.repeat(first, np.diff(offsets)), 0.0)
+            hard = _of_hard_vertex(vertex[branch], vertex.get(VERTEX_NUMBER))
+            flat[name] -= np.where(stable, np.repeat(hard, np.diff(offsets)), 0.0)
     flat["t"] *= MM_PER_SECOND
     # Single precision loses the mass of fast particles, which Delphes takes from the momentum.
     momentum2 = sum(flat[name].astype(np.float64) ** 2 for name in ("px", "py", "pz"))

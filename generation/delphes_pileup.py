@@ -1,16 +1,17 @@
 """Minimum-bias events that Delphes draws pile-up from (root2pileup), as a library of fastsim's."""
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pythia8mc
 from numpy.typing import NDArray
 
-from generation.pileup import COLUMNS, FORMAT, write_library
+from generation.pileup import COLUMNS, FORMAT, PROCESS, write_library
 from generation.pythia_record import ParticleTable
 from provenance.errors import UserError
 from provenance.files import atomic_output, sha256
-from provenance.ledger import versions
+from provenance.ledger import versions, write_ledger
 
 # What a file holds of each particle, all in 32 bits with the highest first (DelphesPileUpWriter).
 # Times are in seconds where root2pileup wrote them; PileUpMerger reads them as mm/c, and so do we.
@@ -18,7 +19,7 @@ LEAVES = ("pid", "x", "y", "z", "t", "px", "py", "pz", "e")
 
 
 def import_library(path: str | Path, delphes_file: str | Path) -> None:
-    """Write the events of a pile-up file of Delphes as a minimum-bias library.
+    """Write the events of a pile-up file of Delphes as a minimum-bias library, with its ledger.
 
     Parameters
     ----------
@@ -32,6 +33,7 @@ def import_library(path: str | Path, delphes_file: str | Path) -> None:
     UserError
         When it is missing or not whole, or holds a particle that Pythia does not know.
     """
+    started = time.perf_counter()
     source = Path(delphes_file)
     columns = _read(source)
     table = ParticleTable.of_pythia(pythia8mc.Pythia("", False).particleData)
@@ -50,6 +52,8 @@ def import_library(path: str | Path, delphes_file: str | Path) -> None:
     ordered = {name: columns[name] for name in ("size", *COLUMNS)}
     with atomic_output(path) as temporary:
         write_library(temporary, [ordered], metadata)
+    about = {key: metadata[key] for key in ("source", "source_sha256", "events")}
+    write_ledger(path, started, process=PROCESS, **about)
 
 
 def _read(path: Path) -> dict[str, NDArray]:

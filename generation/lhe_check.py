@@ -1,6 +1,7 @@
 """Les Houches event files of MadGraph5_aMC@NLO, checked with pylhe before Pythia showers them."""
 
 import gzip
+import math
 import re
 import shutil
 import warnings
@@ -31,8 +32,8 @@ EVENT_END = b"</event>"
 GZIP_MAGIC = b"\x1f\x8b"
 EVENT_COUNT = re.compile(r"Number of Events\s*:\s*(\d+)")
 MASS_BLOCK = re.compile(r"^block\s+mass\b.*?$(.*?)(?=^\s*(?:block|decay)\b|\Z)", re.I | re.M | re.S)
-MASS_LINE = re.compile(r"^\s*(\d+)\s+([-+.\deE]+)", re.M)
-WIDTH_LINE = re.compile(r"^\s*decay\s+(\d+)\s+([-+.\deE]+)", re.I | re.M)
+MASS_LINE = re.compile(r"^[^\S\n]*(\d+)[^\S\n]+(\S+)", re.M)
+WIDTH_LINE = re.compile(r"^[^\S\n]*decay[^\S\n]+(\d+)[^\S\n]+(\S+)", re.I | re.M)
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def _check_count(path: Path, events: int, header: dict[str, str]) -> None:
     if events == 0:
         raise UserError(f"{path}: holds no events")
     promised = EVENT_COUNT.search(header.get("MGGenerationInfo", ""))
-    if promised is not None and int(promised[1]) != events:
+    if promised is not None and promised[1].lstrip("0") != str(events):
         raise UserError(f"{path}: holds {events} events where its header says {promised[1]}")
 
 
@@ -161,8 +162,18 @@ def _value(value: LheValue, slha: str, lowest_pt: dict[int, float], path: Path) 
         assert value.width_of is not None  # the model admits just one of the three
         kind, code, lines = "width", value.width_of, WIDTH_LINE.findall(slha)
     for found, number in lines:
-        if int(found) == code:
-            return float(number)
+        if found.lstrip("0") == str(code):
+            try:
+                # SLHA allows for Fortran's exponents.
+                value_of_card = float(number.upper().replace("D", "E"))
+            except ValueError:
+                value_of_card = math.nan
+            if not math.isfinite(value_of_card):
+                raise UserError(
+                    f"{path}: the parameter card in its header gives {number} as the {kind} of "
+                    f"{code}, which is no number"
+                )
+            return value_of_card
     raise UserError(f"{path}: the parameter card in its header gives no {kind} of {code}")
 
 

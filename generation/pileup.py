@@ -85,23 +85,33 @@ class PileupLibrary:
         try:
             table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
             metadata = json.loads((table.schema.metadata or {})[METADATA_KEY])
-            lists = {name: table.column(name).chunk(0) for name in COLUMNS}
+            found = metadata["format"]
+            if found == FORMAT:
+                return cls(metadata=metadata, **_arrays_of(table))
         except FileNotFoundError:
             raise UserError(f"{path}: no such file") from None
-        except (pa.ArrowInvalid, OSError, KeyError, IndexError):
+        except (pa.ArrowException, OSError, LookupError, ValueError, TypeError, AttributeError):
             raise UserError(
                 f"{path}: not a whole library of `python -m generation pileup`"
             ) from None
-        if metadata["format"] != FORMAT:
-            raise UserError(
-                f"{path}: has format {metadata['format']} instead of {FORMAT}; make it anew"
-            )
-        # `to_numpy` would load pandas.
-        arrays: dict[str, Any] = {
-            name: np.from_dlpack(column.values) for name, column in lists.items()
-        }
-        arrays["offsets"] = np.from_dlpack(lists["pid"].offsets)
-        return cls(metadata=metadata, **arrays)
+        raise UserError(f"{path}: has format {found} instead of {FORMAT}; make it anew")
+
+
+def _arrays_of(table: pa.Table) -> dict[str, Any]:
+    """Return the arrays of a library; raise a `ValueError` when they do not fit together.
+
+    Kernels that copy events trust them.
+    """
+    lists = {name: table.column(name).chunk(0) for name in COLUMNS}
+    # `to_numpy` would load pandas.
+    arrays = {name: np.from_dlpack(column.values) for name, column in lists.items()}
+    offsets = np.from_dlpack(lists["pid"].offsets)
+    shapes = {name: (array.dtype, len(array)) for name, array in arrays.items()}
+    if shapes != {name: (np.dtype(kind), offsets[-1]) for name, kind in COLUMNS.items()}:
+        raise ValueError("columns of other types or lengths")
+    if len(offsets) < 2 or offsets[0] != 0 or np.any(np.diff(offsets) < 0):
+        raise ValueError("no events, or events that are out of order")
+    return arrays | {"offsets": offsets}
 
 
 def build_library(path: str | Path, events: int, seed: int) -> None:

@@ -26,7 +26,7 @@ Point = Mapping[str, float | int | str]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Range(_Model):
@@ -35,6 +35,12 @@ class Range(_Model):
     first: float
     last: float
     step: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _rises(self) -> "Range":
+        if self.last < self.first:
+            raise ValueError(f"last, {self.last:g}, is below first, {self.first:g}")
+        return self
 
     def values(self) -> list[float]:
         """Return the grid."""
@@ -74,6 +80,12 @@ class Fraction(_Model):
     low: float
     high: float
 
+    @model_validator(mode="after")
+    def _rises(self) -> "Fraction":
+        if self.high < self.low:
+            raise ValueError(f"high, {self.high:g}, is below low, {self.low:g}")
+        return self
+
     def draw(self, rng: "np.random.Generator", drawn: Point) -> float:
         """Draw the fraction and return it times the other parameter."""
         return float(rng.uniform(self.low, self.high)) * float(drawn[self.fraction_of])
@@ -83,6 +95,12 @@ class Choice(_Model):
     """One of several equally likely sets of values."""
 
     choice: list[dict[str, float | str]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _same_names(self) -> "Choice":
+        if any(values.keys() != self.choice[0].keys() for values in self.choice):
+            raise ValueError("all choices must give values to the same parameters")
+        return self
 
 
 class Channel(_Model):
@@ -163,6 +181,32 @@ class Process(_Model):
                 raise ValueError(f"the branching fractions of {pdg} add up to {total:g}, not 1")
         return self
 
+    @model_validator(mode="after")
+    def _parameters_are_drawn(self) -> "Process":
+        drawn: set[str] = set()
+        numbers: set[str] = set()
+        for name, distribution in self.point.items():
+            if isinstance(distribution, Choice):
+                for values in distribution.choice:
+                    drawn.update(values)
+                    numbers.update(key for key, v in values.items() if isinstance(v, float))
+                continue
+            if isinstance(distribution, Fraction) and distribution.fraction_of not in numbers:
+                raise ValueError(
+                    f"point.{name} is a fraction of {distribution.fraction_of!r}, which is no "
+                    "number drawn before it"
+                )
+            drawn.add(name)
+            numbers.add(name)
+        for line in self.settings:
+            template = Template(line)
+            if not template.is_valid():
+                raise ValueError(f"settings: the $ of {line!r} is not followed by a name")
+            for name in template.get_identifiers():
+                if name not in drawn:
+                    raise ValueError(f"settings: {line!r} uses ${name}, which point does not draw")
+        return self
+
     def draw_point(self, rng: "np.random.Generator") -> Point:
         """Draw a parameter point: the values by name, in GeV where they are masses or momenta."""
         drawn: dict[str, float | int | str] = {}
@@ -223,7 +267,7 @@ def load_process(name: str) -> Process:
     path = _folder(name) / "process.yaml"
     try:
         return Process(name=name, **yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (ValidationError, yaml.YAMLError, TypeError) as error:
+    except (ValidationError, yaml.YAMLError, TypeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: {_first_problem(error)}") from None
 
 
@@ -236,9 +280,13 @@ def _folder(name: str) -> Path:
 def _first_problem(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return f"not a process description ({error})"
-    problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
-    return f"{place}: {problem['msg']}" if place else problem["msg"]
+    # Of several models that were tried, the one that fits but for its values.
+    problems = error.errors()
+    problem = next((p for p in problems if p["type"] == "value_error"), problems[0])
+    # Pydantic names the validator too.
+    place = ".".join(str(part) for part in problem["loc"] if "(" not in str(part))
+    reason = problem["msg"].removeprefix("Value error, ")
+    return f"{place}: {reason}" if place else reason
 
 
 @cache

@@ -14,6 +14,7 @@ from generation.pythia_record import ParticleTable, to_record
 from generation.ranmar import set_state
 from generation.record import GeneratorRecord
 from generation.seeds import EXTERNAL_SEEDS, Stage, stream
+from provenance.errors import UserError
 from provenance.scratch import Scratch
 
 SILENCE = ("Print:quiet = on", "Next:numberCount = 0")
@@ -109,6 +110,11 @@ class EventGenerator:
     ----------
     process
         What to generate.
+
+    Raises
+    ------
+    UserError
+        When Pythia does not know a setting of the process, or does not start with them.
     """
 
     def __init__(self, process: Process) -> None:
@@ -133,8 +139,9 @@ class EventGenerator:
 
         Raises
         ------
-        RuntimeError
-            When Pythia does not start, or fails 50 times as often as it is asked for events.
+        UserError
+            When Pythia does not start, or fails 50 times as often as it is asked for events: with
+            these settings, or at this point, such events are impossible.
         """
         rng = stream(Stage.PYTHIA, key)
         pythia, _kept = self._start(point, rng, self._densities, self._switch_on)
@@ -146,7 +153,7 @@ class EventGenerator:
             failed += missing - len(made)
             missing -= len(made)
             if failed > MOST_FAILURES * n_events:
-                raise RuntimeError(f"Pythia fails to generate {self.process.name} at {point}")
+                raise UserError(f"Pythia fails to generate {self.process.name} at {point}")
         normalised = not isinstance(self.process.hard_process, str)
         cross_section = pythia.infoPython().sigmaGen() if normalised else None
         events = parts[0] if len(parts) == 1 else ak.concatenate(parts)
@@ -234,7 +241,10 @@ class EventGenerator:
             kept.append(pythia8mc.ResonanceGeneric(pdg))
             pythia.addResonancePtr(kept[-1])
         if not pythia.init():
-            raise RuntimeError(f"Pythia does not start for {self.process.name} at {point}")
+            raise UserError(
+                f"Pythia does not start for {self.process.name} at {point}: its settings make no "
+                "events possible"
+            )
         set_state(pythia.rndm, rng)
         return pythia, kept
 
@@ -252,7 +262,7 @@ class EventGenerator:
 def _apply(pythia: pythia8mc.Pythia, settings: Iterable[str]) -> None:
     for setting in settings:
         if not pythia.readString(setting):
-            raise ValueError(f"Pythia does not know the setting {setting!r}")
+            raise UserError(f"Pythia does not know the setting {setting!r}")
 
 
 def _successful(events: ak.Array) -> ak.Array:
@@ -271,6 +281,8 @@ def _event_properties(info: ak.Array) -> dict[str, NDArray]:
         return np.asarray(layout[name].data)
 
     return {
+        # Not 1 where phase space is sampled with a bias. The first is the nominal weight.
+        "Weight": ak.to_numpy(ak.firsts(info.weights)).astype(np.float32),
         "Scale": np.sqrt(column("Q2Ren")).astype(np.float32),
         "AlphaQED": column("alphaEM").astype(np.float32),
         "AlphaQCD": column("alphaS").astype(np.float32),

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from commandline.progress import progress
 from generation.default_library import default_library
-from generation.delphes_file import count_events, read_generator_records, write_delphes_file
+from generation.delphes_file import read_generator_records, read_weights, write_delphes_file
 from generation.fastsim.branches import Branch
 from generation.fastsim.card import branch_names, read_card
 from generation.fastsim.engine import Detector
+from generation.fastsim.modules.pileup_merger import MEAN_PILEUP
 from generation.lhe_check import check_lhe, uncompressed
 from generation.pileup import PileupLibrary
 from generation.process import Point, load_process
@@ -116,7 +117,7 @@ class Simulator:
         self.seed = seed
         self.events_per_batch = events_per_batch
         self.card = read_card(card)
-        if pileup is None and any(config.type == "PileUpMerger" for config in self.card.sequence()):
+        if pileup is None and self._adds_pileup():
             pileup = default_library()
         self.pileup = None if pileup is None else Path(pileup)
         library = None if pileup is None else PileupLibrary.open(pileup)
@@ -124,6 +125,12 @@ class Simulator:
         self.again = again
         self.detector = Detector(self.card, library, self.branches)
         self._generators: dict[str, EventGenerator] = {}
+
+    def _adds_pileup(self) -> bool:
+        return any(
+            config.type == "PileUpMerger" and config.number("MeanPileUp", MEAN_PILEUP) > 0
+            for config in self.card.sequence()
+        )
 
     def _of_card(self, branches: Collection[str]) -> list[str]:
         """Return what the card has to make so that these branches, and those of events, are there.
@@ -338,7 +345,11 @@ def resimulate(
     """
     started = time.perf_counter()
     resimulation_key(seed, 0)
-    events = count_events(events_file)
+    check_ledger(events_file)
+    # The output may take the place of the file.
+    source_sha256 = sha256(events_file)
+    weights = read_weights(events_file)
+    events = len(weights)
     with atomic_output(output) as temporary:
         simulator = Simulator(card, pileup, 0, branches=branches)
         records = read_generator_records(events_file, EVENTS_PER_BATCH)
@@ -346,7 +357,9 @@ def resimulate(
 
         def batches() -> Iterator[dict[str, Branch]]:
             for index, record in enumerate(progress(records, n_batches, Path(events_file).name)):
-                event = event_branches({}, record.n_events, index * EVENTS_PER_BATCH)
+                first = index * EVENTS_PER_BATCH
+                own = {"Weight": weights[first : first + record.n_events]}
+                event = event_branches(own, record.n_events, first)
                 key = resimulation_key(seed, index)
                 yield event | simulator.detector.simulate(record, key)
 
@@ -355,7 +368,7 @@ def resimulate(
         output,
         started,
         source=Path(events_file).name,
-        source_sha256=sha256(events_file),
+        source_sha256=source_sha256,
         seed=seed,
         events_asked=events,
         events=written,

@@ -1,9 +1,10 @@
-"""Which events can be trusted."""
+"""Which events can be trusted, and which rows."""
 
 from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
+import pyarrow as pa
 
 from ntuplizer.batch import Collection, EventBatch
 
@@ -50,6 +51,22 @@ def drop_bad_events(batch: EventBatch) -> tuple[EventBatch, Counter[str]]:
         if events.any():
             skipped[reason] = int(events.sum())
     return (batch.select(~(unphysical | crowded | broken)) if skipped else batch), skipped
+
+
+def finite_rows(rows: pa.Table) -> np.ndarray:
+    """Return which rows have finite numbers only, in their lists too: bool (n_rows,)."""
+    finite = np.ones(rows.num_rows, bool)
+    for column in rows.columns:
+        array = column.combine_chunks()
+        is_list = pa.types.is_list(array.type)
+        values = array.flatten() if is_list else array
+        if not pa.types.is_floating(values.type):
+            continue
+        wrong = np.flatnonzero(~np.isfinite(values.to_numpy()))
+        if is_list:
+            wrong = np.searchsorted(array.offsets.to_numpy(), wrong, side="right") - 1
+        finite[wrong] = False
+    return finite
 
 
 def unphysical_events(batch: EventBatch) -> np.ndarray:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from ntuplizer.products import Product, ProductOptions, get_product
 from provenance.errors import UserError
 from provenance.files import atomic_output
-from provenance.ledger import versions
+from provenance.ledger import check_ledger, versions
 
 # A row group is what training reads at once.
 ROWS_PER_GROUP = 10_000
@@ -237,11 +237,13 @@ def read_tables(
     Raises
     ------
     UserError
-        When two files differ in product or options, or this version would make other rows.
+        When two files differ in product or options, or this version would make other rows; or when
+        a file is not the one that the ledger beside it speaks of.
     """
     product, options = find_product(read_metadata(paths[0]), paths[0])
     expected = describe(product, options)
     for path in paths:
+        check_ledger(path)
         metadata = read_metadata(path)
         for key, value in expected.items():
             if metadata.get(key) != value:

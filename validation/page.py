@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
+from generation.delphes_file import read_generator_records
 from generation.pileup import PileupLibrary
 from ntuplizer.products import get_product
 from provenance.errors import UserError
@@ -108,6 +109,9 @@ def write_comparison(
     """
     if repeats < 1:
         raise UserError(f"--repeats {repeats}: at least 1 is needed")
+    for file in real:
+        # What is no event file is named here, before anything is simulated.
+        next(read_generator_records(file, 1), None)
     detector = FastSimulation(card, pileup)
     scan = LeafScan(example_leaves(real))
     samples = {kind_of(file): (Sample(), Sample()) for file in real}

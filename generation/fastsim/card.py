@@ -36,6 +36,8 @@ from generation.fastsim.tcl.values import (
 from provenance.errors import UserError
 
 MAX_FILE_BYTES = 10_000_000
+# Of the tags of a jet.
+BITS = 32
 # Elements of all lists together, in a description.
 MOST = 200_000_000
 
@@ -87,8 +89,11 @@ class ModuleConfig:
     _known: set[str] = field(default_factory=set, repr=False)
 
     def number(self, name: str, default: float) -> float:
-        """Return a numeric parameter."""
-        return self._get(name, as_number, default, "a number")
+        """Return a numeric parameter, which is finite."""
+        number = self._get(name, as_number, default, "a number")
+        if not math.isfinite(number):
+            raise self.error(name, "is not a finite number")
+        return number
 
     def integer(self, name: str, default: int) -> int:
         """Return an integer parameter."""
@@ -96,6 +101,13 @@ class ModuleConfig:
         if number != int(number):
             raise self.error(name, "is not an integer")
         return int(number)
+
+    def bit(self, name: str) -> int:
+        """Return the number of one of 32 bits, 0 if none is given."""
+        number = self.integer(name, 0)
+        if not 0 <= number < BITS:
+            raise self.error(name, f"is not between 0 and {BITS - 1}")
+        return number
 
     def text(self, name: str, default: str) -> str:
         """Return a parameter as it is written, such as a formula or the name of an array."""

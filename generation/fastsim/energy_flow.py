@@ -36,8 +36,13 @@ class EnergyFractions:
         if len(values) % 2:
             raise config.error("EnergyFraction", "is not made of pairs of code and fraction")
         fractions = {0: list(default)}
-        for code, given in zip(values[::2], values[1::2], strict=True):
-            fractions[int(code)] = numbers(given)[: len(default)]
+        try:
+            for code, given in zip(values[::2], values[1::2], strict=True):
+                fractions[int(code)] = numbers(given)[: len(default)]
+        except (TypeError, ValueError):
+            raise config.error(
+                "EnergyFraction", "holds something that is neither a code nor a fraction"
+            ) from None
         if any(len(given) < len(default) for given in fractions.values()):
             raise config.error("EnergyFraction", f"needs {len(default)} fractions for each code")
         codes = sorted(fractions)

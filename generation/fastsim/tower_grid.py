@@ -71,8 +71,11 @@ def _closest(edges: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray
 
 
 def numbers(value: Plain) -> list[float]:
-    """Return a number or a list of numbers of a card as a list."""
-    return [float(item) for item in value] if isinstance(value, list) else [float(value)]
+    """Return a number or a list of numbers of a card as a list; all of them are finite."""
+    found = [float(item) for item in value] if isinstance(value, list) else [float(value)]
+    if not all(map(math.isfinite, found)):
+        raise ValueError("a number that is not finite")
+    return found
 
 
 class TowerGrid:
@@ -199,7 +202,8 @@ def _find(
             ring -= 1
         phi = math.atan2(y[i], x[i])
         first, last = phi_start[ring], phi_stop[ring] - 1
-        if not (phi_edges[first] < phi <= phi_edges[last]):
+        # A ring may have no edges at all.
+        if first > last or not (phi_edges[first] < phi <= phi_edges[last]):
             continue
         # Edges are usually equidistant: the guess is right or next to right.
         scale = (last - first) / (phi_edges[last] - phi_edges[first])

@@ -78,11 +78,14 @@ def _summary(manifest: dict, product: Product, terms: Terms) -> dict[str, Any]:
     options = product.read_options(manifest["options"])
     software = yaml.safe_load(CITATION.read_text(encoding="utf-8"))
     ledgers = [entry["ledger"] for entry in manifest["files"]]
+    # Other shards were made from files, of collisions for all that is known.
+    simulated = all("job" in ledger for ledger in ledgers)
     return {
         "name": manifest["name"],
         "title": terms.title or f"{manifest['name']}: {product.summary}",
         "description": (
-            f"{manifest['totals']['rows']:,} simulated rows ({product.summary}) in "
+            f"{manifest['totals']['rows']:,} {'simulated ' if simulated else ''}rows "
+            f"({product.summary}) in "
             f"{manifest['totals']['files']:,} Parquet files, split into train, val and test."
         ),
         "url": terms.url,
@@ -92,6 +95,8 @@ def _summary(manifest: dict, product: Product, terms: Terms) -> dict[str, Any]:
         "columns": product.columns(options),
         "label": product.label(options),
         "software": software,
+        "simulated": simulated,
+        "inputs": _known(name for ledger in ledgers for name in ledger.get("inputs", ())),
         "citation": _bibtex(manifest, software, terms),
         "processes": sorted(
             {name for ledger in ledgers for name in ledger.get("job", {}).get("processes", {})}
@@ -158,7 +163,13 @@ def _front_matter(manifest: dict, summary: dict[str, Any]) -> str:
         "pretty_name": summary["title"],
         "size_categories": [size_category(manifest["totals"]["rows"])],
         "task_categories": ["tabular-classification" if summary["label"] else "tabular-regression"],
-        "tags": ["physics", "particle-physics", "jets", "simulation", "croissant"],
+        "tags": [
+            "physics",
+            "particle-physics",
+            "jets",
+            *(["simulation"] if summary["simulated"] else []),
+            "croissant",
+        ],
         "configs": [{"config_name": "default", "data_files": files}],
     }
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)

@@ -1,6 +1,7 @@
 """Certified runs: which luminosity sections are good for physics."""
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +45,11 @@ def read_certified(path: str | Path) -> CertifiedRuns:
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        rows = [(int(run), *_ends(pair)) for run, pairs in content.items() for pair in pairs]
+        rows = [
+            (*_numbers([run]), *_numbers(pair)) for run, pairs in content.items() for pair in pairs
+        ]
+        if any(first > last for _, first, last in rows):
+            raise ValueError("a range ends before it begins")
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except (ValueError, TypeError, AttributeError):
@@ -56,11 +61,12 @@ def read_certified(path: str | Path) -> CertifiedRuns:
     return CertifiedRuns(_key(run, first), np.maximum.accumulate(_key(run, last)))
 
 
-def _ends(pair: list[int]) -> tuple[int, int]:
-    first, last = (int(end) for end in pair)
-    if not 0 <= first <= last < 1 << 32:
-        raise ValueError(pair)
-    return first, last
+def _numbers(values: Sequence[int | str]) -> Iterator[int]:
+    """Yield numbers of 32 bits, as those of runs and sections are."""
+    for number in map(int, values):
+        if not 0 <= number < 1 << 32:
+            raise ValueError(number)
+        yield number
 
 
 def _key(run: np.ndarray, section: np.ndarray) -> np.ndarray:

@@ -119,13 +119,13 @@ def _run_nanoaod(options: argparse.Namespace) -> None:
     assert era is not None
     files, counts, seen = _files(options, era), Counts(), SeenEvents()
     for path in options.after:
-        remember(path, seen)
+        remember(path, seen, product.identity)
     events = batches(
         files, era, _certified(options), options.working_point, options.process, counts.steps
     )
 
     def tables() -> "Iterable[pa.Table]":
-        for table in unique_rows(product.tables(events, checked, counts), seen):
+        for table in unique_rows(product.tables(events, checked, counts), seen, product.identity):
             counts.steps["first_copies"] += table.num_rows
             yield table
         counts.rows = counts.steps["first_copies"]

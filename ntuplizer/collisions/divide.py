@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ntuplizer.collisions.unique import SeenEvents, unique_rows
+from ntuplizer.collisions.unique import SeenEvents, events_of_rows, unique_rows
 from ntuplizer.products import count_classes
 from ntuplizer.shards import ShardKey, read_tables, write_shard
 from provenance.errors import UserError
@@ -18,10 +18,10 @@ from provenance.ledger import write_ledger
 def divide(
     files: Sequence[Path], keys: Sequence[ShardKey], outputs: Sequence[Path], fingerprint: str
 ) -> int:
-    """Write all rows of files as shards that differ by at most one row.
+    """Write all rows of files as shards that differ by at most one row, or one event's rows.
 
-    Which shard a row goes to is drawn, so that each split holds all runs alike. Of an event that is
-    in several files the first copy is kept, where the rows say which event they are of.
+    Which shard an event goes to is drawn, so that each split holds all runs alike. Of a row that
+    is in several files the first copy is kept, where rows have names.
 
     Parameters
     ----------
@@ -44,16 +44,17 @@ def divide(
     """
     started = time.perf_counter()
     product, options, tables = read_tables(files)
-    if {"batch", "event"} <= set(product.identity):
-        tables = unique_rows(tables, SeenEvents())
+    if product.identity:
+        tables = unique_rows(tables, SeenEvents(), product.identity)
     rows = pa.concat_tables(list(tables)).combine_chunks()
-    if rows.num_rows < len(outputs):
+    event = events_of_rows(rows, product.event_identity)
+    parts = _parts(event, len(outputs), keys[0].generator())
+    if not all(map(len, parts)):
         raise UserError(
             f"{outputs[0].parent}: {rows.num_rows} rows passed the selection, too few for "
             f"{len(outputs)} shards: loosen the options or give more files"
         )
-    order = keys[0].generator().permutation(rows.num_rows)
-    for key, output, chosen in zip(keys, outputs, np.array_split(order, len(outputs)), strict=True):
+    for key, output, chosen in zip(keys, outputs, parts, strict=True):
         own = rows.take(pa.array(np.sort(chosen)))
         shard = write_shard(
             output, _once(own), own.num_rows, key, product, options, fingerprint, "the files"
@@ -70,6 +71,27 @@ def divide(
             class_counts=None if label is None else count_classes(shard, label),
         )
     return rows.num_rows
+
+
+def _parts(event: np.ndarray, n: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return the rows of n parts as even as can be without an event in two of them.
+
+    Parameters
+    ----------
+    event
+        (n_rows,) the event of each row, numbered from 0.
+    n
+        How many parts.
+    rng
+        Draws the order of the events.
+    """
+    drawn = rng.permutation(event.max(initial=-1) + 1)
+    rank = np.empty_like(drawn)
+    rank[drawn] = np.arange(len(drawn))
+    order = np.argsort(rank[event], kind="stable")
+    starts = np.flatnonzero(np.diff(event[order], prepend=-1, append=-1))
+    even = np.cumsum([len(part) for part in np.array_split(order, n)])[:-1]
+    return np.split(order, starts[np.searchsorted(starts, even)] if len(order) else even)
 
 
 def _once(table: pa.Table) -> Iterator[pa.Table]:

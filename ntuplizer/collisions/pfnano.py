@@ -38,6 +38,7 @@ from ntuplizer.particles import (
     relative_direction,
 )
 from ntuplizer.products.jets import COLUMNS
+from ntuplizer.quality import finite_rows
 from ntuplizer.schema import arrow_schema, tabulate
 
 # Constituents make these files ten times as large per event as NanoAOD.
@@ -109,7 +110,7 @@ def iterate_jets(
     options
         Which jets to take.
     steps
-        Adds the events left after each step, and `jets_in_file` and `jets`.
+        Adds the events left after each step, and `jets_in_file`, `jets` and `jets_finite`.
     era
         Triggers and filters to ask for; None takes all events.
     certified
@@ -126,7 +127,16 @@ def iterate_jets(
         When the file cannot be read, or has no constituents of jets.
     """
     for reader, puppi, kept in selected_steps(file, options.jets, steps, era, certified):
-        yield _jets_of_step(reader, BRANCHES[options.jets], puppi, options, kept, steps)
+        yield finite_jets(
+            _jets_of_step(reader, BRANCHES[options.jets], puppi, options, kept, steps), steps
+        )
+
+
+def finite_jets(jets: pa.Table, steps: Counter[str]) -> pa.Table:
+    """Leave out the jets of a file that have numbers which are none; adds to `steps`."""
+    kept = jets.filter(pa.array(finite_rows(jets)))
+    steps["jets_finite"] += kept.num_rows
+    return kept
 
 
 def selected_steps(
@@ -206,8 +216,10 @@ def candidates_of(reader: Reader, puppi: bool) -> Collection:
     names = ("pt", "eta", "phi", "mass", "d0", "d0Err", "dz", "dzErr", "charge", "pdgId")
     found = reader.lists("PFCands", (*names, "puppiWeight") if puppi else names)
     scale = found["puppiWeight"] if puppi else np.ones(len(found["pt"]), np.float32)
-    # Without details of the track, values and uncertainties are −1.
+    # Without details of the track, values and uncertainties are −1; a covariance can be infinite.
     track = (found["charge"] != 0) & (found["d0Err"] > 0) & (found["dzErr"] > 0)
+    for name in ("d0", "d0Err", "dz", "dzErr"):
+        track &= np.isfinite(found[name])
 
     def millimetres(name: str, sign: float = 1.0) -> np.ndarray:
         return np.where(track, sign * MM_PER_CM * found[name], 0)

@@ -29,6 +29,7 @@ from ntuplizer.collisions.pfnano import (
     PFNanoOptions,
     all_jets,
     candidates_of,
+    finite_jets,
     gen_jets_of,
     selected_steps,
 )
@@ -78,7 +79,9 @@ def iterate_energy_jets(
         When the file cannot be read, or has no constituents of jets or no ρ.
     """
     for reader, puppi, kept in selected_steps(file, options.jets, steps, era, certified):
-        yield _jets_of_step(reader, BRANCHES[options.jets], puppi, options, kept, steps)
+        yield finite_jets(
+            _jets_of_step(reader, BRANCHES[options.jets], puppi, options, kept, steps), steps
+        )
 
 
 def _jets_of_step(

@@ -4,7 +4,7 @@ All copies of an event are reconstructed alike, so it does not matter which one 
 may be selected before copies are dropped.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,42 +32,45 @@ class SeenEvents:
     """The events that were there before, exactly: no hashes, 8 bytes each."""
 
     def __init__(self) -> None:
-        self._events: dict[int, np.ndarray] = {}
+        self._events: dict[tuple, np.ndarray] = {}
 
     def __len__(self) -> int:
         return sum(len(events) for events in self._events.values())
 
-    def first(self, section: np.ndarray, event: np.ndarray) -> np.ndarray:
+    def first(self, event: np.ndarray, *names: np.ndarray) -> np.ndarray:
         """Find events that come for the first time, and remember them.
 
         Parameters
         ----------
-        section
-            `section_key` of each event.
         event
             Event numbers.
+        names
+            What else names each of them: process, `section_key`, number of the jet.
 
         Returns
         -------
         numpy.ndarray
             bool (n_events,): of copies within these arrays, the first one only.
         """
-        new = np.zeros(len(event), bool)
-        order = np.argsort(section, kind="stable")
-        sections, starts = np.unique(section[order], return_index=True)
-        groups = np.split(order, starts[1:]) if len(order) else []
-        for key, group in zip(sections.tolist(), groups, strict=True):
-            numbers, place = np.unique(event[group].astype(np.int64), return_index=True)
+        new, group = np.zeros(len(event), bool), np.zeros(len(event), np.int64)
+        for name in names:
+            values, code = np.unique(name, return_inverse=True)
+            group = np.unique(group * len(values) + code, return_inverse=True)[1]
+        order = np.argsort(group, kind="stable")
+        _, starts = np.unique(group[order], return_index=True)
+        for rows in np.split(order, starts[1:]) if len(order) else []:
+            key = tuple(name[rows[0]].item() for name in names)
+            numbers, place = np.unique(event[rows].astype(np.int64), return_index=True)
             known = self._events.get(key, np.zeros(0, np.int64))
             fresh = ~np.isin(numbers, known, assume_unique=True)
-            new[group[place[fresh]]] = True
+            new[rows[place[fresh]]] = True
             if fresh.any():
                 self._events[key] = np.sort(np.concatenate((known, numbers[fresh])))
         return new
 
 
-def remember(path: str | Path, seen: SeenEvents) -> None:
-    """Add the events of a Parquet file with the columns `batch` and `event`.
+def remember(path: str | Path, seen: SeenEvents, identity: Sequence[str]) -> None:
+    """Add the rows of a Parquet file with the columns of an identity.
 
     Raises
     ------
@@ -76,23 +79,66 @@ def remember(path: str | Path, seen: SeenEvents) -> None:
     """
     try:
         with pq.ParquetFile(path) as file:
-            for rows in file.iter_batches(columns=["batch", "event"]):
-                seen.first(rows["batch"].to_numpy(), rows["event"].to_numpy())
+            for rows in file.iter_batches(columns=list(identity)):
+                _first(pa.Table.from_batches([rows]), seen, identity)
     except (OSError, KeyError, pa.ArrowException) as error:
         raise UserError(f"{path}: not a file of rows with their events ({error})") from None
 
 
-def unique_rows(tables: Iterable[pa.Table], seen: SeenEvents) -> Iterator[pa.Table]:
-    """Drop the rows of events that were there before.
+def unique_rows(
+    tables: Iterable[pa.Table], seen: SeenEvents, identity: Sequence[str]
+) -> Iterator[pa.Table]:
+    """Drop the rows that were there before.
 
     Parameters
     ----------
     tables
-        With the columns `batch` (`section_key`) and `event`, in a fixed order of data sets and
-        files: the first copy stays.
+        In a fixed order of data sets and files: the first copy stays.
     seen
-        The events of earlier tables; adds to it. One row for each event.
+        The rows of earlier tables; adds to it.
+    identity
+        Columns that name a row, `event` among them. Numbers of simulated events begin anew in each
+        process, and an event can have several rows.
     """
     for table in tables:
-        new = seen.first(table["batch"].to_numpy(), table["event"].to_numpy())
-        yield table.filter(pa.array(new))
+        yield table.filter(pa.array(_first(table, seen, identity)))
+
+
+def events_of_rows(table: pa.Table, event_identity: Sequence[str]) -> np.ndarray:
+    """Return the event of each row, numbered from 0 as they come; without names each has its own.
+
+    Parameters
+    ----------
+    table
+        The rows.
+    event_identity
+        Columns that name an event.
+    """
+    if not event_identity:
+        return np.arange(table.num_rows)
+    code = np.zeros(table.num_rows, np.int64)
+    for name in event_identity:
+        column = table[name]
+        if pa.types.is_string(column.type):
+            numbers = column.combine_chunks().dictionary_encode().indices.to_numpy()
+        else:
+            numbers = column.to_numpy()
+        values, own = np.unique(numbers, return_inverse=True)
+        # Of both together as many as there are rows at most, which keeps the numbers small.
+        code = np.unique(code * len(values) + own, return_inverse=True)[1]
+    _, first, event = np.unique(code, return_index=True, return_inverse=True)
+    rank = np.empty_like(first)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[event]
+
+
+def _first(table: pa.Table, seen: SeenEvents, identity: Sequence[str]) -> np.ndarray:
+    columns = {name: _values(table[name]) for name in identity}
+    return seen.first(columns.pop("event"), *columns.values())
+
+
+def _values(column: pa.ChunkedArray) -> np.ndarray:
+    if not pa.types.is_string(column.type):
+        return column.to_numpy()
+    coded = column.combine_chunks().dictionary_encode()
+    return np.array(coded.dictionary.to_pylist(), dtype=str)[coded.indices.to_numpy()]

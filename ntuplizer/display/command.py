@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ntuplizer.display import Row, View
-from ntuplizer.products import Product, get_product
+from ntuplizer.products import Label, Product, get_product
 from ntuplizer.shards import read_metadata
 from provenance.errors import UserError
 from provenance.files import atomic_output
@@ -69,18 +69,18 @@ def display(path: Path, row: int, output: Path, checkpoint: Path | None = None) 
     from ntuplizer.display import draw
 
     scores = [
-        draw.Score(name, probability, name == found.label)
+        draw.Score(_plain(name), probability, name == found.label)
         for name, probability in most_probable(predicted, labels)
     ]
     title = f"{path.name}, row {row}" + ("" if found.label is None else f": {found.label}")
-    facts = [] if not found.identity else [found.identity]
+    facts = [] if not found.identity else [_plain(found.identity)]
     facts += [
         f"network: {name.replace('_', ' ')} {_as_text(value)}"
         for name, value in predicted.items()
         if name not in {"probabilities", UNREADABLE}
     ]
     with draw.style():
-        figure = draw.draw_view(found.view, title, facts, scores)
+        figure = draw.draw_view(found.view, _plain(title), facts, scores)
         with atomic_output(output) as temporary:
             figure.savefig(temporary, dpi=110)
 
@@ -108,8 +108,12 @@ def find_row(path: Path, row: int) -> Found:
         has = f"has rows 0 to {rows - 1}" if rows else "has no rows"
         raise UserError(f"{path}: {has}, not {row}")
     content = table.to_pylist()[0]
-    label, names = product.label(options), metadata.get("labels") or []
-    name = names[content[label.column]] if label is not None and label.column in content else None
+    label, name = product.label(options), None
+    if label is not None and label.column in content:
+        # Imported sets have labels of their own.
+        name = Label(label.column, tuple(metadata.get("labels") or ())).name_of(
+            content[label.column]
+        )
     return Found(product, product.view(content, options), name, table)
 
 
@@ -162,6 +166,11 @@ def most_probable(predicted: Row, labels: list[str]) -> list[tuple[str, float]]:
     probabilities = np.array(predicted["probabilities"], float)
     best = np.argsort(-probabilities, kind="stable")[:MOST_PROBABLE]
     return [(labels[place], float(probabilities[place])) for place in best]
+
+
+def _plain(text: str) -> str:
+    """Return a text that is drawn as it stands: between two `$` matplotlib sees a formula."""
+    return text.replace("$", r"\$")
 
 
 def _as_text(value: object) -> str:

@@ -29,7 +29,8 @@ def _read(path: Path, label: str | None) -> "Iterator[ImportedJets]":
             for begin in range(0, len(jets), CHUNK):
                 own = np.asarray(particles[begin : begin + CHUNK], np.float64)
                 pt, eta, mass, _ = np.asarray(jets[begin : begin + CHUNK], np.float64).T
-                real = (own[..., 3] > 0) & (own[..., 2] > 0)
+                # What is no number is no padding either.
+                real = ~((own[..., 3] <= 0) | (own[..., 2] <= 0))
                 counts = real.sum(axis=1)
                 eta_rel, phi_rel, pt_rel, _ = own[real].T
                 # The azimuth of jets was thrown away: it is zero.

@@ -15,7 +15,7 @@ from ntuplizer.clustering import Momenta, soft_drop_mass, subjettiness
 from ntuplizer.imports import Source
 from ntuplizer.manifest import DIGEST, hash_dataset
 from ntuplizer.products.jets import COLUMNS
-from ntuplizer.quality import ENERGY_LIMIT
+from ntuplizer.quality import ENERGY_LIMIT, finite_rows
 from ntuplizer.schema import arrow_schema, tabulate
 from ntuplizer.shards import read_metadata, write_tables
 from provenance.errors import UserError, first_line
@@ -93,6 +93,8 @@ def import_jets(source: Source, path: Path, output: Path, label: str | None = No
         nonlocal rows
         for jets in _sound(source, path, label):
             table = tabulate(columns_of(jets, source.radius), schema_of(source))
+            if not finite_rows(table).all():
+                raise UserError(f"{path}: holds a jet along the beam or a number that cannot be")
             rows += table.num_rows
             yield table
 

@@ -44,9 +44,10 @@ def _read(path: Path, label: str | None) -> "Iterator[ImportedJets]":
         ) from None
     for begin in range(0, len(jets), CHUNK):
         chunk = jets[begin : begin + CHUNK]
-        real = chunk[..., 0] > 0
+        # What is no number is no padding either.
+        real = ~(chunk[..., 0] <= 0)
         pt, rapidity, phi, code = chunk[real].astype(np.float64).T
-        pdg = np.rint(code).astype(np.int64)
+        pdg = np.rint(np.where(np.isfinite(code), code, 0)).astype(np.int64)
         kind = np.abs(pdg)
         known = np.array(list(PARTICLES))
         place = np.searchsorted(known, kind).clip(max=len(known) - 1)

@@ -35,7 +35,8 @@ def _read(path: Path, label: str | None) -> "Iterator[ImportedJets]":
                 rows = table[begin : begin + CHUNK]
                 values = rows["values_block_0"][:, : 4 * CONSTITUENTS]
                 values = values.reshape(len(rows), CONSTITUENTS, 4)
-                real = values[..., 0] > 0
+                # What is no number is no padding either.
+                real = ~(values[..., 0] <= 0)
                 momenta = values[real][:, [1, 2, 3, 0]]
                 signal = rows["values_block_1"][:, 1]
                 yield ImportedJets(real.sum(axis=1), momenta.astype(np.float64), signal)

@@ -58,6 +58,10 @@ class Label:
     names: tuple[str, ...]
     group_of: Callable[[str], str] = _one_group
 
+    def name_of(self, value: int) -> str | None:
+        """Return the name of a value; None for rows without a label, those of collisions."""
+        return self.names[value] if 0 <= value < len(self.names) else None
+
 
 @dataclass(frozen=True)
 class Axis:

@@ -140,7 +140,7 @@ def _branches(options: EnergyOptions) -> Branches:
 def _optional_branches(options: EnergyOptions) -> Branches:
     # Without Rho and ReconstructedVertex there are no rows, but a sentence that says what to do.
     return {
-        "Vertex": ("Z",),
+        "Vertex": ("Z", "Index"),
         "Rho": ("Rho", "Edges"),
         "ReconstructedVertex": ("Z", "ErrorZ", "Index"),
     }
@@ -161,7 +161,7 @@ def _view(row: dict[str, Any], options: EnergyOptions) -> "View":
 PRODUCT = Product(
     name="energy",
     summary="jets with their GEN-jet, to learn energies",
-    version=2,
+    version=3,
     Options=EnergyOptions,
     columns=lambda options: COLUMNS,
     branches=_branches,

@@ -40,6 +40,8 @@ from ntuplizer.secondary_vertices import VertexCuts, find_secondary_vertices
 GEN_PT_FRACTION = 0.5
 # A jet and its GEN-jet lie within this fraction of R.
 MATCH_FRACTION = 0.5
+# `Index` of the hard interaction among all that PileUpMerger has put together.
+HARD = 0
 
 
 def make_energy_jets(batch: EventBatch, options: EnergyOptions, counts: Counts) -> dict[str, Any]:
@@ -93,8 +95,8 @@ def _constituents(jets: Jets, candidates: Collection, batch: EventBatch, radius:
     reconstructed = batch.get("ReconstructedVertex")
     n_vertices = vertex_counts(reconstructed, jets.event, batch.source)
     assert reconstructed is not None
-    interactions = batch.get("Vertex") or Collection.empty(batch.n_events, ("Z",))
-    vertex_z = interactions.first("Z")
+    interactions = batch.get("Vertex") or Collection.empty(batch.n_events, ("Z", "Index"))
+    vertex_z = _hard_vertex_z(interactions)
 
     members = members_of(jets, candidates)
     values = candidate_values(jets, members, candidates, vertex_z)
@@ -120,6 +122,18 @@ def _constituents(jets: Jets, candidates: Collection, batch: EventBatch, radius:
         "jet_axis2": shapes["minor_axis"],
         **_secondary_vertices(jets, members, candidates, vertex_z[jets.event], radius),
     }
+
+
+def _hard_vertex_z(interactions: Collection) -> np.ndarray:
+    """Return z of the hard interaction of each event, (n_events,) in mm; 0 without any.
+
+    PileUpMerger numbers it 0, but Delphes writes vertices by falling Σ pT²: in one event of five
+    with p̂T of 40 GeV pile-up comes first.
+    """
+    vertex_z = interactions.first("Z")
+    hard = interactions["Index"] == HARD
+    vertex_z[interactions.event[hard]] = interactions["Z"][hard]
+    return vertex_z
 
 
 def _secondary_vertices(

@@ -30,8 +30,7 @@ from ntuplizer.truth import (
     label_jets,
 )
 
-# Jets of the file, whatever was clustered.
-PT_MIN = 120.0
+# Jets of the file; how soft they may be is an option.
 ETA_MAX = 2.5
 
 
@@ -77,7 +76,7 @@ def make_labelled_jets(
     momenta = candidate_momenta(candidates)
     jets = cluster(momenta, options.jet_radius, options.clustered_pt_min)
     counts.steps["jets_clustered"] += len(jets.event)
-    jets = jets.select((jets.pt >= PT_MIN) & (np.abs(jets.eta) <= ETA_MAX))
+    jets = jets.select(np.abs(jets.eta) <= ETA_MAX)
     counts.steps["jets_in_acceptance"] += len(jets.event)
 
     truth = label(record, jets)

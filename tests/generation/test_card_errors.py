@@ -3,6 +3,7 @@
 import pytest
 
 from generation.fastsim.card import read_card
+from generation.fastsim.engine import Detector
 from provenance.errors import UserError
 
 
@@ -35,6 +36,34 @@ def test_a_parameter_of_the_wrong_kind_is_named(card, getter, value, complaint):
     module = card(f'set ExecutionPath A\nmodule M A {{\n set P "{word}"\n}}\n').modules["A"]
     with pytest.raises(UserError, match=rf"card.tcl:3: 'P' .*{complaint}"):
         getattr(module, getter)("P", () if getter == "array" else 0)
+
+
+@pytest.mark.parametrize(
+    ("module", "setting", "complaint"),
+    [
+        ("BTagging", "BitNumber 1e999", "is not a finite number"),
+        ("BTagging", "BitNumber 32", "is not between 0 and 31"),
+        ("ParticlePropagator", "Bz nan", "is not a finite number"),
+        ("PileUpMerger", "MeanPileUp 1e30", "is more than 100000"),
+        ("PileUpMerger", "VertexDistributionFormula {log(-1)}", "is not finite everywhere"),
+        ("SimpleCalorimeter", "EtaPhiBins {{0 1} {0 nan}}", "something that is not a number"),
+        ("PdgCodeFilter", "PdgCode {eleven}", "is not a list of numbers"),
+        ("RunPUPPI", "EtaMinBin {0 a}", "is not a list of numbers"),
+        ("FastJetFinder", "ParameterR 1e9", "is not between 0 and 1000"),
+        ("FastJetGridMedianEstimator", "GridRange {0 1 1e-9 1e-9}", "has more than 10000000 cells"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named(card, module, setting, complaint):
+    found = card(f"set ExecutionPath A\nmodule {module} A {{\n set {setting}\n}}\n")
+    with pytest.raises(UserError, match=rf"card.tcl:3: '{setting.split()[0]}' .*{complaint}"):
+        Detector(found)
+
+
+def test_energy_fractions_are_codes_and_numbers(card):
+    bins = "set EtaPhiBins {{0 1} {0 1}}"
+    text = f"module SimpleCalorimeter A {{\n {bins}\n set EnergyFraction {{0 much}}\n}}\n"
+    with pytest.raises(UserError, match=r"card.tcl:4: 'EnergyFraction' .*neither a code nor"):
+        Detector(card(f"set ExecutionPath A\n{text}"))
 
 
 def test_a_path_to_a_module_that_is_not_there_is_named(card):

@@ -10,8 +10,9 @@ import uproot
 
 from generation.delphes_file import (
     EVENTS_PER_BASKET,
-    count_events,
+    RECORD_LEAVES,
     read_generator_records,
+    read_weights,
     write_delphes_file,
 )
 from generation.fastsim.branches import Branch
@@ -101,7 +102,7 @@ def test_every_basket_is_checksummed(tmp_path):
 @pytest.mark.parametrize("name", ["res34p_1", "qcd_3"])
 def test_record_of_a_real_file(reference, name):
     path = reference(f"delphes/{name}.root")
-    assert count_events(path) == 120
+    assert len(read_weights(path)) == 120
     records = list(read_generator_records(path, 50))
     assert [record.n_events for record in records] == [50, 50, 20]
     record = records[0]
@@ -134,11 +135,27 @@ def test_stable_particles_come_back_to_the_generators_vertex(reference):
     assert np.median(np.abs(record.z[displaced] - expected)) < 1e-2
 
 
+def test_hard_vertex_need_not_be_the_first(tmp_path, reference):
+    """Delphes sorts vertices by Σ pT², by which those of soft collisions come late."""
+    expected = next(read_generator_records(reference("delphes/qcd_3.root"), 10))
+    path = tmp_path / "sorted.root"
+    with uproot.open(reference("delphes/qcd_3.root")) as real, uproot.recreate(path) as file:
+        names = [*RECORD_LEAVES, "Vertex.Z", "Vertex.T", "Vertex.Index"]
+        names = [name if "." in name else f"Particle.{name}" for name in names]
+        arrays = {name: real["Delphes"][name].array(entry_stop=10) for name in names}
+        arrays |= {name: arrays[name][:, ::-1] for name in names if name.startswith("Vertex")}
+        file.mktree("Delphes", {k: f"var * {v.type.content.content}" for k, v in arrays.items()})
+        file["Delphes"].extend(arrays)
+    record = next(read_generator_records(path, 10))
+    for name in ("z", "t"):
+        assert np.array_equal(getattr(record, name), getattr(expected, name))
+
+
 def test_missing_file():
     with pytest.raises(UserError, match=r"^nowhere\.root: no such file"):
         next(read_generator_records("nowhere.root", 10))
     with pytest.raises(UserError, match=r"^nowhere\.root: no such file"):
-        count_events("nowhere.root")
+        read_weights("nowhere.root")
 
 
 def test_file_without_the_tree(tmp_path):
@@ -148,7 +165,7 @@ def test_file_without_the_tree(tmp_path):
     with pytest.raises(UserError, match=r"other\.root: holds no tree named Delphes"):
         next(read_generator_records(path, 10))
     with pytest.raises(UserError, match=r"other\.root: holds no tree named Delphes"):
-        count_events(path)
+        read_weights(path)
 
 
 def test_missing_branch_is_named(tmp_path):

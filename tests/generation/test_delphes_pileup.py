@@ -9,6 +9,8 @@ from generation.cli import main
 from generation.delphes_pileup import import_library
 from generation.pileup import PileupLibrary
 from provenance.errors import UserError
+from provenance.files import sha256
+from provenance.ledger import check_ledger
 
 EVENTS = [
     [(211, 0.0, 0.0, 0.5, 1e-12, 1.0, 2.0, 3.0, 3.7444), (22, 0, 0, 0, 0, 0.1, 0.2, -5, 5.005)],
@@ -44,6 +46,7 @@ def test_particles_keep_what_the_file_says_and_get_charge_and_mass(pileup_file, 
         expected = [particle[column] for event in EVENTS for particle in event]
         assert np.array_equal(getattr(library, name), np.float32(expected)), name
     assert library.metadata["source"] == "MinBias.pileup"
+    assert check_ledger(tmp_path / "library.arrow")["source_sha256"] == sha256(pileup_file)
 
 
 @pytest.mark.parametrize("lost", [1, 4, 8, 20, 60, 150])

@@ -76,6 +76,9 @@ def test_first_events_only_and_by_first_batch(reference, tmp_path, generator_car
         simulate_lhe("res2p", path, 5, 0, output, card=generator_card, first_batch=first_batch)
         with uproot.open(output) as file:
             momenta.append(file["Delphes"]["Particle.PT"].array())
+            weight = file["Delphes"]["Event.Weight"].array()
+        # In pb, as MadGraph writes it.
+        np.testing.assert_allclose(np.ravel(weight), 2.1345174e-3, rtol=1e-6)
     assert len(momenta[0]) == 5
     assert momenta[0].to_list() == momenta[1].to_list()
     assert momenta[0].to_list() != momenta[2].to_list()
@@ -180,6 +183,14 @@ def test_missing_parameter_card(check, heft):
     without = re.sub(r"<slha>.*?</slha>", "", heft, flags=re.DOTALL)
     with pytest.raises(UserError, match="gives no mass of 25"):
         check(without)
+
+
+@pytest.mark.parametrize("number", ["1.5.0e2", "--", "nan", "much"])
+def test_number_of_the_parameter_card(check, heft, number):
+    mass = re.compile(r"^(\s*25\s+)1\.5\d*e\+02", re.MULTILINE)
+    assert check(mass.sub(r"\g<1>1.5D+02", heft)).point["m_X"] == 150.0
+    with pytest.raises(UserError, match=f"gives {number} as the mass of 25, which is no number"):
+        check(mass.sub(rf"\g<1>{number}", heft))
 
 
 def test_mistake_leaves_no_file(heft, tmp_path, generator_card):

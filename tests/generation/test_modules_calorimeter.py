@@ -281,7 +281,7 @@ def test_towers_are_found_as_by_a_search_through_the_edges(eta_edges, phi_edges,
 @given(
     rings=st.dictionaries(
         st.floats(-5, 5, width=16),
-        st.frozensets(st.floats(-3, 3, width=16), min_size=1, max_size=4),
+        st.frozensets(st.floats(-3, 3, width=16), max_size=4),
         min_size=2,
         max_size=8,
     ),

@@ -7,7 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from generation.pileup import METADATA_KEY, PileupLibrary, build_library
+from generation.pileup import (
+    COLUMNS,
+    FORMAT,
+    METADATA_KEY,
+    PileupLibrary,
+    build_library,
+    write_library,
+)
 from provenance.errors import UserError
 
 
@@ -119,3 +126,24 @@ def test_a_flipped_bit_is_noticed(pileup_library, tmp_path):
             PileupLibrary.open(copy)
     copy.write_bytes(content)
     assert PileupLibrary.open(copy).n_events > 0
+
+
+def test_flipped_bits_of_a_library_without_its_ledger_lead_nowhere(tmp_path):
+    """Kernels look up particles by its offsets: what is no library must not come so far."""
+    rng = np.random.default_rng(4)
+    columns = {name: rng.integers(1, 100, 60).astype(kind) for name, kind in COLUMNS.items()}
+    path = tmp_path / "library.arrow"
+    write_library(path, [{"size": np.full(6, 10), **columns}], {"format": FORMAT, "events": 6})
+    content, refused = path.read_bytes(), 0
+    for place in rng.integers(0, len(content), 600).tolist():
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        try:
+            library = PileupLibrary.open(path)
+        except UserError:
+            refused += 1
+            continue
+        assert np.all(np.diff(library.offsets) >= 0)
+        assert {len(getattr(library, name)) for name in COLUMNS} == {library.offsets[-1]}
+    assert 50 < refused < 550

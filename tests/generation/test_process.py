@@ -116,6 +116,12 @@ def test_settings_hold_the_point_and_the_decays():
         ({"hard_process": "gg2YY"}, "hard_process"),
         ({"decays": {25: [{"fraction": 0.5, "products": [5, -5]}]}}, "add up to 0.5, not 1"),
         ({"point": {"m": {"first": 1}}}, "point.m"),
+        ({"point": {"m": {"first": 10, "last": 5, "step": 1}}}, r"point\.m: last, 5, is below"),
+        ({"point": {"m": {"fraction_of": "n", "low": 0, "high": 1}}}, "fraction of 'n', which is"),
+        ({"point": {"m": {"fraction_of": "n", "low": 2, "high": 1}}}, "high, 1, is below low, 2"),
+        ({"point": {"m": {"choice": [{"a": 1}, {"b": 1}]}}}, "values to the same parameters"),
+        ({"settings": ["25:m0 = $m_X"]}, r"'25:m0 = \$m_X' uses \$m_X, which point does not draw"),
+        ({"settings": ["25:m0 = 5$"]}, r"the \$ of '25:m0 = 5\$' is not followed by a name"),
     ],
 )
 def test_wrong_description_is_named(tmp_path, monkeypatch, change, complaint):

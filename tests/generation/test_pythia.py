@@ -14,6 +14,7 @@ from generation.pythia import EventGenerator
 from generation.pythia_record import BEAM, ParticleTable, to_record
 from generation.ranmar import set_state
 from generation.seeds import EXTERNAL_SEEDS, Stage, stream
+from provenance.errors import UserError
 
 RES34P = {"m_X": 200.0, "pt_min_X": 250.0, "m_Y": 80.0, "width_Y": 2.0}
 HARD = 22
@@ -294,9 +295,26 @@ def test_higgs_bosons_of_the_signal_have_their_masses():
         assert abs(np.median(found) - mass) < 8
 
 
+def test_biased_phase_space_has_its_weights():
+    process = hard_process_only("qcd").process
+    bias = ["PhaseSpace:bias2Selection = on", "PhaseSpace:bias2SelectionPow = 4"]
+    process = process.model_copy(update={"settings": [*process.settings, *bias]})
+    batch = EventGenerator(process).batch({"pt_hat_min": 100.0}, 3, 50)
+    outgoing = batch.record.status == 23
+    pt = np.hypot(batch.record.px[outgoing], batch.record.py[outgoing])[::2]
+    # Pythia's bias is (pT/10 GeV)⁴, and events are weighted with its inverse.
+    np.testing.assert_allclose(batch.event["Weight"] * (pt / 10) ** 4, 1, rtol=1e-3)
+
+
 def test_impossible_point_ends_in_an_error():
-    with pytest.raises(RuntimeError, match="Pythia does not start for res2p"):
+    with pytest.raises(UserError, match="Pythia does not start for res2p"):
         hard_process_only("res2p").batch({"m_X": 125.0, "pt_min_X": 7000.0}, 57, 1)
+
+
+def test_unknown_setting_ends_in_an_error():
+    process = load_process("qcd").model_copy(update={"settings": ["PhaseSpace:pTHatMinimum = 9"]})
+    with pytest.raises(UserError, match="'PhaseSpace:pTHatMinimum = 9'"):
+        EventGenerator(process)
 
 
 def intolerant(tolerance: str) -> EventGenerator:
@@ -318,5 +336,5 @@ def test_events_given_up_are_counted_and_made_anew():
 
 def test_nothing_but_failures_end_in_an_error(monkeypatch):
     monkeypatch.setattr(pythia_module, "MOST_FAILURES", 2)
-    with pytest.raises(RuntimeError, match="Pythia fails to generate qcd"):
+    with pytest.raises(UserError, match="Pythia fails to generate qcd"):
         intolerant("1e-17").batch({"pt_hat_min": 300.0}, 3, 2)

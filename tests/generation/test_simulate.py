@@ -117,8 +117,14 @@ def test_resimulation_keeps_the_generators_events(tmp_path, generator_card):
         assert ak.all(ak.isclose(wanted, found, rtol=1e-5, atol=1e-5))
     assert ak.array_equal(first["GenJetAK8_size"], second["GenJetAK8_size"])
     ledger = json.loads((tmp_path / "again.root.json").read_text())
-    assert ledger["source_sha256"] == sha256(source)
+    digest = sha256(source)
+    assert ledger["source_sha256"] == digest
     assert ledger["events"] == 5
+    resimulate(source, 0, source, card=generator_card)
+    assert json.loads((tmp_path / "source.root.json").read_text())["source_sha256"] == digest
+    source.write_bytes(source.read_bytes() + b"\0")
+    with pytest.raises(UserError, match="changed since its ledger"):
+        resimulate(source, 0, output, card=generator_card)
 
 
 def test_resimulation_of_a_real_file(tmp_path, reference, pileup_library):
@@ -133,8 +139,10 @@ def test_resimulation_of_a_real_file(tmp_path, reference, pileup_library):
     # The same hard events: GEN-jets agree with those of real Delphes, pile-up or not.
     with uproot.open(source) as file:
         real = file["Delphes"]["GenJetAK8.PT"].array()
+        weight = file["Delphes"]["Event.Weight"].array()
     assert ak.num(first["GenJetAK8.PT"]).to_list() == ak.num(real).to_list()
     assert ak.all(ak.isclose(first["GenJetAK8.PT"], real, rtol=1e-4))
+    assert ak.array_equal(first["Event.Weight"], weight)
 
 
 def test_event_branches_hold_what_delphes_holds(reference):
@@ -183,6 +191,8 @@ def test_a_library_is_made_once_for_those_who_give_none(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(default_library, "EVENTS", 100)
     simulate("res2p", 2, 0, tmp_path / "a.root")
+    # A card without interactions needs none.
+    assert Simulator(DEFAULT_CARD.with_name("jetclass2_fatjet_pu0.tcl"), None, 0).pileup is None
     (library,) = (tmp_path / "cache" / "jetclass-pipeline").glob("*.arrow")
     assert PileupLibrary.open(library).n_events == 100
     made = library.stat().st_mtime_ns

@@ -1,6 +1,6 @@
 """Delphes event files made for a test: selections and alterations of real ones."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,15 @@ def as_batch(collections: Mapping[str, Collection]) -> EventBatch:
     return EventBatch(collections, simulated_identity("test", 0, n_events), "test")
 
 
-def energy_rows(path: Path, values: Mapping[str, Any] | None = None) -> tuple[pa.Table, Counts]:
+def energy_rows(
+    path: Path,
+    values: Mapping[str, Any] | None = None,
+    alter: Callable[[Collection], Collection] = lambda vertices: vertices,
+) -> tuple[pa.Table, Counts]:
     """Make rows of the product `energy` of a file whose card found no vertices.
 
     The true interactions stand for reconstructed vertices: the first is the hard one in both.
+    `alter` changes what the branch `Vertex` holds.
     """
     product, counts = get_product("energy"), Counts()
     options = product.read_options(values or {})
@@ -42,7 +47,7 @@ def energy_rows(path: Path, values: Mapping[str, Any] | None = None) -> tuple[pa
     optional["Vertex"] = optional.pop("ReconstructedVertex")
     tables = []
     for batch in delphes.batches(path, product.branches(options), optional):
-        more = {"ReconstructedVertex": batch["Vertex"]}
+        more = {"ReconstructedVertex": batch["Vertex"], "Vertex": alter(batch["Vertex"])}
         whole = replace(batch, collections={**batch.collections, **more})
         tables.append(product.rows(whole, options, counts))
     return pa.concat_tables(tables).combine_chunks(), counts

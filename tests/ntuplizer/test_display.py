@@ -162,6 +162,21 @@ def test_a_row_that_is_not_there_is_named(jets, tmp_path):
     assert not list(tmp_path.glob("x.*"))
 
 
+def test_rows_without_a_label_have_no_name(jets, tmp_path):
+    """Rows of collisions have the label -1, and not the last of all names."""
+    table = pq.read_table(jets)
+    column = table.schema.get_field_index("jet_label")
+    none = pa.array(np.full(table.num_rows, -1), pa.int32())
+    table = table.set_column(column, table.schema.field(column), none)
+    path = tmp_path / "a$x_{$b.parquet"  # no formula
+    metadata = {"jetclass": pq.read_metadata(jets).metadata[b"jetclass"]}
+    pq.write_table(table.replace_schema_metadata(metadata), path, write_page_checksum=True)
+    assert find_row(path, 0).label is None
+    assert find_row(jets, 0).label is not None
+    main(["display", str(path), "--row", "0", "--output", str(tmp_path / "jet.svg")])
+    assert "a$x_{$b.parquet, row 0" in (tmp_path / "jet.svg").read_text()
+
+
 def test_every_product_says_what_a_row_looks_like():
     assert all(get_product(name).view is not None for name in product_names())
 

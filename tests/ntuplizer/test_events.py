@@ -9,6 +9,7 @@ import pytest
 import uproot
 from event_files import energy_rows, write_events
 
+from ntuplizer.batch import Collection
 from ntuplizer.cli import main
 from ntuplizer.geometry import delta_r
 from ntuplizer.ntuplize import ntuplize
@@ -192,6 +193,18 @@ def test_wide_jets(reference):
     assert table.num_rows > 100
     area = np.median(table["jet_area"].to_numpy())
     assert area == pytest.approx(np.pi * 0.8**2, rel=0.1)
+
+
+def test_impact_parameters_are_those_to_the_hard_interaction(reference):
+    """Delphes writes vertices by falling Σ pT², where a soft collision is not the first."""
+
+    def softest_first(vertices: Collection) -> Collection:
+        order = np.lexsort((-np.arange(len(vertices["Z"])), vertices.event))
+        columns = {leaf: values[order] for leaf, values in vertices.columns.items()}
+        return Collection(vertices.offsets, columns)
+
+    table, _ = energy_rows(reference(TTBAR))
+    assert energy_rows(reference(TTBAR), alter=softest_first)[0].equals(table)
 
 
 def test_events_without_rho_or_reconstructed_vertices_are_refused(reference):

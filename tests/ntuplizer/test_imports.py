@@ -185,6 +185,21 @@ def test_a_dataset_of_imported_files_is_read(tmp_path):
     assert counts == {"QCD": 5, "top": 4}
 
 
+def test_numbers_that_are_none_are_no_padding(tmp_path):
+    jets = np.ones((3, 2, 4))
+    jets[1, 1, 0] = np.nan
+    np.savez(tmp_path / "QG.npz", X=jets, y=np.zeros(3))
+    with pytest.raises(UserError, match=r"QG\.npz: jet 1 has a number or a label that cannot be"):
+        run("quark-gluon", tmp_path / "QG.npz")
+    top_file(tmp_path / "val.h5")
+    with h5py.File(tmp_path / "val.h5", "r+") as file:
+        rows = file["table/table"][:]
+        rows["values_block_0"][2, 4] = np.nan
+        file["table/table"][:] = rows
+    with pytest.raises(UserError, match=r"val\.h5: jet 2 has a number or a label that cannot be"):
+        run("top", tmp_path / "val.h5")
+
+
 @pytest.mark.parametrize("kind", ["top", "quark-gluon", "jetclass", "jetnet"])
 def test_files_of_another_layout_are_named(tmp_path, kind):
     path = tmp_path / "q.hdf5"

@@ -64,3 +64,11 @@ def test_steps_of_reading_do_not_matter(reference, monkeypatch):
 def test_schema_is_the_published_one(reference):
     published = pq.read_schema(reference("published/JetClassII_example.parquet"))
     assert published.remove_metadata().equals(SCHEMA)
+
+
+def test_lowest_momentum_is_what_was_asked(reference):
+    table, _ = ntuplize(reference("delphes/qcd_3.root"), "quark_gluon_jets", {"jet_pt_min": 40})
+    pt = table["jet_pt"].to_numpy()
+    assert 40 <= pt.min() < 60
+    higher, _ = ntuplize(reference("delphes/qcd_3.root"), "quark_gluon_jets")
+    assert np.array_equal(np.sort(pt[pt >= 200]), np.sort(higher["jet_pt"].to_numpy()))

@@ -21,6 +21,7 @@ from ntuplizer.shards import (
     write_tables,
 )
 from provenance.errors import UserError
+from provenance.ledger import write_ledger
 
 KEY = ShardKey("jets", "Res34P", 7, "train", 3)
 
@@ -203,3 +204,13 @@ def test_files_made_otherwise_are_not_mixed(tmp_path):
     old = make("old.parquet", product_version=0)
     with pytest.raises(UserError, match=r"old\.parquet: made with another product_version"):
         read_tables([first, old])
+
+
+def test_files_that_are_not_those_of_their_ledgers_are_refused(tmp_path):
+    path = tmp_path / "rows.parquet"
+    write_tables(path, [jet_table(5, 1)], SCHEMA, lambda: describe(JETS, OPTIONS))
+    write_ledger(path, 0.0)
+    assert next(read_tables([path])[2]).num_rows == 5
+    write_tables(path, [jet_table(5, 2)], SCHEMA, lambda: describe(JETS, OPTIONS))
+    with pytest.raises(UserError, match=r"rows\.parquet: damaged, or changed since its ledger"):
+        read_tables([path])

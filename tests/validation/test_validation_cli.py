@@ -23,3 +23,12 @@ def test_no_repeats_are_a_mistake(tmp_path, capsys):
         run(lambda: main(arguments))
     assert capsys.readouterr().err == "error: --repeats 0: at least 1 is needed\n"
     assert not output.exists()
+
+
+def test_what_is_no_event_file_is_named(tmp_path, reference, capsys):
+    output = tmp_path / "page"
+    other = reference("cms/nano_dy.root")
+    with pytest.raises(SystemExit):
+        run(lambda: main(["compare", str(other), "--pileup=b", f"--output={output}"]))
+    assert capsys.readouterr().err == f"error: {other}: holds no tree named Delphes\n"
+    assert not output.exists()

@@ -219,7 +219,8 @@ def example_rows(
                 groups.setdefault(f"{part} {row % each}", []).append(row)
         else:
             for row, code in enumerate(table[label.column].to_numpy()):
-                groups.setdefault(label.group_of(label.names[code]), []).append(row)
+                name = label.name_of(code)
+                groups.setdefault(part if name is None else label.group_of(name), []).append(row)
         for group, rows in groups.items():
             if group in chosen:
                 continue
@@ -227,8 +228,8 @@ def example_rows(
             content = table.take(few).to_pylist()
             views = [product.view(row, options) for row in content]
             best = max(range(len(few)), key=lambda i: (len(views[i].panels[0].kinds), -i))
-            title = part if label is None else label.names[content[best][label.column]]
-            chosen[group] = (title, views[best], file["path"], few[best])
+            name = None if label is None else label.name_of(content[best][label.column])
+            chosen[group] = (name or part, views[best], file["path"], few[best])
     yield from chosen.values()
 
 

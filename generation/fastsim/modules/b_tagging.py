@@ -16,7 +16,7 @@ class BTagging(Module):
         super().__init__(config)
         self.jets = config.text("JetInputArray", "FastJetFinder/jets")
         self.marks = {self.jets: ("b_tag", "b_tag_algo", "b_tag_phys")}
-        self.bit = config.integer("BitNumber", 0)
+        self.bit = config.bit("BitNumber")
         self.efficiencies = read_efficiencies(config)
         # Flavours come from JetFlavorAssociation; these are of older cards.
         config.ignore("PartonInputArray", "DeltaR", "PartonPTMin", "PartonEtaMax")

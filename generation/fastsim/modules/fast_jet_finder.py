@@ -21,6 +21,7 @@ from generation.fastsim.jet_areas import read_areas
 from generation.fastsim.module import EventStore, Module
 from generation.fastsim.modules.fast_jet_grid_median_estimator import density_candidates
 from substructure.grooming import prune, soft_drop, trim
+from substructure.recombination import FASTJET_RADIUS_MAX
 from substructure.subjettiness import n_subjettiness
 
 ALGORITHMS = {
@@ -66,6 +67,8 @@ class FastJetFinder(Module):
         self.constituents_output = config.text("ConstituentsOutputArray", "constituents")
         self.new_arrays = frozenset((self.output,))
         self.radius = config.number("ParameterR", 0.5)
+        if not 0.0 <= self.radius <= FASTJET_RADIUS_MAX:
+            raise config.error("ParameterR", f"is not between 0 and {FASTJET_RADIUS_MAX:g}")
         self.pt_min = config.number("JetPTMin", 10.0)
         algorithm = config.integer("JetAlgorithm", 6)
         self.recombination = self._recombination(algorithm)

@@ -11,6 +11,9 @@ from generation.fastsim.kernels import kernel
 from generation.fastsim.module import EventStore, Module
 from substructure.recombination import rapidity
 
+# Of a range.
+MOST_CELLS = 10_000_000
+
 
 class FastJetGridMedianEstimator(Module):
     """Takes ρ, in each range of rapidity, as the median pT per area over the cells of a grid."""
@@ -29,6 +32,8 @@ class FastJetGridMedianEstimator(Module):
         low, high, step, turn = self.ranges.T
         if not np.all((high > low) & (step > 0) & (turn > 0)):
             raise config.error("GridRange", "has an empty range or a cell without size")
+        if not np.all((high - low) / step * 2.0 * np.pi / turn < MOST_CELLS):
+            raise config.error("GridRange", f"has more than {MOST_CELLS} cells in a range")
 
     def run(self, store: EventStore) -> None:
         """Write one candidate for each event and range, with ρ as its pT and energy."""

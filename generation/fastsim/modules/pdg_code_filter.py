@@ -14,6 +14,8 @@ class PdgCodeFilter(Module):
         self.input = config.text("InputArray", "Delphes/allParticles")
         self.output = config.text("OutputArray", "filteredParticles")
         self.codes = config.array("PdgCode")
+        if not all(isinstance(code, int | float) for code in self.codes):
+            raise config.error("PdgCode", "is not a list of numbers")
         self.invert = config.flag("Invert", False)
         self.pt_min = config.number("PTMin", 0.0)
         self.not_pileup = config.flag("RequireNotPileup", False)

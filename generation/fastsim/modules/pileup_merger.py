@@ -17,6 +17,10 @@ from provenance.errors import UserError
 VERTEX_CELLS = 100
 
 POISSON, UNIFORM, FIXED = 0, 1, 2
+# Of Delphes, for a card that does not say.
+MEAN_PILEUP = 10.0
+# More particles would not fit into memory.
+MOST_PILEUP = 100_000.0
 
 
 class PileUpMerger(Module):
@@ -34,18 +38,23 @@ class PileUpMerger(Module):
         self.particle_output = config.text("ParticleOutputArray", "stableParticles")
         self.vertex_output = config.text("VertexOutputArray", "vertices")
         self.distribution = config.integer("PileUpDistribution", POISSON)
-        self.interactions = config.number("MeanPileUp", 10.0)
+        self.interactions = config.number("MeanPileUp", MEAN_PILEUP)
         if self.interactions < 0.0:
             raise config.error("MeanPileUp", "is negative")
+        if self.interactions > MOST_PILEUP:
+            raise config.error("MeanPileUp", f"is more than {MOST_PILEUP:g}")
         self.beam_spot = [
             config.number(name, 0.0)
             for name in ("InputBeamSpotX", "InputBeamSpotY", "OutputBeamSpotX", "OutputBeamSpotY")
         ]
-        self.vertex_density = VertexDensity(
-            self.formula("VertexDistributionFormula", "0.0", ("z", "t")),
-            config.number("ZVertexSpread", 0.15),
-            config.number("TVertexSpread", 1.5e-9),
-        )
+        spreads = [
+            config.number(name, default)
+            for name, default in (("ZVertexSpread", 0.15), ("TVertexSpread", 1.5e-9))
+        ]
+        formula = self.formula("VertexDistributionFormula", "0.0", ("z", "t"))
+        self.vertex_density = VertexDensity(formula, *spreads)
+        if not np.isfinite(self.vertex_density.cumulative).all():
+            raise config.error("VertexDistributionFormula", "is not finite everywhere")
         config.ignore("PileUpFile")  # the library is given to the detector, not found by the card
 
     def run(self, store: EventStore) -> None:
@@ -103,7 +112,7 @@ class VertexDensity:
             )
         )
         self.cumulative = np.cumsum(np.maximum(density(z=z, t=t), 0.0))
-        if not self.cumulative[-1] > 0.0:
+        if self.cumulative[-1] == 0.0:
             # A density that is zero everywhere leaves ROOT nothing to draw from: no spread.
             self.cumulative = np.zeros(0)
 

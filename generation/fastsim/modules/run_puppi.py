@@ -9,6 +9,7 @@ from generation.fastsim import puppi
 from generation.fastsim.candidates import Candidates, merge
 from generation.fastsim.card import ModuleConfig
 from generation.fastsim.module import EventStore, Module
+from generation.fastsim.tower_grid import numbers
 
 NEUTRAL, FROM_VERTEX, FROM_PILEUP = 0, 1, 2
 
@@ -49,9 +50,12 @@ class RunPUPPI(Module):
         self._read_algorithms(config)
 
     def _read_algorithms(self, config: ModuleConfig) -> None:
-        columns: dict[str, NDArray[Any]] = {
-            name: np.array(config.array(name), dtype=np.float64) for name in LISTS
-        }
+        columns: dict[str, NDArray[Any]] = {}
+        for name in LISTS:
+            try:
+                columns[name] = np.array([numbers(value)[0] for value in config.array(name)])
+            except (IndexError, TypeError, ValueError):
+                raise config.error(name, "is not a list of numbers") from None
         for name in FLAGS:
             flags = [value.lower() in ("true", "yes", "on", "1") for value in config.texts(name)]
             columns[name] = np.array(flags)

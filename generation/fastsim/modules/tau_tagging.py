@@ -27,7 +27,7 @@ class TauTagging(Module):
         self.partons = config.text("PartonInputArray", "Delphes/partons")
         self.jets = config.text("JetInputArray", "FastJetFinder/jets")
         self.marks = {self.jets: ("tau_flavor", "tau_tag", "tau_weight", "charge")}
-        self.bit = config.integer("BitNumber", 0)
+        self.bit = config.bit("BitNumber")
         self.radius = config.number("DeltaR", 0.5)
         self.pt_min = config.number("TauPTMin", 1.0)
         self.eta_max = config.number("TauEtaMax", 2.5)

@@ -19,7 +19,7 @@ class TrackCountingBTagging(Module):
         self.tracks = config.text("TrackInputArray", "Calorimeter/eflowTracks")
         self.jets = config.text("JetInputArray", "FastJetFinder/jets")
         self.marks = {self.jets: ("b_tag",)}
-        self.bit = config.integer("BitNumber", 0)
+        self.bit = config.bit("BitNumber")
         self.pt_min = config.number("TrackPtMin", 1.0)
         self.radius = config.number("DeltaR", 0.3)
         self.impact_max = config.number("TrackIPMax", 2.0)

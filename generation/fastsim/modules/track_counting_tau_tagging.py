@@ -36,7 +36,7 @@ class TrackCountingTauTagging(Module):
         self.tracks = config.text("TrackInputArray", "TrackMerger/tracks")
         self.jets = config.text("JetInputArray", "FastJetFinder/jets")
         self.marks = {self.jets: ("tau_tag", "charge")}
-        self.bit = config.integer("BitNumber", 0)
+        self.bit = config.bit("BitNumber")
         self.radius = config.number("DeltaR", 0.5)
         self.track_radius = config.number("DeltaRTrack", 0.2)
         self.track_pt_min = config.number("TrackPTMin", 1.0)

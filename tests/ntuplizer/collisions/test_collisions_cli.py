@@ -15,6 +15,7 @@ from provenance.errors import UserError
 from provenance.ledger import ledger_path
 
 COLLISIONS, PFNANO = "cms/nano_dimuon.root", "cms/pfnano.root"
+SIMULATION = "cms/nano_dy.root"
 
 
 @pytest.fixture
@@ -56,6 +57,20 @@ def test_nanoaod_makes_event_objects_once(reference, era, certified, tmp_path):
     assert metadata["counts"]["steps"]["certified"] == 40
     ledger = json.loads(ledger_path(first).read_text())
     assert ledger["counts"] == metadata["counts"]
+
+
+def test_events_of_two_simulated_processes_are_no_copies(reference, tmp_path):
+    """Each numbers its events anew."""
+    output, names = tmp_path / "rows.parquet", []
+    for name in ("dy", "ttbar", "copy/dy"):
+        path = tmp_path / f"{name}.root"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(reference(SIMULATION).read_bytes())
+        names.append(str(path))
+    main(["nanoaod", *names, "--era", "2018", *LOOSE, "--option", "leptons_min=0",
+          "--output", str(output)])  # fmt: skip
+    process = pq.read_table(output)["process"].to_pylist()
+    assert process.count("dy") == process.count("ttbar") == len(process) / 2 > 0
 
 
 def test_more_shards_than_rows_are_refused(reference, era, certified, tmp_path):

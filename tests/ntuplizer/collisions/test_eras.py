@@ -99,7 +99,13 @@ def test_certified_sections_are_those_of_a_search(tmp_path):
     assert not read_certified(path).mask(run, section).any()
 
 
-@pytest.mark.parametrize("text", ["[1]", "{", '{"a": [[1, 2]]}', '{"1": [[2, 1]]}', '{"1": [3]}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1]", "{", '{"a": [[1, 2]]}', '{"1": [[2, 1]]}', '{"1": [3]}',
+        '{"-1": [[1, 2]]}', '{"4294967297": [[1, 2]]}', '{"1": [[1, 4294967296]]}',
+    ],
+)  # fmt: skip
 def test_other_files_are_no_certified_runs(tmp_path, text):
     path = tmp_path / "certified.json"
     path.write_text(text)
@@ -108,19 +114,21 @@ def test_other_files_are_no_certified_runs(tmp_path, text):
 
 
 def test_first_copies_are_those_of_a_set():
-    """Exact, whatever the order of sections, across and within calls."""
+    """Exact, whatever the order of processes and sections, across and within calls."""
     rng = np.random.default_rng(2)
     seen, known = SeenEvents(), set()
     for _ in range(20):
         run, section = rng.integers(1, 4, 500), rng.integers(1, 5, 500)
+        # Of simulation, where each has its own numbers.
+        process = rng.choice(["ttbar", "dy"], 500)
         # Numbers beyond 2³² and close to each other: neither hashing nor float64 would do.
         event = rng.integers(0, 400, 500) + (1 << 53)
         expected = []
-        for key in zip(run.tolist(), section.tolist(), event.tolist(), strict=True):
+        for key in zip(process, run.tolist(), section.tolist(), event.tolist(), strict=True):
             expected.append(key not in known)
             known.add(key)
         key = section_key(run.astype(np.uint32), section.astype(np.uint32))
-        got = seen.first(key, event.astype(np.uint64))
+        got = seen.first(event.astype(np.uint64), process, key)
         np.testing.assert_array_equal(got, expected)
     assert len(seen) == len(known)
     assert not seen.first(np.zeros(0, np.int64), np.zeros(0, np.int64)).size

@@ -16,6 +16,7 @@ from ntuplizer.collisions.files import RemoteFile
 from ntuplizer.collisions.nanoaod import EVENT_BRANCHES, batches, jets_named_in
 from ntuplizer.collisions.unique import SeenEvents, run_and_section, unique_rows
 from ntuplizer.object_slots import fill_slots
+from ntuplizer.products import get_product
 from ntuplizer.products.events import EventOptions
 from ntuplizer.rows.events import event_objects
 from ntuplizer.slots import SlotOptions
@@ -240,7 +241,8 @@ def test_an_event_of_two_data_sets_is_kept_once(reference):
             identity = {name: column[filled.events] for name, column in batch.identity.items()}
             yield pa.table(identity | filled.columns(SlotOptions()))
 
-    first, second = unique_rows(tables(), SeenEvents())
+    names = get_product("events").identity
+    first, second = unique_rows(tables(), SeenEvents(), names)
     assert (first.num_rows, second.num_rows) == (8, 0)
     assert len(set(first["event"].to_pylist())) == 8
 

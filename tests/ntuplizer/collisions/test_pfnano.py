@@ -4,6 +4,7 @@ from collections import Counter
 
 import awkward as ak
 import numpy as np
+import pyarrow as pa
 import pytest
 import uproot
 
@@ -11,6 +12,7 @@ from ntuplizer.collisions.era import load_era
 from ntuplizer.collisions.files import RemoteFile
 from ntuplizer.collisions.pfnano import PFNanoOptions, iterate_jets, jets_of
 from ntuplizer.products.jets import COLUMNS
+from ntuplizer.quality import finite_rows
 from ntuplizer.schema import arrow_schema
 from provenance.errors import UserError
 
@@ -223,6 +225,30 @@ def test_links_to_nowhere_are_damage(path, tmp_path):
     write_copy(path, copy, lambda name, v: v + 10_000 if name.endswith("pFCandsIdx") else v)
     with pytest.raises(UserError, match="FatJetPFCands points to what is not there"):
         table(copy)
+
+
+def test_numbers_that_are_none_cost_their_jet_alone(path, tmp_path):
+    """Of a track it is the impact parameter that is not known, where its covariance is infinite."""
+    damaged = {"PFCands_eta": np.nan, "PFCands_d0Err": np.inf}
+
+    def change(name, values):
+        if name not in damaged:
+            return values
+        flat = ak.to_numpy(ak.flatten(values)).copy()
+        # The candidates of a first event, and all tracks of the others.
+        flat[slice(0, 60) if name == "PFCands_eta" else slice(60, None)] = damaged[name]
+        return ak.unflatten(flat, ak.num(values))
+
+    write_copy(path, tmp_path / "whole.root")
+    write_copy(path, tmp_path / "damaged.root", change)
+    steps: Counter[str] = Counter()
+    rows = jets_of(RemoteFile(str(tmp_path / "damaged.root")), EVERYTHING, steps)
+    whole = table(tmp_path / "whole.root")
+    assert 0 < rows.num_rows == steps["jets_finite"] < steps["jets"] == whole.num_rows
+    assert finite_rows(rows).all()
+    kept = np.isin(whole["jet_pt"].to_numpy(), rows["jet_pt"].to_numpy())
+    charges = whole.filter(pa.array(kept))["part_charge"]
+    assert rows["part_charge"].combine_chunks().equals(charges.combine_chunks())
 
 
 def test_nanoaod_without_constituents_is_refused(reference):

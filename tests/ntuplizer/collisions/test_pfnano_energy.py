@@ -73,3 +73,16 @@ def test_options_of_other_products_are_refused(reference, tmp_path):
         main(["pfnano", str(reference(PFNANO)), "--product", "energy", "--option", "depth=1",
               "--output", str(tmp_path / "jets.parquet")])  # fmt: skip
     assert not list(tmp_path.iterdir())
+
+
+def test_all_jets_of_an_event_come_into_one_shard(reference, tmp_path):
+    source = tmp_path / "rows.parquet"
+    main(["pfnano", str(reference(PFNANO)), "--product", "energy", "--output", str(source)])
+    # The second file is the first one again.
+    main(["divide", str(source), str(source), "--dataset", "cms", "--splits", "train", "val",
+          "test", "--seed", "1", "--output", str(tmp_path / "cms")])  # fmt: skip
+    shards = [pq.read_table(path) for path in sorted((tmp_path / "cms").glob("*.parquet"))]
+    assert sum(shard.num_rows for shard in shards) == pq.read_metadata(source).num_rows
+    events = [set(shard["event"].to_pylist()) for shard in shards]
+    assert all(events)
+    assert sum(map(len, events)) == len(set.union(*events)) == 10
