@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,24 @@ def test_a_study_plans_a_job_for_each_point(tmp_path):
     # Weights belong to a training: each of those that draw with them has its own.
     assert counts["sampling_weights"] == 1 + 12
     assert counts["study"] == 1
+
+
+def test_another_file_in_the_place_of_a_foreign_checkpoint_trains_anew(tmp_path):
+    foreign = tmp_path / "foreign.ckpt"
+    with zipfile.ZipFile(foreign, "w"):
+        pass
+    tuned = {"config": "training/configs/sophon-small.yaml", "dataset": "jets",
+             "from": {"checkpoint": str(foreign)}}  # fmt: skip
+    run = tmp_path / "results" / "quickstart"
+    made = ("datasets/jets/manifest.json", "training/tuned/checkpoint.ckpt",
+            "training/tuned/checkpoint.ckpt.json", "training/tuned/history.csv")  # fmt: skip
+    for file in (run / path for path in made):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        os.utime(file, (1e9, 1e9))
+    target = str((run / made[1]).relative_to(tmp_path))
+    counts = job_counts(dry_run(tmp_path, target, "--config", f"training={{tuned: {tuned}}}"))
+    assert counts == {"train": 1, "total": 1}
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ rule train_ensemble:
             if first_of(wildcards).start
             else []
         ),
+        file=lambda wildcards: file_of_start(first_of(wildcards)),
     output:
         directory(paths.ensemble),
     log:
