@@ -36,9 +36,9 @@ if not workflow.overwrite_configfiles:
 
 
 try:
-    # Snakemake takes the last of two equal keys.
-    read_files(workflow.configfiles)
-    plan = make_plan(config)
+    # As `python -m workflow check` reads them: Snakemake takes the last of two equal keys and `1e-4`
+    # for text.
+    plan = make_plan(read_files(workflow.configfiles, workflow.config_settings.config))
 except UserError as error:
     sys.exit(f"error: {error}")
 run_config, fits, points = plan.config, plan.fits, plan.points

@@ -1,6 +1,6 @@
 """Everything that is checked before a run, in one place: for the rules and for the command line."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,17 @@ class Plan:
     shard_jobs: ShardJobs
 
 
-def read_files(paths: Iterable[str | Path]) -> dict[str, Any]:
+def read_files(
+    paths: Iterable[str | Path], more: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return what configuration files hold; later ones win, key by key, as Snakemake has it.
+
+    Parameters
+    ----------
+    paths
+        YAML or JSON.
+    more
+        Keys of a command line, which win over all files.
 
     Raises
     ------
@@ -44,6 +53,7 @@ def read_files(paths: Iterable[str | Path]) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for path in paths:
         _update(content, read_yaml(path))
+    _update(content, more or {})
     return content
 
 
@@ -59,7 +69,7 @@ def make_plan(content: dict[str, Any]) -> Plan:
     return Plan(config, *resolve_fits(config), ShardJobs(config))
 
 
-def _update(content: dict[str, Any], other: dict[str, Any]) -> None:
+def _update(content: dict[str, Any], other: Mapping[str, Any]) -> None:
     for key, value in other.items():
         if isinstance(value, dict) and isinstance(content.get(key), dict):
             _update(content[key], value)

@@ -109,6 +109,8 @@ training:
     dataset: jets
     from: {training: sophon, parts: [encoder]}
     flat_sampling: true
+    # Numbers of YAML 1.2, text for Snakemake.
+    set: {optimizer.betas: [9e-1, 9.9e-1]}
 studies:
   few_shot:
     training: tuned
