@@ -29,6 +29,15 @@ for collision_name in run_config.collisions:
         paths.shard.format(dataset=collision_name, part=PART, index=f"{index:04d}")
         for index in range(collision_jobs.content.shards)
     ]
+    # For Bash: a command line of thousands of names would be too long.
+    rows_range = collision_rows.format(
+        file=f"{{00000..{len(collision_jobs.files) - 1:05d}}}"
+    )
+    shards_range = paths.shard.format(
+        dataset=collision_name,
+        part=PART,
+        index=f"{{0000..{collision_jobs.content.shards - 1:04d}}}",
+    )
 
     rule:
         name:
@@ -54,7 +63,10 @@ for collision_name in run_config.collisions:
             options=lambda wildcards, input, jobs=collision_jobs: jobs.options(
                 int(wildcards.file), jobs.fetched(int(wildcards.file)) and input[0]
             ),
-            fingerprint=collision_jobs.fingerprint,
+            # Snakemake does not compare options, which depend on what was fetched.
+            fingerprint=lambda wildcards, jobs=collision_jobs: jobs.rows_fingerprint(
+                int(wildcards.file)
+            ),
         shell:
             "python -m ntuplizer {params.command} {params.address:q} {params.options}"
             " --output {output.rows} > {log} 2>&1"
@@ -76,13 +88,14 @@ for collision_name in run_config.collisions:
             runtime=60,
             mem_mb=8000,
         params:
+            rows=lambda wildcards, pattern=rows_range: pattern,
             name=collision_name,
             splits=collision_jobs.splits,
             seed=dataset_seed(run_config, collision_name),
             fingerprint=collision_jobs.fingerprint,
             folder=paths.dataset.format(dataset=collision_name),
         shell:
-            "python -m ntuplizer divide {input} --dataset {params.name}"
+            "python -m ntuplizer divide {params.rows} --dataset {params.name}"
             " --splits {params.splits} --seed {params.seed}"
             " --fingerprint {params.fingerprint} --output {params.folder}"
             " > {log} 2>&1"
@@ -98,10 +111,11 @@ for collision_name in run_config.collisions:
             paths.log(f"manifest/{collision_name}"),
         localrule: True
         params:
+            shards=lambda wildcards, pattern=shards_range: pattern,
             name=collision_name,
             seed=dataset_seed(run_config, collision_name),
             fingerprint=collision_jobs.fingerprint,
         shell:
-            "python -m ntuplizer manifest {input} --name {params.name}"
+            "python -m ntuplizer manifest {params.shards} --name {params.name}"
             " --seed {params.seed} --fingerprint {params.fingerprint}"
             " --output {output} > {log} 2>&1"
