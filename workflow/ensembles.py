@@ -16,7 +16,7 @@ def ensembles(
     Raises
     ------
     UserError
-        When a study is vectorised whose task cannot be.
+        When a study is vectorised whose task or configuration cannot be.
     """
     groups: dict[str, list[Fit]] = {}
     for name, study in config.studies.items():
@@ -27,6 +27,10 @@ def ensembles(
                     f"studies.{name}.vectorised: only trainings on event objects can be, without "
                     f"flat_sampling; the task of {fit.name} is {fit.config.task}"
                 )
+            try:
+                fit.config.check_vectorised()
+            except UserError as error:
+                raise UserError(f"studies.{name}.vectorised ({point.way}): {error}") from None
             group = groups.setdefault(point.fit.rpartition("_")[0], [])
             if fit not in group:
                 group.append(fit)

@@ -7,7 +7,9 @@ from typing import Any
 
 from provenance.yaml_file import read_yaml
 from workflow.config_model import Config, load_config
+from workflow.ensembles import ensembles
 from workflow.fits import Fit, Point, resolve_fits
+from workflow.jobs.collisions import CollisionJobs
 from workflow.jobs.description import ShardJobs
 
 
@@ -23,14 +25,20 @@ class Plan:
         Every network to train, by name.
     points
         Of each study.
+    ensembles
+        Networks that are trained as one, by the name of the whole.
     shard_jobs
-        The jobs of all shards.
+        The jobs of all shards that are simulated.
+    collision_jobs
+        Those of each dataset of collisions.
     """
 
     config: Config
     fits: dict[str, Fit]
     points: dict[str, list[Point]]
+    ensembles: dict[str, list[Fit]]
     shard_jobs: ShardJobs
+    collision_jobs: dict[str, CollisionJobs]
 
 
 def read_files(
@@ -66,7 +74,15 @@ def make_plan(content: dict[str, Any]) -> Plan:
         Naming each wrong key, its value and what would be right.
     """
     config = load_config(content)
-    return Plan(config, *resolve_fits(config), ShardJobs(config))
+    fits, points = resolve_fits(config)
+    return Plan(
+        config,
+        fits,
+        points,
+        ensembles(config, fits, points),
+        ShardJobs(config),
+        {name: CollisionJobs(config, name) for name in config.collisions},
+    )
 
 
 def _update(content: dict[str, Any], other: Mapping[str, Any]) -> None:

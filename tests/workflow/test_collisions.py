@@ -21,6 +21,7 @@ from tests.ntuplizer.collisions.web_server import serve
 from tests.ntuplizer.collisions.xrootd_server import PROGRAM, serve_xrootd
 from workflow.config_model import ROOT, load_config
 from workflow.jobs.collisions import CollisionJobs
+from workflow.planning import make_plan
 
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 NANO = "cms/nano_dimuon.root"
@@ -198,7 +199,7 @@ def test_words_of_a_configuration_stay_words_of_the_command():
 )
 def test_mistakes_are_one_sentence(changes, words):
     with pytest.raises(UserError, match=words):
-        CollisionJobs(load_config(configured(**changes)), "muons")
+        make_plan(configured(**changes))
 
 
 @pytest.mark.skipif(xrootd.is_installed(), reason="fsspec-xrootd is installed")

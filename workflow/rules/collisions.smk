@@ -5,7 +5,7 @@ OUTPUT: collisions/<dataset>/<file>.parquet; datasets/<dataset>/Collisions_<inde
         ledgers, datasets/<dataset>/manifest.json
 """
 
-from workflow.jobs.collisions import PART, CollisionJobs
+from workflow.jobs.collisions import PART
 
 
 def file_of(jobs):
@@ -19,11 +19,7 @@ def file_of(jobs):
     return found
 
 
-for collision_name in run_config.collisions:
-    try:
-        collision_jobs = CollisionJobs(run_config, collision_name)
-    except UserError as error:
-        sys.exit(f"error: {error}")
+for collision_name, collision_jobs in plan.collision_jobs.items():
     collision_rows = paths.collision_rows.format(dataset=collision_name, file="{file}")
     collision_shards = [
         paths.shard.format(dataset=collision_name, part=PART, index=f"{index:04d}")
