@@ -91,10 +91,26 @@ localrules:
     training,
 
 
+# Files that later jobs have used are asked for too: what is lost is made again.
+dataset_files = [
+    *(file for name in run_config.datasets for file in paths.shards(run_config, name)),
+    *(file for files in collision_shards.values() for file in files),
+    *expand(paths.manifest, dataset=run_config.products),
+]
+checkpoints = expand(paths.checkpoint, fit=fits)
+evaluated = dict.fromkeys(
+    [*run_config.training, *(point.fit for study in points.values() for point in study)]
+)
+
+
 rule all:
     """Build the datasets, train and evaluate every network, write the report."""
     default_target: True
     input:
+        dataset_files,
+        checkpoints,
+        expand(paths.metrics, fit=evaluated),
+        expand(paths.study, study=run_config.studies),
         paths.report,
         paths.report_figures,
 
@@ -102,7 +118,7 @@ rule all:
 rule datasets:
     """Build the datasets only."""
     input:
-        expand(paths.manifest, dataset=run_config.products),
+        dataset_files,
 
 
 rule cards:
@@ -114,4 +130,4 @@ rule cards:
 rule training:
     """Train every network, without the report."""
     input:
-        expand(paths.checkpoint, fit=fits),
+        checkpoints,

@@ -19,9 +19,11 @@ def file_of(jobs):
     return found
 
 
+collision_shards = {}
+
 for collision_name, collision_jobs in plan.collision_jobs.items():
     collision_rows = paths.collision_rows.format(dataset=collision_name, file="{file}")
-    collision_shards = [
+    shards_of_files = collision_shards[collision_name] = [
         paths.shard.format(dataset=collision_name, part=PART, index=f"{index:04d}")
         for index in range(collision_jobs.content.shards)
     ]
@@ -76,8 +78,8 @@ for collision_name, collision_jobs in plan.collision_jobs.items():
                 for index in range(len(collision_jobs.files))
             ],
         output:
-            shards=collision_shards,
-            ledgers=[f"{shard}.json" for shard in collision_shards],
+            shards=shards_of_files,
+            ledgers=[f"{shard}.json" for shard in shards_of_files],
         log:
             paths.log(f"collisions/{collision_name}/divide"),
         resources:
@@ -100,7 +102,7 @@ for collision_name, collision_jobs in plan.collision_jobs.items():
         name:
             f"list_{collision_name}"
         input:
-            collision_shards,
+            shards_of_files,
         output:
             paths.manifest.format(dataset=collision_name),
         log:
