@@ -16,7 +16,8 @@ def ensembles(
     Raises
     ------
     UserError
-        When a study is vectorised whose task or configuration cannot be.
+        When a study is vectorised whose task or configuration cannot be, or a way has a name that
+        would put all its seeds into the folder of one network.
     """
     groups: dict[str, list[Fit]] = {}
     for name, study in config.studies.items():
@@ -31,7 +32,13 @@ def ensembles(
                 fit.config.check_vectorised()
             except UserError as error:
                 raise UserError(f"studies.{name}.vectorised ({point.way}): {error}") from None
-            group = groups.setdefault(point.fit.rpartition("_")[0], [])
+            folder = point.fit.rpartition("_")[0]
+            if folder in fits:
+                raise UserError(
+                    f"studies.{name}.ways.{point.way}: its networks of all seeds would lie in the "
+                    f"folder of a single one, {folder}: give the way another name"
+                )
+            group = groups.setdefault(folder, [])
             if fit not in group:
                 group.append(fit)
     return groups

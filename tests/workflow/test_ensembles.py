@@ -42,6 +42,15 @@ def test_only_trainings_on_event_objects_can_be():
         ensembles(config, *resolve_fits(config))
 
 
+def test_an_ensemble_and_a_network_have_two_folders():
+    content = yaml.safe_load(CONFIG.read_text())
+    study = content["studies"]["half_labels"] | {"baseline": None, "seeds": [1, 4]}
+    study["sizes"] = {"key": "model.blocks", "values": [2, 4]}
+    content["studies"] = {"sizes": study | {"ways": {"wide": {}, "wide_2": {"set": {"steps": 9}}}}}
+    with pytest.raises(UserError, match=r"ways\.wide_2: .* sizes/wide_2_4: give the way another"):
+        make_plan(content)
+
+
 def test_what_an_ensemble_does_not_do_is_said_before_any_job():
     content = yaml.safe_load(CONFIG.read_text())
     study = content["studies"]["half_labels"]
