@@ -122,7 +122,7 @@ rule datasets:
 
 
 rule cards:
-    """Write the cards of the datasets, for publishing them."""
+    """Write the cards of the simulated datasets, for publishing them."""
     input:
         expand(paths.card, dataset=run_config.datasets),
 
