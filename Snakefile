@@ -36,9 +36,9 @@ if not workflow.overwrite_configfiles:
 
 
 try:
-    # Snakemake takes the last of two equal keys.
-    read_files(workflow.configfiles)
-    plan = make_plan(config)
+    # As `python -m workflow check` reads them: Snakemake takes the last of two equal keys and `1e-4`
+    # for text.
+    plan = make_plan(read_files(workflow.configfiles, workflow.config_settings.config))
 except UserError as error:
     sys.exit(f"error: {error}")
 run_config, fits, points = plan.config, plan.fits, plan.points
@@ -91,10 +91,26 @@ localrules:
     training,
 
 
+# Files that later jobs have used are asked for too: what is lost is made again.
+dataset_files = [
+    *(file for name in run_config.datasets for file in paths.shards(run_config, name)),
+    *(file for files in collision_shards.values() for file in files),
+    *expand(paths.manifest, dataset=run_config.products),
+]
+checkpoints = expand(paths.checkpoint, fit=fits)
+evaluated = dict.fromkeys(
+    [*run_config.training, *(point.fit for study in points.values() for point in study)]
+)
+
+
 rule all:
     """Build the datasets, train and evaluate every network, write the report."""
     default_target: True
     input:
+        dataset_files,
+        checkpoints,
+        expand(paths.metrics, fit=evaluated),
+        expand(paths.study, study=run_config.studies),
         paths.report,
         paths.report_figures,
 
@@ -102,11 +118,11 @@ rule all:
 rule datasets:
     """Build the datasets only."""
     input:
-        expand(paths.manifest, dataset=run_config.products),
+        dataset_files,
 
 
 rule cards:
-    """Write the cards of the datasets, for publishing them."""
+    """Write the cards of the simulated datasets, for publishing them."""
     input:
         expand(paths.card, dataset=run_config.datasets),
 
@@ -114,4 +130,4 @@ rule cards:
 rule training:
     """Train every network, without the report."""
     input:
-        expand(paths.checkpoint, fit=fits),
+        checkpoints,

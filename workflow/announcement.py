@@ -1,5 +1,6 @@
 """What a run says before its first job: what it will do, how long that takes, where results go."""
 
+import csv
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -130,8 +131,12 @@ def _training_rows(config: Config, fit: Fit) -> int:
 
 
 def _measured(file: str | None) -> float | None:
-    """Return the seconds in a benchmark file of Snakemake, if there is one."""
-    if file is None or not Path(file).is_file():
+    """Return the seconds in a benchmark file of Snakemake, if there is one that holds any."""
+    if file is None:
         return None
-    header, *rows = (line.split("\t") for line in Path(file).read_text().splitlines())
-    return float(rows[-1][header.index("s")]) if rows else None
+    try:
+        with Path(file).open(encoding="utf-8", newline="") as stream:
+            *_, last = csv.DictReader(stream, delimiter="\t")
+        return float(last["s"])
+    except (OSError, KeyError, TypeError, ValueError):
+        return None  # a full disk leaves empty ones

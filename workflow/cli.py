@@ -5,8 +5,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from commandline.parser import Commands, run_package
+from provenance.errors import UserError
 from provenance.files import atomic_output, read_json
 
 
@@ -160,7 +162,17 @@ def _run_report(options: argparse.Namespace) -> None:
 
     names = (field.name for field in fields(Inputs) if field.name != "configuration")
     given = {name: getattr(options, name) for name in names}
-    write_report(Inputs(**given, configuration=json.loads(options.config)), options.output)
+    write_report(Inputs(**given, configuration=_configuration(options.config)), options.output)
+
+
+def _configuration(text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"--config: not JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise UserError("--config: a JSON object is needed")
+    return content
 
 
 def _add_schema(commands: Commands) -> None:

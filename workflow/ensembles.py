@@ -16,7 +16,8 @@ def ensembles(
     Raises
     ------
     UserError
-        When a study is vectorised whose task cannot be.
+        When a study is vectorised whose task or configuration cannot be, or a way has a name that
+        would put all its seeds into the folder of one network.
     """
     groups: dict[str, list[Fit]] = {}
     for name, study in config.studies.items():
@@ -27,7 +28,17 @@ def ensembles(
                     f"studies.{name}.vectorised: only trainings on event objects can be, without "
                     f"flat_sampling; the task of {fit.name} is {fit.config.task}"
                 )
-            group = groups.setdefault(point.fit.rpartition("_")[0], [])
+            try:
+                fit.config.check_vectorised()
+            except UserError as error:
+                raise UserError(f"studies.{name}.vectorised ({point.way}): {error}") from None
+            folder = point.fit.rpartition("_")[0]
+            if folder in fits:
+                raise UserError(
+                    f"studies.{name}.ways.{point.way}: its networks of all seeds would lie in the "
+                    f"folder of a single one, {folder}: give the way another name"
+                )
+            group = groups.setdefault(folder, [])
             if fit not in group:
                 group.append(fit)
     return groups

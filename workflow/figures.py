@@ -340,8 +340,13 @@ def plot_study(results: list[dict[str, Any]], study: Mapping[str, Any]) -> Figur
         last.set_xlim(-0.5, len(ways) - 0.5)
         last.minorticks_off()
     else:
-        sizes = sorted({row["size"] for row in results if row["size"]})
-        last.set_xscale("log")
+        sizes = sorted({row["size"] for row in results})
+        if sizes[0] > 0:
+            last.set_xscale("log")
+        else:
+            # Without registers, say: logarithmic beyond the first size that is not 0.
+            positive = next((size for size in sizes if size > 0), 1)
+            last.set_xscale("symlog", linthresh=positive, linscale=0.5)
         last.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=20)
         last.set_xticks([], minor=True)
         last.set_xlabel(study["size_key"])

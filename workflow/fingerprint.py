@@ -10,6 +10,7 @@ import json
 from functools import cache
 from typing import Any
 
+from generation.external.points import has_hard_process
 from generation.process import process_files
 from ntuplizer.products import get_product
 from workflow.config_model import MINIMUM_BIAS, ROOT, Config, detector_card
@@ -73,6 +74,12 @@ def event_inputs(config: Config, dataset: str, part: str) -> dict[str, Any]:
     }
     if containers:
         inputs |= {"programs": programs(config), "places": process_places(config, dataset)}
+        if any(map(has_hard_process, content.parts[part].processes)):
+            # Which of MadGraph's events a batch takes, and of which run.
+            inputs |= {
+                "events_per_shard": content.parts[part].events_per_shard,
+                "events_per_run": config.generation.containers.events_per_run,
+            }
     return inputs
 
 

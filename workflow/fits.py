@@ -140,6 +140,7 @@ class _Resolver:
         """Add the networks of a study that nothing else asks for; return its points."""
         base = self.config.training[study.training]
         ways = study.all_ways()
+        _check_starts(name, study, base)
         shared: dict[str, str] = {}
         points = _grid(name, study)
         for point in points:
@@ -193,9 +194,10 @@ class _Resolver:
         changes: Mapping[str, Any],
         where: str,
     ) -> Fit:
-        overrides = dict(training.set) | dict(changes)
+        overrides = dict(training.set)
         if training.seed is not None:
             overrides["seed"] = training.seed
+        overrides |= changes
         if start is not None:
             overrides |= {"start.parts": start.parts, "start.frozen": start.frozen}
             if start.checkpoint is not None:
@@ -232,6 +234,25 @@ def _start(base: Training, way: Way) -> Start | None:
     if start is not None and way.frozen is not None:
         start = start.model_copy(update={"frozen": way.frozen})
     return start
+
+
+def _check_starts(name: str, study: Study, base: Training) -> None:
+    """Refuse what speaks of a start where there is none, and would change nothing."""
+    starts = {way: _start(base, content) for way, content in study.all_ways().items()}
+    for way, content in study.all_ways().items():
+        if content.frozen and starts[way] is None:
+            raise UserError(
+                f"studies.{name}.ways.{way}.frozen: it begins with nothing that could stay as it "
+                "is: name that with `from`"
+            )
+    if (
+        study.sizes is not None
+        and study.sizes.key.startswith(OF_START)
+        and not any(starts.values())
+    ):
+        raise UserError(
+            f"studies.{name}.sizes.key is {study.sizes.key}: no way begins with another training"
+        )
 
 
 def _check(fit: FitConfig, config: Config, training: Training, start: Start | None) -> None:

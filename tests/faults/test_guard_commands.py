@@ -11,6 +11,7 @@ from generation.external.cli import main as external
 from ntuplizer.cli import main as ntuplizer
 from provenance.errors import UserError
 from training.cli import main as training
+from workflow.cli import main as workflow
 from workflow.config_model import ROOT
 from workflow.jobs.containers import write_plan
 from workflow.jobs.study import gather_study
@@ -79,6 +80,8 @@ WRONG = [
     (training, "summary --config /dev/zero", "larger than a configuration may be"),
     (training, "summary --config none.yaml", "none.yaml: no such file"),
     (training, "summary --config .", "Is a directory"),
+    (workflow, "report --name x --config [1 --output OUT", "--config: not JSON"),
+    (workflow, "report --name x --config [1] --output OUT", "--config: a JSON object is needed"),
 ]
 
 

@@ -98,6 +98,15 @@ def test_time_is_what_the_job_took_before(quickstart, tmp_path):
     assert estimate(shard, *quickstart) == 81.5
 
 
+@pytest.mark.parametrize("content", [b"", b"s\th:m:s\n", b"h:m:s\n0:01:21\n", b"s\n\xff\n"])
+def test_a_measurement_that_a_full_disk_cut_short_stops_no_run(quickstart, tmp_path, content):
+    shard = job("shard", dataset="jets", part="QCD", index="0000")
+    expected = estimate(shard, *quickstart)
+    (tmp_path / "shard.tsv").write_bytes(content)
+    shard.benchmark = str(tmp_path / "shard.tsv")
+    assert estimate(shard, *quickstart) == expected
+
+
 def test_what_cannot_be_known_is_said(quickstart):
     config, fits = quickstart
     gpu = fits["sophon"].config.model_copy(

@@ -21,6 +21,7 @@ from tests.ntuplizer.collisions.web_server import serve
 from tests.ntuplizer.collisions.xrootd_server import PROGRAM, serve_xrootd
 from workflow.config_model import ROOT, load_config
 from workflow.jobs.collisions import CollisionJobs
+from workflow.planning import make_plan
 
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 NANO = "cms/nano_dimuon.root"
@@ -154,6 +155,28 @@ def test_what_is_asked_of_a_file(era):
     assert other.local(0) == str(ROOT / "nano.root")
 
 
+def test_files_that_were_read_are_not_read_again_for_another_number_of_shards():
+    few, many, *others = (
+        CollisionJobs(load_config(configured(**changes)), "muons")
+        for changes in (
+            {}, {"shards": 12, "files": ["nano.root", "more.root"]},
+            {"era": "2017"}, {"working_point": "tight"}, {"options": {"met_min": 30}},
+        )
+    )  # fmt: skip
+    before = few.rows_fingerprint(0)
+    assert many.rows_fingerprint(0) == before
+    assert few.fingerprint != many.fingerprint
+    assert all(jobs.rows_fingerprint(0) != before for jobs in others)
+
+
+def test_where_the_project_lies_changes_no_shard(monkeypatch, tmp_path):
+    here = CollisionJobs(load_config(configured()), "muons")
+    monkeypatch.setattr("workflow.jobs.collisions.ROOT", tmp_path)
+    there = CollisionJobs(load_config(configured()), "muons")
+    assert there.local(0) != here.local(0)
+    assert there.fingerprint == here.fingerprint
+
+
 def test_words_of_a_configuration_stay_words_of_the_command():
     config = configured(options={"met_min": "1; exit"}, files=["a b.root"])
     words = shlex.split(CollisionJobs(load_config(config), "muons").options(0, "copies/a $b.root"))
@@ -176,7 +199,7 @@ def test_words_of_a_configuration_stay_words_of_the_command():
 )
 def test_mistakes_are_one_sentence(changes, words):
     with pytest.raises(UserError, match=words):
-        CollisionJobs(load_config(configured(**changes)), "muons")
+        make_plan(configured(**changes))
 
 
 @pytest.mark.skipif(xrootd.is_installed(), reason="fsspec-xrootd is installed")

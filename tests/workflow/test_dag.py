@@ -5,9 +5,11 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from generation.fastsim.card import read_card
 from workflow.config_model import ROOT, load_config
@@ -108,6 +110,8 @@ training:
     dataset: jets
     from: {training: sophon, parts: [encoder]}
     flat_sampling: true
+    # Numbers of YAML 1.2, text for Snakemake.
+    set: {optimizer.betas: [9e-1, 9.9e-1]}
 studies:
   few_shot:
     training: tuned
@@ -127,6 +131,51 @@ def test_a_study_plans_a_job_for_each_point(tmp_path):
     # Weights belong to a training: each of those that draw with them has its own.
     assert counts["sampling_weights"] == 1 + 12
     assert counts["study"] == 1
+
+
+def stand_in(folder, *files):
+    """Make empty files, all of one time."""
+    for file in (folder / path for path in files):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        os.utime(file, (1e9, 1e9))
+
+
+def test_what_is_lost_is_made_again_though_later_jobs_have_used_it(tmp_path):
+    config = yaml.safe_load((ROOT / "config" / "quickstart.yaml").read_text())
+    shards = [
+        f"datasets/{dataset}/{part}_{index:04d}.parquet"
+        for dataset, content in config["datasets"].items()
+        for part in content["parts"] for index in range(6)
+    ]  # fmt: skip
+    run = tmp_path / "results" / "quickstart"
+    stand_in(run, "pileup/minbias.arrow", *shards)
+    stand_in(run, *(f"datasets/{name}/manifest.json" for name in config["datasets"]))
+    for name in config["training"]:
+        made = ("checkpoint.ckpt", "checkpoint.ckpt.json", "history.csv")
+        stand_in(run, *(f"training/{name}/{file}" for file in made))
+        stand_in(run, f"evaluation/{name}/metrics.json")
+    stand_in(run, "report.html", "report/jets/labels.pdf")
+    (run / "datasets" / "energy" / "QCD_0003.parquet").unlink()
+    (run / "training" / "probe" / "checkpoint.ckpt").unlink()
+    assert job_counts(dry_run(tmp_path)) == {
+        "shard": 1, "manifest": 1, "train": 3, "evaluate": 3, "report": 1, "all": 1, "total": 10,
+    }  # fmt: skip
+
+
+def test_another_file_in_the_place_of_a_foreign_checkpoint_trains_anew(tmp_path):
+    foreign = tmp_path / "foreign.ckpt"
+    with zipfile.ZipFile(foreign, "w"):
+        pass
+    tuned = {"config": "training/configs/sophon-small.yaml", "dataset": "jets",
+             "from": {"checkpoint": str(foreign)}}  # fmt: skip
+    target = "results/quickstart/training/tuned/checkpoint.ckpt"
+    stand_in(
+        tmp_path, "results/quickstart/datasets/jets/manifest.json", target, f"{target}.json",
+        "results/quickstart/training/tuned/history.csv",
+    )  # fmt: skip
+    counts = job_counts(dry_run(tmp_path, target, "--config", f"training={{tuned: {tuned}}}"))
+    assert counts == {"train": 1, "total": 1}
 
 
 @pytest.mark.parametrize(

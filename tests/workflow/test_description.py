@@ -129,10 +129,18 @@ def test_programs_count_for_the_container_backend(raw):
     for dataset in raw["datasets"].values():
         for part in dataset["parts"].values():
             part["events_per_shard"] = 400
-    before = job(raw).fingerprint
-    for change in ({"image": "other.sif"}, {"madgraph": "3.6.0"}):
+    before = job(raw, "Res34P").fingerprint
+    for change in ({"image": "other.sif"}, {"madgraph": "3.6.0"}, {"events_per_run": 1000}):
         raw["generation"]["containers"] = change
-        assert job(raw).fingerprint != before
+        assert job(raw, "Res34P").fingerprint != before
+    # How the work is divided shapes nothing, nor does a plan where MadGraph makes nothing.
+    raw["generation"]["containers"] = {"hard_process_jobs": 3}
+    assert job(raw, "Res34P").fingerprint == before
+    without_madgraph = job(raw, "QCD").fingerprint
+    for part in raw["datasets"]["jets"]["parts"].values():
+        part["events_per_shard"] = 500
+    assert job(raw, "Res34P").fingerprint != before
+    assert job(raw, "QCD").fingerprint == without_madgraph
 
 
 def test_datasets_of_a_run_share_no_event_unless_told(raw):

@@ -8,6 +8,7 @@ from tests.workflow.test_dag import dry_run, job_counts
 from workflow.config_model import ROOT, load_config
 from workflow.ensembles import ensembles
 from workflow.fits import resolve_fits
+from workflow.planning import make_plan
 
 CONFIG = ROOT / "config" / "events-small.yaml"
 
@@ -39,3 +40,22 @@ def test_only_trainings_on_event_objects_can_be():
     config = load_config(content)
     with pytest.raises(UserError, match=r"studies\.curve\.vectorised: only trainings on event"):
         ensembles(config, *resolve_fits(config))
+
+
+def test_an_ensemble_and_a_network_have_two_folders():
+    content = yaml.safe_load(CONFIG.read_text())
+    study = content["studies"]["half_labels"] | {"baseline": None, "seeds": [1, 4]}
+    study["sizes"] = {"key": "model.blocks", "values": [2, 4]}
+    content["studies"] = {"sizes": study | {"ways": {"wide": {}, "wide_2": {"set": {"steps": 9}}}}}
+    with pytest.raises(UserError, match=r"ways\.wide_2: .* sizes/wide_2_4: give the way another"):
+        make_plan(content)
+
+
+def test_what_an_ensemble_does_not_do_is_said_before_any_job():
+    content = yaml.safe_load(CONFIG.read_text())
+    study = content["studies"]["half_labels"]
+    study["ways"]["masses-half"]["set"]["optimizer.ema_decay"] = 0.9
+    content["studies"] = {"half_labels": study}
+    expected = r"half_labels\.vectorised \(masses-half\): .* set optimizer\.ema_decay to null"
+    with pytest.raises(UserError, match=expected):
+        make_plan(content)

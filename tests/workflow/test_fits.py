@@ -90,6 +90,39 @@ def test_a_metric_that_no_evaluation_holds_is_named(raw, changes, expected):
         resolve_fits(few_shot(raw, **changes))
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {"ways": {"a": {"from": None, "frozen": True}}},
+            r"ways\.a\.frozen: it begins with nothing",
+        ),
+        (
+            {"ways": {"a": {"set": {"seed": 7}}}},
+            r"ways\.a\.set\.seed: the seeds of the study set it",
+        ),
+        (
+            {"ways": {"a": {"set": {"data.train_rows": 7}}}},
+            r"ways\.a\.set\.data\.train_rows: the sizes of the study set it",
+        ),
+        ({"sizes": {"key": "seed", "values": [1, 2]}}, "several seeds under `seeds`"),
+        (
+            {"sizes": {"key": "from.steps", "values": [5]}, "ways": {"a": {"from": None}}},
+            "from.steps: no way begins with another training",
+        ),
+    ],
+)
+def test_what_a_study_would_ignore_is_refused(raw, changes, expected):
+    with pytest.raises(UserError, match=expected):
+        resolve_fits(few_shot(raw, **changes, baseline=None))
+
+
+def test_a_pretraining_can_be_repeated_with_several_seeds(raw):
+    raw["training"]["sophon"]["seed"] = 3
+    fits, _ = resolve_fits(few_shot(raw, sizes={"key": "from.seed", "values": [8, 9]}))
+    assert {fits[f"few_shot/from_sophon_{seed}"].config.seed for seed in (8, 9)} == {8, 9}
+
+
 def test_ways_compare_one_network_with_equal_steps(raw):
     fits, _ = resolve_fits(few_shot(raw))
     of_ways = [fits[f"few_shot/{way}_1000_1"].config for way in ("scratch", "tuned", "frozen")]

@@ -7,6 +7,7 @@ import pytest
 from provenance.errors import UserError
 from provenance.files import read_json, write_json
 from workflow.config_model import Study
+from workflow.figures import plot_study
 from workflow.fits import Point
 from workflow.jobs.study import gather_study, study_job, summarise
 
@@ -76,3 +77,18 @@ def test_a_metric_that_was_not_measured_is_named(tmp_path):
     with pytest.raises(UserError, match="measured no auc; its summary has accuracy"):
         gather_study(study_job("few", STUDY, GRID), tmp_path, tmp_path / "study.json")
     assert not (tmp_path / "study.json").exists()
+
+
+def test_a_size_of_zero_is_drawn():
+    sizes = (0, 1, 8)
+    results = [
+        {"way": "a", "size": size, "mean": 0.5, "error": None, "seeds": [1]} for size in sizes
+    ]
+    study = {"baseline": None, "metric": "auc", "size_key": "model.registers", "note": None}
+    (axes,) = plot_study(results, study).axes
+    places = axes.transAxes.inverted().transform(
+        axes.transData.transform([(s, 0.5) for s in sizes])
+    )
+    assert list(places[:, 0]) == sorted(places[:, 0])
+    assert places[0, 0] > 0
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "8"]

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from mini_dataset import build, write_config
 
-from provenance.files import read_json
+from provenance.files import read_json, write_json
 from workflow.config_model import ROOT
 
 TOY_TASKS = ROOT / "tests" / "training" / "toy_tasks"
@@ -53,6 +53,9 @@ def run(tmp_path_factory):
             "seeds": [1, 2], "metric": "spread", "baseline": "narrow",
         }
     }  # fmt: skip
+    # Made by hand, and named so.
+    comparison = folder / "results" / "mini" / "comparison" / "two cards" / "comparison.json"
+    write_json(comparison, {"text": [], "tables": [], "figures": {}})
     config = write_config(folder, {"training": training, "studies": studies})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRAINING_TASKS", str(TOY_TASKS))
@@ -91,7 +94,10 @@ def test_a_study_compares_equal_steps(run):
 
 def test_the_report_shows_it_all(run):
     page = (run / "report.html").read_text()
-    for heading in ("Dataset jets", "Network sophon", "Network toy", "Study learning_curve"):
+    for heading in (
+        "Dataset jets", "Network sophon", "Network toy", "Study learning_curve",
+        "Comparison two cards",
+    ):  # fmt: skip
         assert heading in page
 
 

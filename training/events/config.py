@@ -44,6 +44,24 @@ class EventConfig(FitConfig):
     data: EventDataConfig = EventDataConfig()
     augmentation: Augmentation = Augmentation()
 
+    def check_vectorised(self) -> None:
+        """Refuse what trainings of several seeds at once do not do.
+
+        Raises
+        ------
+        UserError
+            Naming the key and what would be right.
+        """
+        if self.optimizer.ema_decay is not None:
+            raise UserError("an ensemble keeps no moving average: set optimizer.ema_decay to null")
+        if self.run.precision != "32-true":
+            raise UserError("an ensemble trains in 32 bits: set run.precision to 32-true")
+        if self.optimizer.schedule.name == "plateau":
+            raise UserError(
+                "the members of an ensemble share a learning rate, which cannot follow each one's "
+                "validations: choose another optimizer.schedule than plateau"
+            )
+
     def check_dataset(self, columns: Collection[str], processes: Collection[str]) -> None:
         """Refuse a dataset that lacks a slot."""
         super().check_dataset(columns, processes)

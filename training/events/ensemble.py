@@ -103,10 +103,7 @@ def fit_ensemble(
         When the configuration asks for what an ensemble does not do, the data or a start cannot be
         used, or the loss of a member is no number.
     """
-    if config.optimizer.ema_decay is not None:
-        raise UserError("an ensemble keeps no moving average: set optimizer.ema_decay to null")
-    if config.run.precision != "32-true":
-        raise UserError("an ensemble trains in 32 bits: set run.precision to 32-true")
+    config.check_vectorised()
     if config.start.frozen and any(member.start is None for member in members):
         raise UserError("start.frozen speaks of a checkpoint: give start.checkpoint")
     started = time.perf_counter()
@@ -205,11 +202,7 @@ class EnsembleTraining:
         self.ensemble = Ensemble([_Steps(one.task, names).to(device) for one in made])
         template = make_optimizer(made[0].task, config.optimizer)
         schedule = make_schedule(template, config.optimizer.schedule, self.total)
-        if not isinstance(schedule, LambdaLR):
-            raise UserError(
-                "the members of an ensemble share a learning rate, which cannot follow each one's "
-                "validations: choose another optimizer.schedule than plateau"
-            )
+        assert isinstance(schedule, LambdaLR)  # the configuration was checked
         self.factor = schedule.lr_lambdas[0]
         self.optimizer = _stacked_optimizer(template, made[0].task, self.ensemble, device)
         self.rates = [one.task.config.optimizer.learning_rate for one in made]

@@ -20,6 +20,13 @@ class Sizes(Section):
     )
     values: list[int] = Field(min_length=1, description="Its values.")
 
+    @field_validator("key")
+    @classmethod
+    def _no_seed(cls, key: str) -> str:
+        if key == "seed":
+            raise ValueError("give several seeds under `seeds`")
+        return key
+
 
 class Way(Section):
     """One way of training to compare."""
@@ -81,12 +88,20 @@ class Study(Section):
         for name, way in ways.items():
             if way.of is not None:
                 _shares(name, way, ways)
+            self._sets_nothing_else(name, way)
         if self.baseline is not None and self.baseline not in ways:
             raise ValueError(f"baseline {self.baseline} is none of the ways: {', '.join(ways)}")
         for what, values in (("seeds", self.seeds), ("sizes", self.sizes and self.sizes.values)):
             if values and len(set(values)) != len(values):
                 raise ValueError(f"{what}: a value occurs twice")
         return self
+
+    def _sets_nothing_else(self, name: str, way: Way) -> None:
+        """Refuse a way that sets what the points of the study differ in: it would be ignored."""
+        for key in way.set:
+            if key == "seed" or (self.sizes is not None and key == self.sizes.key):
+                axis = "seeds" if key == "seed" else "sizes"
+                raise ValueError(f"ways.{name}.set.{key}: the {axis} of the study set it")
 
     def all_ways(self) -> dict[str, Way]:
         """Return the ways by name, those of a folder of configurations included."""

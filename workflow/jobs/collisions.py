@@ -1,9 +1,8 @@
 """Datasets of collisions: which files they are made of, and what is asked of each."""
 
-import hashlib
-import json
 import shlex
 from importlib.util import find_spec
+from typing import Any
 
 from ntuplizer.collisions import xrootd
 from ntuplizer.collisions.era import Era, dataset_files, load_era
@@ -11,6 +10,7 @@ from ntuplizer.collisions.files import RemoteFile, check_address, check_readable
 from ntuplizer.products import get_product
 from provenance.errors import UserError
 from workflow.config_model import ROOT, Collisions, Config
+from workflow.fingerprint import digest
 from workflow.paths import split_of
 
 PART = "Collisions"
@@ -91,18 +91,39 @@ class CollisionJobs:
             arguments += ["--option", f"{key}={value}"]
         return shlex.join(arguments)
 
+    def rows_fingerprint(self, index: int) -> str:
+        """Return the SHA-256 of what shapes the rows of a file beside its address and content.
+
+        Another file, or another number of shards, reads none of the others again.
+        """
+        return digest({**self._of_rows, "options": self.options(index)})
+
     @property
     def fingerprint(self) -> str:
         """The SHA-256 of all that shapes the rows but the content of files without checksums."""
+        # As they are named: the same shards wherever the project lies.
+        names = self.content.files or [file.address for file in self.files]
+        return digest(
+            {
+                **self._of_rows,
+                "dataset": self.content.model_dump(
+                    mode="json", exclude={"fetch", "certified", "era"}
+                ),
+                "files": [
+                    [name, file.size, file.adler32]
+                    for name, file in zip(names, self.files, strict=True)
+                ],
+            }
+        )
+
+    @property
+    def _of_rows(self) -> dict[str, Any]:
         certified = self.content.certified
-        described = {
-            "dataset": self.content.model_dump(mode="json", exclude={"fetch", "certified", "era"}),
+        return {
             "era": self.era and self.era.model_dump(mode="json", exclude={"datasets"}),
             "certified": certified and (ROOT / certified).read_text(encoding="utf-8"),
-            "files": [[file.address, file.size, file.adler32] for file in self.files],
             "product": get_product(self.content.product).version,
         }
-        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
     def _prepare_plugins(self) -> None:
         places: dict[str, RemoteFile] = {}

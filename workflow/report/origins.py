@@ -76,11 +76,12 @@ def _cost(folder: Path | None) -> list[Block]:
     return [
         Table("Cost by stage", head, rows, foot),
         Text(
-            "As Snakemake measured the last run of each job: hours are those of all jobs one after "
-            "the other. CPU time and resident memory are what it saw of processes that ran when it "
-            "looked: every half second at first, every 30 seconds from the 15th on. The last half "
-            "minute of a job may be missing, and programs that begin and end between two looks, "
-            "such as MadGraph's compilers, are: no job took less CPU time than is told."
+            "As Snakemake measured the last run of each job, those of what the configuration no "
+            "longer has included: hours are those of all jobs one after the other. CPU time and "
+            "resident memory are what it saw of processes that ran when it looked: every half "
+            "second at first, every 30 seconds from the 15th on. The last half minute of a job may "
+            "be missing, and programs that begin and end between two looks, such as MadGraph's "
+            "compilers, are: no job took less CPU time than is told."
         ),
     ]
 

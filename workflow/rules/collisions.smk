@@ -5,7 +5,7 @@ OUTPUT: collisions/<dataset>/<file>.parquet; datasets/<dataset>/Collisions_<inde
         ledgers, datasets/<dataset>/manifest.json
 """
 
-from workflow.jobs.collisions import PART, CollisionJobs
+from workflow.jobs.collisions import PART
 
 
 def file_of(jobs):
@@ -19,16 +19,23 @@ def file_of(jobs):
     return found
 
 
-for collision_name in run_config.collisions:
-    try:
-        collision_jobs = CollisionJobs(run_config, collision_name)
-    except UserError as error:
-        sys.exit(f"error: {error}")
+collision_shards = {}
+
+for collision_name, collision_jobs in plan.collision_jobs.items():
     collision_rows = paths.collision_rows.format(dataset=collision_name, file="{file}")
-    collision_shards = [
+    shards_of_files = collision_shards[collision_name] = [
         paths.shard.format(dataset=collision_name, part=PART, index=f"{index:04d}")
         for index in range(collision_jobs.content.shards)
     ]
+    # For Bash: a command line of thousands of names would be too long.
+    rows_range = collision_rows.format(
+        file=f"{{00000..{len(collision_jobs.files) - 1:05d}}}"
+    )
+    shards_range = paths.shard.format(
+        dataset=collision_name,
+        part=PART,
+        index=f"{{0000..{collision_jobs.content.shards - 1:04d}}}",
+    )
 
     rule:
         name:
@@ -54,7 +61,10 @@ for collision_name in run_config.collisions:
             options=lambda wildcards, input, jobs=collision_jobs: jobs.options(
                 int(wildcards.file), jobs.fetched(int(wildcards.file)) and input[0]
             ),
-            fingerprint=collision_jobs.fingerprint,
+            # Snakemake does not compare options, which depend on what was fetched.
+            fingerprint=lambda wildcards, jobs=collision_jobs: jobs.rows_fingerprint(
+                int(wildcards.file)
+            ),
         shell:
             "python -m ntuplizer {params.command} {params.address:q} {params.options}"
             " --output {output.rows} > {log} 2>&1"
@@ -68,21 +78,22 @@ for collision_name in run_config.collisions:
                 for index in range(len(collision_jobs.files))
             ],
         output:
-            shards=collision_shards,
-            ledgers=[f"{shard}.json" for shard in collision_shards],
+            shards=shards_of_files,
+            ledgers=[f"{shard}.json" for shard in shards_of_files],
         log:
             paths.log(f"collisions/{collision_name}/divide"),
         resources:
             runtime=60,
             mem_mb=8000,
         params:
+            rows=lambda wildcards, pattern=rows_range: pattern,
             name=collision_name,
             splits=collision_jobs.splits,
             seed=dataset_seed(run_config, collision_name),
             fingerprint=collision_jobs.fingerprint,
             folder=paths.dataset.format(dataset=collision_name),
         shell:
-            "python -m ntuplizer divide {input} --dataset {params.name}"
+            "python -m ntuplizer divide {params.rows} --dataset {params.name}"
             " --splits {params.splits} --seed {params.seed}"
             " --fingerprint {params.fingerprint} --output {params.folder}"
             " > {log} 2>&1"
@@ -91,17 +102,18 @@ for collision_name in run_config.collisions:
         name:
             f"list_{collision_name}"
         input:
-            collision_shards,
+            shards_of_files,
         output:
             paths.manifest.format(dataset=collision_name),
         log:
             paths.log(f"manifest/{collision_name}"),
         localrule: True
         params:
+            shards=lambda wildcards, pattern=shards_range: pattern,
             name=collision_name,
             seed=dataset_seed(run_config, collision_name),
             fingerprint=collision_jobs.fingerprint,
         shell:
-            "python -m ntuplizer manifest {input} --name {params.name}"
+            "python -m ntuplizer manifest {params.shards} --name {params.name}"
             " --seed {params.seed} --fingerprint {params.fingerprint}"
             " --output {output} > {log} 2>&1"

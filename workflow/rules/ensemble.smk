@@ -5,12 +5,7 @@ OUTPUT: training/<study>/<way>_<size>/<seed>/, and of each member training/<fit>
         history.csv
 """
 
-from workflow.ensembles import ensembles
-
-try:
-    members = ensembles(run_config, fits, points)
-except UserError as error:
-    sys.exit(f"error: {error}")
+members = plan.ensembles
 of_ensembles = {fit.name: name for name, group in members.items() for fit in group}
 
 
@@ -34,6 +29,7 @@ rule train_ensemble:
             if first_of(wildcards).start
             else []
         ),
+        file=lambda wildcards: file_of_start(first_of(wildcards)),
     output:
         directory(paths.ensemble),
     log:

@@ -67,7 +67,7 @@ rule study:
             points[wildcards.study],
         ),
         evaluations=paths.evaluation.format(fit=""),
-        version=1,
+        version=2,
     shell:
         "python -m workflow study --job {params.job:q} --evaluations {params.evaluations}"
         " --output {output.numbers} > {log} 2>&1"

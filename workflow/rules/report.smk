@@ -40,9 +40,10 @@ rule report:
     params:
         name=run_config.name,
         inputs=lambda wildcards, input: [
-            f"--{kind} {file}"
+            word
             for kind in ("dataset", "evaluation", "checkpoint", "study", "comparison")
             for file in input.get(kind)
+            for word in (f"--{kind}", file)
         ],
         benchmarks=paths.benchmarks,
         # A function: braces of names are no wildcards.
@@ -51,6 +52,6 @@ rule report:
         ),
         version=4,
     shell:
-        "python -m workflow report --name {params.name} {params.inputs}"
+        "python -m workflow report --name {params.name} {params.inputs:q}"
         " --benchmarks {params.benchmarks} --config {params.config:q} --output {output.page}"
         " > {log} 2>&1"

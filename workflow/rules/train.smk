@@ -16,6 +16,12 @@ def start_of(wildcards):
     return [] if start is None else paths.checkpoint.format(fit=start)
 
 
+def file_of_start(fit):
+    """Return the checkpoint file that a training begins with, if it is of another run."""
+    file = fit.config.start.checkpoint
+    return [] if file is None else str(file)
+
+
 rule sampling_weights:
     """Compute once how often each jet is drawn, flat in pT and soft-drop mass."""
     input:
@@ -46,6 +52,8 @@ rule train:
     input:
         manifest=manifest_of,
         start=start_of,
+        # Named in `config`; here, so that another file in its place trains anew.
+        file=lambda wildcards: file_of_start(fits[wildcards.fit]),
         weights=lambda wildcards: (
             paths.weights if fits[wildcards.fit].flat_sampling else []
         ),
