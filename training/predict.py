@@ -41,8 +41,8 @@ def predict(checkpoint: Path, source: Path, output: Path) -> None:
         file, events of Delphes or PFNano, of which `python -m ntuplizer` makes one first.
     output
         Parquet, a row per row: the columns that the task's reader carries over where the source has
-        them, then what the task predicts (`Task.predict`). The file's metadata have the labels'
-        names, where there are labels.
+        them, then what the task predicts (`Task.predict`), which is missing where there is no row.
+        The file's metadata have the labels' names, where there are labels.
 
     Raises
     ------

@@ -17,6 +17,7 @@ from training.checkpoint import load_task, make_task, write_checkpoint
 from training.cli import main
 from training.config import load_config
 from training.data.shards import list_row_groups
+from training.evaluate.evaluate import read_predictions
 from training.jec.response import EventBootstrap
 from training.tasks.jet_energy.evaluation import _compare, resampled
 from training.tasks.jet_energy.features import COLLECTIONS, Members, relative_eta
@@ -275,11 +276,17 @@ def joined_predictions_give_the_same_numbers(checkpoint, shard, manifest, folder
     """Compare to the last bit."""
     said, output = folder / "test.parquet", folder / "joined"
     main(["predict", *checkpoint, "--input", str(shard), "--output", str(said)])
+    # A shard without rows has nothing predicted.
+    empty, nothing = folder / "empty.parquet", folder / "nothing.parquet"
+    pq.write_table(pq.read_table(shard).slice(0, 0), empty)
+    main(["predict", *checkpoint, "--input", str(empty), "--output", str(nothing)])
     joined = ["evaluate", *checkpoint, "--manifest", str(manifest), "--output", str(output)]
-    main([*joined, "--predictions", str(said)])
+    main([*joined, "--predictions", str(nothing), str(said)])
     again = json.loads((output / "metrics.json").read_text())
     assert again.pop("wall_seconds") > 0
     assert again == {name: value for name, value in metrics.items() if name != "wall_seconds"}
+    with pytest.raises(UserError, match=r"nothing\.parquet: predicts no row"):
+        read_predictions([nothing])
     pq.write_table(pq.read_table(said).slice(1), said)
     with pytest.raises(UserError, match="jets are not among the predictions"):
         main([*joined, "--predictions", str(said)])

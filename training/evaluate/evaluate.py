@@ -124,15 +124,23 @@ def read_predictions(paths: Sequence[Path]) -> pa.Table:
     Raises
     ------
     UserError
-        When one is missing, damaged, or has other columns than the first.
+        When one is missing, damaged, or has other columns than the first that has rows; when none
+        has.
     """
     tables = []
     for path in paths:
         with open_shard(path) as file:
-            tables.append(file.read().replace_schema_metadata(None))
-        if tables[-1].schema != tables[0].schema:
-            raise UserError(f"{path}: has other columns than {paths[0]}: of another checkpoint")
-    return pa.concat_tables(tables).combine_chunks()
+            table = file.read().replace_schema_metadata(None)
+        # Of no row nothing is predicted: the columns of that are missing, and nothing is lost.
+        if len(table):
+            tables.append((path, table))
+    if not tables:
+        raise UserError(f"{paths[0]}: predicts no row: give those of all shards of the split")
+    first, expected = tables[0]
+    for path, table in tables:
+        if table.schema != expected.schema:
+            raise UserError(f"{path}: has other columns than {first}: of another checkpoint")
+    return pa.concat_tables([table for _, table in tables]).combine_chunks()
 
 
 def _trained_on(task: AnyTask, dataset: Dataset) -> list[RowGroup]:
