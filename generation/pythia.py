@@ -22,6 +22,8 @@ SILENCE = ("Print:quiet = on", "Next:numberCount = 0")
 PREPARATION_KEY = 0
 # Values of MultipartonInteractions:reuseInit.
 SAVE_TO_FILE, READ_FROM_FILE = 1, 2
+# Without these stages an event has no record.
+RECORDED_STAGES = ("ProcessLevel:all", "PartonLevel:all")
 HIGGS_BOSONS = {25, 35, 36, 37, 45, 46}
 # Failures per event asked for after which a parameter point counts as impossible.
 MOST_FAILURES = 50
@@ -114,7 +116,8 @@ class EventGenerator:
     Raises
     ------
     UserError
-        When Pythia does not know a setting of the process, or does not start with them.
+        When Pythia does not know a setting of the process, does not start with them, or records no
+        particles with them.
     """
 
     def __init__(self, process: Process) -> None:
@@ -229,6 +232,12 @@ class EventGenerator:
         seed = 1 + int(rng.bit_generator.random_raw()) % EXTERNAL_SEEDS
         _apply(pythia, ("Random:setSeed = on", f"Random:seed = {seed}"))
         kept = switch_on(pythia)
+        for stage in RECORDED_STAGES:
+            if not pythia.settings.flag(stage):
+                raise UserError(
+                    f"{self.process.name} switches {stage} off, and Pythia records no particles "
+                    "then: leave it on"
+                )
         pythia.setPDFPtr(*densities)
         # The hard set is among them; the flag would make Pythia read it from file once more.
         pythia.settings.flag("PDF:useHard", False)

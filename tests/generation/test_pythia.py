@@ -317,6 +317,13 @@ def test_unknown_setting_ends_in_an_error():
         EventGenerator(process)
 
 
+@pytest.mark.parametrize("stage", ["ProcessLevel:all", "PartonLevel:all"])
+def test_a_process_without_records_is_refused(stage):
+    process = load_process("qcd").model_copy(update={"settings": [f"{stage} = off"]})
+    with pytest.raises(UserError, match=f"qcd switches {stage} off"):
+        EventGenerator(process)
+
+
 def intolerant(tolerance: str) -> EventGenerator:
     """Return a generator whose Pythia gives up events for tiny imbalances of energy."""
     process = load_process("qcd")
