@@ -4,8 +4,11 @@ import argparse
 import copy
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
+
+from provenance.files import refuse_replacing
 
 # Columns of a help text, on a wider terminal too.
 WIDTH = 100
@@ -13,6 +16,12 @@ CALL_WIDTH = 70
 SEVERAL = ("+", "*")
 
 AddCommands = Callable[["Commands"], None]
+
+
+class FileOrText(str):
+    """An argument that may name a file, and may be something else: an address, JSON, a name."""
+
+    __slots__ = ()
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
@@ -188,13 +197,28 @@ def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None
     """Parse the arguments and run the command that they name.
 
     A shell that completes a command line asks for the possible words here.
+
+    Raises
+    ------
+    UserError
+        When the output of the command is one of its inputs, or the command itself refuses.
     """
     if "_ARGCOMPLETE" in os.environ:
         import argcomplete
 
         argcomplete.autocomplete(parser)
     options = parser.parse_args(arguments)
+    if hasattr(options, "output"):
+        refuse_replacing([options.output], _inputs(options))
     options.run(options)
+
+
+def _inputs(options: argparse.Namespace) -> Iterator[str | Path]:
+    """Yield all arguments that can name files, but the output."""
+    for name, given in vars(options).items():
+        for value in given if isinstance(given, list) else [given]:
+            if name != "output" and isinstance(value, Path | FileOrText):
+                yield value
 
 
 def run_package(

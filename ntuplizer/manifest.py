@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from ntuplizer.products import Product, ProductOptions, add_classes, count_classes
 from ntuplizer.shards import SPLITS, find_product, read_metadata
 from provenance.errors import UserError
-from provenance.files import read_json, write_json
+from provenance.files import read_json, refuse_replacing, write_json
 from provenance.ledger import SEAL as LEDGER_SEAL
 from provenance.ledger import check_ledger, ledger_path, versions
 from provenance.seal import check_seal, json_sha256, sealed
@@ -92,12 +92,13 @@ def build_manifest(
     UserError
         When a shard or ledger is missing or damaged, changed since its ledger was written, or
         made for another dataset or with another seed; when two shards have the same part and
-        index, or differ in product, columns or labels.
+        index, or differ in product, columns or labels; when the manifest would replace one.
     """
     folder = Path(output).absolute().parent
     paths = list(_expand(shards))
     if not paths:
         raise UserError(f"{', '.join(map(str, shards))}: no shard to list in a manifest")
+    refuse_replacing([output], paths)
     product, options = find_product(read_metadata(paths[0]), paths[0])
     files = [_entry(path, product, options, name, seed, folder) for path in paths]
     names = Counter((entry["part"], entry["index"]) for entry in files)

@@ -4,10 +4,11 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
+from stat import S_ISREG
 
 from provenance.errors import UserError
 
@@ -74,6 +75,41 @@ def _lives(process: int) -> bool:
     except (OSError, OverflowError):
         return True  # another user's
     return True
+
+
+def refuse_replacing(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) -> None:
+    """Refuse to write over what is read; links and other spellings of a path are the same file.
+
+    Parameters
+    ----------
+    outputs
+        Files that are about to be written.
+    inputs
+        Files that are read for them. What is no file, of either, counts for nothing.
+
+    Raises
+    ------
+    UserError
+        When one of them is an input.
+    """
+    read = {_place(path): path for path in inputs}
+    for output in outputs:
+        place = _place(output)
+        if place is not None and place in read:
+            path = read[place]
+            spelled = "" if str(path) == str(output) else f" (as {path})"
+            raise UserError(
+                f"{output}: is an input{spelled}, and would be replaced: give another output"
+            )
+
+
+def _place(path: str | Path) -> tuple[int, int] | None:
+    """Return device and number of a file, one for all its names; None where there is no file."""
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError):  # also of what is no path at all
+        return None
+    return (status.st_dev, status.st_ino) if S_ISREG(status.st_mode) else None
 
 
 def sha256(path: str | Path) -> str:

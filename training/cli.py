@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from commandline.parser import Commands, run_package
+from commandline.parser import Commands, FileOrText, run_package
 from provenance.errors import UserError
 
 
@@ -150,6 +150,7 @@ def add_commands(commands: Commands) -> None:
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config",
+        type=FileOrText,
         required=True,
         metavar="FILE|JSON",
         help="a file of training/configs, or JSON text in braces",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commandline.parser import Commands
+from commandline.parser import Commands, FileOrText
 from ntuplizer.counts import Counts
 from ntuplizer.products import get_product
 from provenance.errors import UserError
@@ -84,9 +84,12 @@ def add_commands(commands: Commands) -> None:
 
 
 def _add_input(parser: argparse.ArgumentParser, era_needed: bool) -> None:
-    parser.add_argument("files", nargs="*", help="paths, https:// or root:// addresses")
+    parser.add_argument(
+        "files", type=FileOrText, nargs="*", help="paths, https:// or root:// addresses"
+    )
     parser.add_argument(
         "--era",
+        type=FileOrText,
         required=era_needed,
         help="era of data taking, or the YAML file of one"
         + ("" if era_needed else "; without it, all events are taken"),
@@ -94,7 +97,9 @@ def _add_input(parser: argparse.ArgumentParser, era_needed: bool) -> None:
     parser.add_argument("--dataset", help="data set of the era, in place of files")
     parser.add_argument("--size", type=int, help="bytes that a single file must have")
     parser.add_argument("--adler32", help="checksum that a single file must have")
-    parser.add_argument("--copy", help="copy of a single file, read in its place", metavar="FILE")
+    parser.add_argument(
+        "--copy", type=FileOrText, help="copy of a single file, read in its place", metavar="FILE"
+    )
     parser.add_argument("--certified", type=Path, help="JSON file of certified runs")
     parser.add_argument(
         "--all-runs", action="store_true", help="take collisions that are not certified too"

@@ -12,6 +12,7 @@ from ntuplizer.collisions.unique import SeenEvents, events_of_rows, unique_rows
 from ntuplizer.products import count_classes
 from ntuplizer.shards import ShardKey, read_tables, write_shard
 from provenance.errors import UserError
+from provenance.files import refuse_replacing
 from provenance.ledger import write_ledger
 
 
@@ -40,9 +41,11 @@ def divide(
     Raises
     ------
     UserError
-        When files differ in what they hold, or there are fewer rows than shards.
+        When files differ in what they hold, there are fewer rows than shards, or a shard would
+        replace a file.
     """
     started = time.perf_counter()
+    refuse_replacing(outputs, files)
     product, options, tables = read_tables(files)
     if product.identity:
         tables = unique_rows(tables, SeenEvents(), product.identity)

@@ -81,6 +81,11 @@ def test_more_shards_than_rows_are_refused(reference, era, certified, tmp_path):
         main(["divide", str(rows), "--dataset", "muons", "--splits", *["train"] * 60,
               "--seed", "1", "--output", str(shards)])  # fmt: skip
     assert not shards.exists()
+    # Shards are called after their part.
+    rows = rows.rename(tmp_path / "Collisions_0000.parquet")
+    with pytest.raises(UserError, match=r"0000\.parquet: is an input, and would be replaced"):
+        main(["divide", str(rows), "--dataset", "muons", "--splits", "train",
+              "--seed", "1", "--output", str(tmp_path)])  # fmt: skip
 
 
 def test_pfnano_makes_rows_of_a_jet_file(reference, tmp_path):
