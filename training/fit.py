@@ -5,7 +5,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ import torch
 from lightning.fabric import Fabric
 
 from provenance.errors import UserError, first_line
-from provenance.files import atomic_output, sha256, write_json
+from provenance.files import atomic_output, refuse_replacing, sha256, write_json
 from provenance.ledger import write_ledger
 from provenance.lock import locked
 from training.checkpoint import (
@@ -89,13 +89,16 @@ def fit(
     ------
     UserError
         When the data or the devices asked for are not there, another training works in the folder,
-        no row passes the selection, a loss is no number, or a checkpoint cannot be used.
+        no row passes the selection, a loss is no number, or a checkpoint cannot be used or would be
+        replaced.
     """
     check_devices(config.run)
     limit_threads(config.run)
     start = start or config.start.checkpoint
     if start is None and (config.start.frozen or config.start.parts):
         raise UserError("start.parts and start.frozen speak of a checkpoint: give start.checkpoint")
+    if start is not None:
+        refuse_replacing([output / name for name in (RESULT, LAST, PREVIOUS)], [start])
     fabric = make_fabric(config.run)
     with _alone(output, fabric), plain_errors():
         torch.manual_seed(config.seed)
@@ -153,8 +156,13 @@ def _alone(output: Path, fabric: Fabric) -> Iterator[None]:
     if not fabric.is_global_zero:
         yield
         return
-    with locked(output / ".lock", "training"):
+    with lock_of(output):
         yield
+
+
+def lock_of(output: Path) -> AbstractContextManager[None]:
+    """Return the lock that a training holds of the folder of its results."""
+    return locked(output / ".lock", "training")
 
 
 def _saved_before(output: Path, description: Description) -> tuple[Saved | None, str]:

@@ -13,7 +13,7 @@ from training.checkpoint import read_checkpoint
 from training.cli import main
 from training.config import load_config
 from training.events.ensemble import Member, fit_ensemble
-from training.fit import fit
+from training.fit import fit, lock_of
 
 CPU = torch.device("cpu")
 # Nothing is drawn at random within a step.
@@ -78,6 +78,25 @@ def test_what_an_ensemble_does_not_do(manifest, tmp_path, change, words):
     with pytest.raises(UserError, match=words):
         fit_ensemble(config, manifest, [Member(1, tmp_path / "out")], CPU)
     assert not (tmp_path / "out").exists()
+
+
+def test_two_trainings_in_a_folder_of_a_member_are_refused(manifest, tmp_path):
+    config, free, taken = load_config(CLASSIFICATION, TINY), tmp_path / "1", tmp_path / "2"
+    with lock_of(taken), pytest.raises(UserError, match="2: another training works here"):
+        fit_ensemble(config, manifest, [Member(1, free), Member(2, taken)], CPU)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".lock", ".lock", "1", "2"]
+    with lock_of(free):
+        pass
+
+
+def test_a_member_does_not_replace_what_another_begins_with(manifest, tmp_path):
+    start = tmp_path / "1" / "checkpoint.ckpt"
+    start.parent.mkdir()
+    start.write_text("precious")
+    config = load_config(CLASSIFICATION, TINY)
+    with pytest.raises(UserError, match="is an input, and would be replaced"):
+        fit_ensemble(config, manifest, [Member(1, tmp_path / "1"), Member(2, tmp_path, start)], CPU)
+    assert start.read_text() == "precious"
 
 
 def test_all_rows_are_trained_on_however_a_single_training_would_load_them(manifest, tmp_path):

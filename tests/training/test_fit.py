@@ -207,6 +207,16 @@ def test_a_full_disk_keeps_what_was_saved_before(manifest, tmp_path):
     assert not list(tmp_path.glob(".*tmp*"))
 
 
+def test_a_training_does_not_replace_what_it_begins_with(manifest, tmp_path):
+    output = tmp_path / "output"
+    output.mkdir()
+    (output / "checkpoint.ckpt").write_text("precious")
+    config = load_config(SMALL, TINY)
+    with pytest.raises(UserError, match=r"checkpoint\.ckpt: is an input, and would be replaced"):
+        fit(config, manifest, output, start=output / "checkpoint.ckpt")
+    assert [path.name for path in output.iterdir()] == ["checkpoint.ckpt"]
+
+
 def test_two_trainings_in_one_folder_are_refused(manifest, tmp_path):
     config = load_config(SMALL, TINY)
     with (

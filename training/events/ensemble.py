@@ -13,6 +13,7 @@ import csv
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -24,7 +25,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from provenance.errors import UserError
-from provenance.files import atomic_output, sha256, write_json
+from provenance.files import atomic_output, refuse_replacing, sha256, write_json
 from provenance.ledger import write_ledger
 from training.captured import CapturedUpdate
 from training.checkpoint import make_task, start_from, write_checkpoint
@@ -41,6 +42,7 @@ from training.devices import (
     plain_device_errors,
 )
 from training.events.config import EventConfig
+from training.fit import RESULT, lock_of
 from training.models.ensemble import Ensemble
 from training.optimizers import make_optimizer, make_schedule
 from training.task import AnyTask, Description
@@ -101,7 +103,8 @@ def fit_ensemble(
     ------
     UserError
         When the configuration asks for what an ensemble does not do, the data or a start cannot be
-        used, or the loss of a member is no number.
+        used, another training works in a member's folder, a start would be replaced, or the loss
+        of a member is no number.
     """
     config.check_vectorised()
     if config.start.frozen and any(member.start is None for member in members):
@@ -113,11 +116,16 @@ def fit_ensemble(
         device = torch.device("cpu") if config.run.accelerator == "cpu" else best_device()
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
-    made = [_Made.of(config, manifest, member, device) for member in members]
-    training = EnsembleTraining(config, made, device)
-    training.run()
-    for number, one in enumerate(made):
-        _write_results(training, number, one, started)
+    starts = [member.start for member in members if member.start is not None]
+    refuse_replacing([member.output / RESULT for member in members], starts)
+    with ExitStack() as alone:
+        for member in members:
+            alone.enter_context(lock_of(member.output))
+        made = [_Made.of(config, manifest, member, device) for member in members]
+        training = EnsembleTraining(config, made, device)
+        training.run()
+        for number, one in enumerate(made):
+            _write_results(training, number, one, started)
 
 
 @dataclass(frozen=True)
@@ -395,8 +403,7 @@ def _stacked_optimizer(
 
 def _write_results(training: EnsembleTraining, number: int, made: _Made, started: float) -> None:
     output, history = made.member.output, training.histories[number]
-    output.mkdir(parents=True, exist_ok=True)
-    checkpoint = output / "checkpoint.ckpt"
+    checkpoint = output / RESULT
     content = {
         "description": made.description,
         "state_dict": training.result(number),
