@@ -99,7 +99,7 @@ def test_a_wrong_argument_is_named(command, arguments, sentence, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("job", ["x", "{}", "[]", '{"process": "res34p"}'])
+@pytest.mark.parametrize("job", ["x", "{}", "[]", '{"process": "res34p"}', '{"points": 3}'])
 def test_a_wrong_job_is_named(job, tmp_path):
     with pytest.raises(UserError, match="--job: "):
         write_plan(job, tmp_path / "plan.npz")

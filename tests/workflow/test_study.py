@@ -1,6 +1,8 @@
 """Studies: means, standard errors, differences paired by seed."""
 
+import json
 import math
+from dataclasses import asdict
 
 import pytest
 
@@ -77,6 +79,23 @@ def test_a_metric_that_was_not_measured_is_named(tmp_path):
     with pytest.raises(UserError, match="measured no auc; its summary has accuracy"):
         gather_study(study_job("few", STUDY, GRID), tmp_path, tmp_path / "study.json")
     assert not (tmp_path / "study.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"points": 3}, "points: Input should be a valid array"),
+        ({"points": []}, "points: List should have at least 1 item"),
+        ({"points": [{"fit": 1}]}, "points.0.way: Field required"),
+        ({"points": [asdict(GRID[0]) | {"seed": []}]}, "points.0.seed: Input should be"),
+        ({"metric": None}, "metric: Input should be a valid string"),
+        ({"points": [asdict(GRID[-1])]}, "the baseline scratch has none of the size 100 and"),
+    ],
+)
+def test_a_malformed_job_is_one_sentence(change, sentence, tmp_path):
+    job = json.dumps(json.loads(study_job("few", STUDY, GRID)) | change)
+    with pytest.raises(UserError, match=f"^--job: .*{sentence}"):
+        gather_study(job, tmp_path, tmp_path / "study.json")
 
 
 def test_a_size_of_zero_is_drawn():

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from pydantic import Field, PositiveInt
+
 from generation.external.delphes import DelphesInputs, DelphesSimulator
 from generation.external.points import PointPlan
 from ntuplizer.batch import EventBatch
@@ -20,10 +22,23 @@ from ntuplizer.sources import delphes
 from workflow.config_model import ROOT, Config
 from workflow.fingerprint import process_places
 from workflow.jobs.batches import shard_batches
-from workflow.jobs.description import ShardJob, dataset_seed, read_job
+from workflow.jobs.description import Job, ShardJob, dataset_seed
 
 # MadGraph runs of a parameter point that a block of shards may have; 50,000 events each.
 RUNS_PER_BLOCK = 16
+
+
+class PlanJob(Job):
+    """A plan of hard-process events; `plan_job` writes it."""
+
+    process: str
+    processes: dict[str, PositiveInt] = Field(min_length=1)
+    place: int
+    seed: int
+    shards: tuple[int, int]
+    batches: PositiveInt
+    events_per_batch: int
+    first_run: int
 
 
 def plan_job(config: Config, dataset: str, process: str, growth: int) -> str:
@@ -57,25 +72,22 @@ def plan_job(config: Config, dataset: str, process: str, growth: int) -> str:
 
 def write_plan(job: str, output: Path) -> None:
     """Write which slice of the hard process' events belongs to each planned batch of a block."""
-    content = read_job(
-        job, "process", "processes", "place", "seed", "shards", "batches", "events_per_batch",
-        "first_run",
-    )  # fmt: skip
+    content = PlanJob.read(job)
     plan = PointPlan.of_batches(
-        content["process"],
-        content["place"],
-        content["seed"],
-        content["events_per_batch"],
+        content.process,
+        content.place,
+        content.seed,
+        content.events_per_batch,
         _planned(content),
-        content["first_run"],
+        content.first_run,
     )
     plan.write(output)
 
 
-def _planned(content: dict[str, Any]) -> Iterator[int]:
-    for index in range(*content["shards"]):
-        for name, number in islice(shard_batches(index, content["processes"]), content["batches"]):
-            if name == content["process"]:
+def _planned(job: PlanJob) -> Iterator[int]:
+    for index in range(*job.shards):
+        for name, number in islice(shard_batches(index, job.processes), job.batches):
+            if name == job.process:
                 yield number
 
 

@@ -12,25 +12,29 @@ from workflow.fingerprint import event_inputs
 from workflow.paths import split_of
 
 
-def read_job(text: str, *keys: str) -> dict[str, Any]:
-    """Read the description of a job, one line of JSON.
+class Job(BaseModel):
+    """What a job is made of, as its argument `--job` says it."""
 
-    Raises
-    ------
-    UserError
-        When it is no JSON or a key is missing.
-    """
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"--job: not JSON ({error})") from None
-    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
-    if missing:
-        raise UserError(f"--job: {missing[0]} is missing; it holds {', '.join(keys)}")
-    return dict(content)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read a job from JSON.
+
+        Raises
+        ------
+        UserError
+            When it is no JSON, or a key is wrong or missing.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(step) for step in first["loc"]) or "the text"
+            raise UserError(f"--job: {key}: {first['msg']}") from None
 
 
-class ShardJob(BaseModel):
+class ShardJob(Job):
     """One shard to fill.
 
     Attributes
@@ -50,8 +54,6 @@ class ShardJob(BaseModel):
     inputs
         Digests of the files and versions of the code that shape the rows.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     dataset: str
     part: str
@@ -80,22 +82,6 @@ class ShardJob(BaseModel):
     def name(self) -> str:
         """The shard's name, as in its file."""
         return f"{self.part}_{self.index:04d}"
-
-    @classmethod
-    def read(cls, text: str) -> Self:
-        """Read a job from JSON.
-
-        Raises
-        ------
-        UserError
-            When it is no JSON, or a key is wrong or missing.
-        """
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(step) for step in first["loc"]) or "the text"
-            raise UserError(f"--job: {key}: {first['msg']}") from None
 
 
 class ShardJobs:

@@ -8,12 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from provenance.errors import UserError
-from provenance.files import read_json, sha256, write_json
+from provenance.files import read_json, refuse_replacing, sha256, write_json
 from workflow.config_model import Study
 from workflow.fits import Point
-from workflow.jobs.description import read_job
+from workflow.jobs.description import Job
+
+
+class StudyJob(Job):
+    """A study to gather; `study_job` writes it."""
+
+    name: str
+    training: str
+    size_key: str | None
+    metric: str
+    baseline: str | None
+    note: str | None
+    points: list[Point] = Field(min_length=1)
 
 
 def study_job(name: str, study: Study, points: Sequence[Point]) -> str:
@@ -49,11 +62,14 @@ def gather_study(job: str, evaluations: Path, output: Path) -> None:
     Raises
     ------
     UserError
-        When an evaluation is missing or did not measure the metric.
+        When the job is malformed, or an evaluation is missing or did not measure the metric.
     """
-    description = read_job(job, "name", "metric", "points", "baseline")
-    for point in description["points"]:
-        file = evaluations / point["fit"] / "metrics.json"
+    StudyJob.read(job)
+    description = json.loads(job)
+    _check_baseline(description["points"], description["baseline"])
+    files = [evaluations / point["fit"] / "metrics.json" for point in description["points"]]
+    refuse_replacing([output], files)
+    for point, file in zip(description["points"], files, strict=True):
         summary, metric = read_json(file).get("summary", {}), point["metric"]
         if not isinstance(summary.get(metric), int | float):
             known = ", ".join(summary) or "nothing"
@@ -65,6 +81,17 @@ def gather_study(job: str, evaluations: Path, output: Path) -> None:
 
     draw_study(output.with_suffix(""), results, description)
     write_json(output, description | {"results": results})
+
+
+def _check_baseline(points: Sequence[dict[str, Any]], baseline: str | None) -> None:
+    """Check that the baseline has the sizes and seeds of all ways."""
+    known = {(point["way"], point["size"], point["seed"]) for point in points}
+    for way, size, seed in known if baseline is not None else ():
+        if (baseline, size, seed) not in known:
+            raise UserError(
+                f"--job: points: the baseline {baseline} has none of the size {size} and the seed "
+                f"{seed}, which {way} has"
+            )
 
 
 def summarise(points: Sequence[dict[str, Any]], baseline: str | None) -> list[dict[str, Any]]:
