@@ -110,7 +110,8 @@ def work(
                 continue
             spent = seconds.get(row.label, 0.0) + time.perf_counter() - started
             connection.send((ROW, {"row": row.label, **row.names, **found, "seconds": spent}))
-        connection.send((DONE, None))
+    # Who says so may be ended at once, and would leave the folder.
+    connection.send((DONE, None))
 
 
 class Worker:
@@ -225,9 +226,10 @@ class Measurement:
             self._told(worker, value)
         elif kind in (LATE, ENDED) and (worker.at in worker.missing or worker.at is None):
             # Who says nothing at all would not say more the next time.
+            said = value if kind == ENDED or self._left() else NO_TIME
             for label in [worker.at] if worker.at else list(worker.missing):
                 row = worker.missing[label]
-                self._told(worker, {"row": label, **row.names, "error": value})
+                self._told(worker, {"row": label, **row.names, "error": said})
         return kind
 
     def _told(self, worker: Worker, row: Row) -> None:

@@ -88,6 +88,22 @@ def test_what_there_is_no_time_for_says_so_and_is_measured_when_resumed(monkeypa
     assert row["tflops"] > 0
 
 
+@pytest.mark.parametrize(("left", "said"), [(0, processes.NO_TIME), (30, "took longer than 0 s")])
+def test_what_the_end_cuts_off_had_no_time(tmp_path, left, said):
+    """Else another call would take it for measured."""
+    settings = Settings(torch.device("cpu"), True, tmp_path, left, "small_networks")
+    unit = processes.Unit("sophon", "fp32")
+    row = unit.rows(settings, tmp_path, lambda: None)[0]
+    told = []
+    measurement = processes.Measurement(settings, [], told.append)
+    worker = object.__new__(processes.Worker)
+    worker.missing, worker.at = {row.label: row}, row.label
+    worker.connection, _other = processes.CONTEXT.Pipe()
+    measurement.workers = [worker]
+    measurement._hear(0, 0)
+    assert [row["error"] for row in told] == [said]
+
+
 @pytest.mark.parametrize("on_gpu", [False, True])
 def test_a_process_of_a_gpu_ends_with_the_row_that_fails(monkeypatch, tmp_path, on_gpu):
     """What a failed capture leaves behind would fail the others."""
