@@ -37,7 +37,8 @@ class CapturedUpdate(Generic[Result]):
     ----------
     update
         Takes a batch, updates the weights and returns tensors. What is not a tensor in a batch is a
-        size: it counts among the shapes.
+        room: it counts among the shapes, and may grow. Smaller ones for as many rows do not come
+        back, and the memory of their graphs is freed.
     module
         Whose weights.
     optimizer
@@ -58,12 +59,26 @@ class CapturedUpdate(Generic[Result]):
             for name, x in batch.items()
         )
         if key not in self.graphs:
+            self._forget_outgrown(batch)
             self.graphs[key] = self._capture(batch)
         graph, inputs, result = self.graphs[key]
         for name, own in inputs.items():
             own.copy_(batch[name])
         graph.replay()
         return result
+
+    def _forget_outgrown(self, batch: Batch) -> None:
+        if all(isinstance(x, Tensor) for x in batch.values()):
+            return
+        rows = _rows(batch)
+        outgrown = [key for key, own in self.graphs.items() if _rows(own.inputs) == rows]
+        if outgrown:
+            torch.cuda.synchronize()
+        for key in outgrown:
+            del self.graphs[key]
+        if not self.graphs:
+            # A pool without graphs gives its memory back, and cannot be taken up again.
+            self.pool = torch.cuda.graph_pool_handle()
 
     def _capture(self, batch: Batch) -> _Graph[Result]:
         keep_rate_in_tensor(self.optimizer, next(self.module.parameters()).device)
@@ -110,6 +125,10 @@ class CapturedUpdate(Generic[Result]):
         for key, own in self._tensors().items():
             # All that optimisers remember begins with zeros.
             own.copy_(before[key]) if key in before else own.zero_()
+
+
+def _rows(batch: Batch) -> int:
+    return next(len(x) for x in batch.values() if isinstance(x, Tensor))
 
 
 def keep_rate_in_tensor(optimizer: Optimizer, device: torch.device) -> None:

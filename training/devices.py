@@ -81,16 +81,21 @@ def plain_device_errors() -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise UserError(
-            f"the memory of the GPU is used up ({first_line(error)}): lower data.batch_size"
-        ) from None
+        raise UserError(_memory(error)) from None
     except (RuntimeError, subprocess.CalledProcessError) as error:
+        # What ends a capture may hide why.
+        if isinstance(error.__context__, torch.OutOfMemoryError):
+            raise UserError(_memory(error.__context__)) from None
         if not _of_compiler(error):
             raise
         raise UserError(
             f"the network cannot be compiled here ({first_line(error)}): run.compile=false goes "
             "on without, slower"
         ) from None
+
+
+def _memory(error: Exception) -> str:
+    return f"the memory of the GPU is used up ({first_line(error)}): lower data.batch_size"
 
 
 def _of_compiler(error: Exception) -> bool:

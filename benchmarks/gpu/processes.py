@@ -45,6 +45,7 @@ def work(
     settings: Settings,
     slots: Semaphore,
     connection: Connection,
+    folder: Path,
 ) -> None:
     """Prepare the wanted rows of a unit, wait for the turn, and measure them.
 
@@ -60,6 +61,8 @@ def work(
         One is taken until all is prepared.
     connection
         Takes the word to go on, and is told what happens.
+    folder
+        For files that rows need.
     """
     torch.set_num_threads(1)
     inductor.compile_threads = COMPILERS
@@ -90,8 +93,8 @@ def work(
                 sys.exit(1)
             return None
 
-    with tempfile.TemporaryDirectory() as folder:
-        rows = [row for row in unit.rows(settings, Path(folder), turn) if row.label in wanted]
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        rows = [row for row in unit.rows(settings, Path(own), turn) if row.label in wanted]
         seconds: dict[str, float] = {}
         prepared: dict[str, Callable[[], Row] | None] = {}
         for row in rows:
@@ -110,18 +113,25 @@ def work(
                 continue
             spent = seconds.get(row.label, 0.0) + time.perf_counter() - started
             connection.send((ROW, {"row": row.label, **row.names, **found, "seconds": spent}))
-        connection.send((DONE, None))
+    connection.send((DONE, None))
 
 
 class Worker:
     """A process, seen from the one that started it."""
 
-    def __init__(self, unit: Unit, rows: list[Planned], settings: Settings, slots: Semaphore):
+    def __init__(
+        self,
+        unit: Unit,
+        rows: list[Planned],
+        settings: Settings,
+        slots: Semaphore,
+        folder: Path,
+    ):
         self.unit, self.missing = unit, {row.label: row for row in rows}
         self.slots = slots  # which would vanish with its last owner before the process sees it
         self.at: str | None = None
         self.connection, theirs = CONTEXT.Pipe()
-        arguments = unit, list(self.missing), settings, slots, theirs
+        arguments = unit, list(self.missing), settings, slots, theirs, folder
         self.process = CONTEXT.Process(target=work, args=arguments)
         self.process.start()
         theirs.close()
@@ -164,8 +174,10 @@ class Measurement:
     ):
         self.settings, self.report = settings, report
         self.begin = time.perf_counter()
+        # Who is killed leaves its files.
+        self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         slots = CONTEXT.Semaphore(max(os.cpu_count() or 1, 2))
-        self.workers = [Worker(*unit, settings, slots) for unit in units]
+        self.workers = [Worker(*unit, settings, slots, Path(self.folder.name)) for unit in units]
 
     def run(self) -> None:
         """Prepare and measure everything; what there is no time for says so."""
@@ -186,6 +198,7 @@ class Measurement:
         finally:
             for worker in self.workers:
                 worker.kill()
+            self.folder.cleanup()
 
     def _left(self) -> float:
         return max(self.begin + self.settings.seconds - time.perf_counter(), 0)
@@ -225,9 +238,10 @@ class Measurement:
             self._told(worker, value)
         elif kind in (LATE, ENDED) and (worker.at in worker.missing or worker.at is None):
             # Who says nothing at all would not say more the next time.
+            said = value if kind == ENDED or self._left() else NO_TIME
             for label in [worker.at] if worker.at else list(worker.missing):
                 row = worker.missing[label]
-                self._told(worker, {"row": label, **row.names, "error": value})
+                self._told(worker, {"row": label, **row.names, "error": said})
         return kind
 
     def _told(self, worker: Worker, row: Row) -> None:
@@ -241,7 +255,9 @@ class Measurement:
         if old.missing and self._left():
             rows = list(old.missing.values())
             # Who was killed may have kept a slot.
-            self.workers[number] = Worker(old.unit, rows, self.settings, CONTEXT.Semaphore(1))
+            self.workers[number] = Worker(
+                old.unit, rows, self.settings, CONTEXT.Semaphore(1), Path(self.folder.name)
+            )
             return True
         self._give_up(number)
         return False

@@ -122,7 +122,8 @@ def driver(where: torch.device) -> str | None:
     if where.type != "cuda" or shutil.which("nvidia-smi") is None:
         return None
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    return subprocess.run(query, capture_output=True, text=True, check=False).stdout.split()[0]
+    said = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split()
+    return said[0] if said else None
 
 
 @cache

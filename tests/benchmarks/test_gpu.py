@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tempfile
 
 import pytest
 import torch
@@ -70,6 +71,8 @@ def test_the_cost_counts_the_products_of_a_step():
 
 def test_rows_that_end_their_process_or_take_too_long_say_so(monkeypatch, tmp_path):
     monkeypatch.setattr(processes, "ROW_SECONDS", 6)
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     rows = call(
         tmp_path, monkeypatch, "--rows", "lost inference fp32", "slow inference fp32 False 8"
     )
@@ -78,6 +81,7 @@ def test_rows_that_end_their_process_or_take_too_long_say_so(monkeypatch, tmp_pa
     assert slow["error"] == "took longer than 6 s"
     # A process of its own measured it, and ended as well.
     assert [row["error"] for row in others] == [lost["error"]]
+    assert not list((tmp_path / "tmp").iterdir())
 
 
 def test_what_there_is_no_time_for_says_so_and_is_measured_when_resumed(monkeypatch, tmp_path):
@@ -86,6 +90,22 @@ def test_what_there_is_no_time_for_says_so_and_is_measured_when_resumed(monkeypa
     assert row["error"] == processes.NO_TIME
     (row,) = call(tmp_path, monkeypatch, *wanted, "--resume")
     assert row["tflops"] > 0
+
+
+@pytest.mark.parametrize(("left", "said"), [(0, processes.NO_TIME), (30, "took longer than 0 s")])
+def test_what_the_end_cuts_off_had_no_time(tmp_path, left, said):
+    """Else another call would take it for measured."""
+    settings = Settings(torch.device("cpu"), True, tmp_path, left, "small_networks")
+    unit = processes.Unit("sophon", "fp32")
+    row = unit.rows(settings, tmp_path, lambda: None)[0]
+    told = []
+    measurement = processes.Measurement(settings, [], told.append)
+    worker = object.__new__(processes.Worker)
+    worker.missing, worker.at = {row.label: row}, row.label
+    worker.connection, _other = processes.CONTEXT.Pipe()
+    measurement.workers = [worker]
+    measurement._hear(0, 0)
+    assert [row["error"] for row in told] == [said]
 
 
 @pytest.mark.parametrize("on_gpu", [False, True])
@@ -107,9 +127,9 @@ def test_a_process_of_a_gpu_ends_with_the_row_that_fails(monkeypatch, tmp_path, 
     wanted = [label for label in labels if "False" in label]
     if on_gpu:
         with pytest.raises(SystemExit):
-            processes.work(unit, wanted, settings, slots, Pipe())
+            processes.work(unit, wanted, settings, slots, Pipe(), tmp_path)
     else:
-        processes.work(unit, wanted, settings, slots, Pipe())
+        processes.work(unit, wanted, settings, slots, Pipe(), tmp_path)
     failed = [value for kind, value in said if kind == processes.ROW]
     assert len(failed) == (1 if on_gpu else len(wanted))
     assert all(row["error"] for row in failed)

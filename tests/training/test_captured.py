@@ -1,13 +1,19 @@
 """Captured steps: the learning rate follows its schedule, and training is what it was."""
 
 import copy
+import types
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from training.captured import CapturedUpdate, keep_rate_in_tensor, plain_optimizer_state
+from training.captured import (
+    CapturedUpdate,
+    _Graph,
+    keep_rate_in_tensor,
+    plain_optimizer_state,
+)
 from training.config import SGD, AdamW, WarmupFlatDecay
 from training.optimizers import make_optimizer, make_schedule
 
@@ -69,6 +75,55 @@ def test_a_learning_rate_in_a_tensor_follows_the_schedule(config):
     optimizer.load_state_dict(copy.deepcopy(state))
     assert all(isinstance(group["lr"], float) for group in optimizer.param_groups)
     assert not any(group.get("capturable") for group in optimizer.param_groups)
+
+
+class Uncaptured(CapturedUpdate):
+    """Notes what would be captured."""
+
+    def _capture(self, batch):
+        self.noted = [*getattr(self, "noted", []), (len(batch["x"]), batch.get("room"))]
+        graph = types.SimpleNamespace(replay=lambda: None)
+        return _Graph(graph, {"x": batch["x"].clone()}, None)
+
+
+def test_what_was_captured_for_less_room_is_forgotten(monkeypatch):
+    """Else graphs, and their memory, would pile up while rooms grow."""
+    pools = iter(range(9))
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: next(pools))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    step = Uncaptured(None, nn.Linear(1, 1), None)
+    for rows, room in ((64, 5), (128, 9), (64, 5), (64, 6), (128, 9), (64, 6)):
+        step({"x": torch.zeros(rows, 1), "room": room})
+    assert step.noted == [(64, 5), (128, 9), (64, 6)]
+    assert len(step.graphs) == 2
+    # Without a room batches of all sizes come back.
+    step = Uncaptured(None, nn.Linear(1, 1), None)
+    for width in (1, 2, 1):
+        step({"x": torch.zeros(64, width)})
+    assert len(step.noted) == len(step.graphs) == 2
+
+
+@needs_gpu
+def test_a_room_that_grows_keeps_the_memory_of_one_graph():
+    module = nn.Linear(1024, 1024).cuda()
+    optimizer = make_optimizer(module, CONFIGS[0])
+
+    def update(batch):
+        optimizer.zero_grad()
+        x = batch["x"].repeat(batch["room"], 1)
+        loss = module(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        return {"loss": loss.detach()}, loss.detach()
+
+    step = CapturedUpdate(update, module, optimizer)
+    memory = []
+    for room in range(40, 60, 2):
+        numbers, _ = step({"x": torch.ones(512, 1024, device="cuda"), "room": room})
+        assert numbers["loss"].isfinite()
+        memory.append(torch.cuda.memory_reserved())
+    assert len(step.graphs) == 1
+    assert memory[-1] < 2 * memory[0]
 
 
 @needs_gpu

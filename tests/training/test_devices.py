@@ -41,6 +41,18 @@ def test_an_error_says_in_one_sentence_what_to_set(error, way_out):
     assert "\n" not in str(seen.value)
 
 
+def test_memory_that_is_used_up_during_a_capture_is_named():
+    @plain_device_errors()
+    def capture():
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        finally:
+            raise RuntimeError("CUDA error: operation failed due to an error during capture")
+
+    with pytest.raises(UserError, match=r"data\.batch_size"):
+        capture()
+
+
 def test_other_errors_are_what_they_were():
     with pytest.raises(RuntimeError, match="shapes"), plain_device_errors():
         raise RuntimeError("shapes differ")

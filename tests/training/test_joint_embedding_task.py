@@ -231,13 +231,24 @@ GROUPS = ["group_dropout.identity=0.5", "group_dropout.displacement=0.5"]
 DEEP = ["model.encoder.blocks=3", "model.encoder.registers=2"]
 
 
-@pytest.mark.parametrize("more", [[], ["regulariser.kind=sigreg", *DEEP]], ids=["vicreg", "sigreg"])
+# What is drawn for jets must not depend on their number.
+WITHOUT_GROUPS = ["group_dropout.identity=0.999999", "group_dropout.displacement=0.999999"]
+SIGREG = [
+    "regulariser.kind=sigreg",
+    "regulariser.of=jets",
+    "group_dropout={identity: 0, displacement: 0}",
+    *DEEP,
+]
+
+
+@pytest.mark.parametrize("more", [WITHOUT_GROUPS, SIGREG], ids=["vicreg", "sigreg"])
 def test_room_to_spare_changes_nothing(settings, more, manifest):
-    task = make_task(load_config(SMALL, [*settings, *TERMS, *GROUPS, *more])).train()
+    task = make_task(load_config(SMALL, [*settings, *TERMS, *more])).train()
     results = []
     batch = batch_of(task, manifest)
     roomy = task.with_fixed_shapes(batch)
-    assert roomy["mask"].shape == (24, 64)
+    assert roomy["mask"].shape == (64, 64)
+    assert roomy["real"].sum() == 24
     assert sum(roomy["room"].everything.tokens) > batch.get("patch_mask", batch["mask"]).sum()
     for own in (batch, roomy):
         task.zero_grad()
@@ -247,8 +258,9 @@ def test_room_to_spare_changes_nothing(settings, more, manifest):
         gradients = {n: p.grad.clone() for n, p in task.named_parameters() if p.grad is not None}
         results.append(({name: x.detach() for name, x in numbers.items()}, gradients))
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
-    # What is no tensor counts among the shapes of a captured step: there are few.
-    batches = [batch_of(task, manifest, 24, i) for i in range(9)]
+    # What is no tensor counts among the shapes of a captured step: there are few, though loaders
+    # make batches of several sizes.
+    batches = [batch_of(task, manifest, 24 - i % 3, i) for i in range(9)]
     assert len({batch["sizes"] for batch in batches}) == 9
     rooms = [task.with_fixed_shapes(batch)["room"] for batch in (*batches, *batches)]
     assert len(set(rooms[9:])) == 1
@@ -258,6 +270,16 @@ def test_room_to_spare_changes_nothing(settings, more, manifest):
     needed = StepRoom(*(Room(*own) for own in listed), hidden)
     assert hash(task.with_fixed_shapes(batch | {"sizes": needed})["room"])
     assert {k for k, x in roomy.items() if not isinstance(x, torch.Tensor)} == {"room"}
+
+
+def test_there_is_room_for_jets_of_nothing(settings, manifest):
+    task = make_task(load_config(SMALL, [*settings, *TERMS, SIGREG[2]])).train()
+    batch = batch_of(task, manifest)
+    del batch["sizes"]
+    batch = {n: torch.zeros_like(x) if x.dtype == torch.bool else x for n, x in batch.items()}
+    with torch.no_grad():
+        found, wanted = (task.step(own) for own in (task.with_fixed_shapes(batch), batch))
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_registers_see_nothing_of_the_room_to_spare(settings, manifest):

@@ -6,7 +6,7 @@ feature of its own.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -327,36 +327,44 @@ def jets_of(batch: Batch) -> Jets:
 
 
 def step_room(batch: Batch, groups: int) -> StepRoom:
-    """Return what a step on a batch needs; asked while the batch is on the host."""
+    """Return what a step on a batch needs, with the empty jets that `Rooms` adds.
+
+    Asked while the batch is on the host.
+    """
     context, targets, mask = batch["context"], batch["targets"], batch["mask"]
     tokens = batch["patch_mask"] if "patch" in batch else mask
+    empty = -len(mask) % PADDED_STEP
 
     def room(visible: Tensor) -> Room:
         inside = mask & visible.gather(1, batch["patch"]) if "patch" in batch else visible
-        return Room.of(visible.sum(1), groups, int(inside.sum()))
+        return Room.of(functional.pad(visible.sum(1), (0, empty)), groups, int(inside.sum()))
 
-    seen = (context[:, None] | targets).sum(2).flatten()
-    return StepRoom(
-        room(context), room(tokens), Room.of(seen, groups, 0, pairs=False), int(targets.sum())
-    )
+    counts = functional.pad((context[:, None] | targets).sum(2), (0, 0, 0, empty))
+    seen = Room.of(counts.flatten(), groups, 0, pairs=False)
+    return StepRoom(room(context), room(tokens), seen, int(targets.sum()))
 
 
-def _grown(own: Any, needed: Any) -> Any:
-    """Return a room as it is where it suffices, and with some to spare where it has to grow."""
-    if isinstance(needed, int):
-        return own if own is not None and own >= needed else needed + -(-needed // SPARE)
-    owns = [None] * len(needed) if own is None else own
-    parts = [_grown(*both) for both in zip(owns, needed, strict=True)]
-    if isinstance(needed, Room):
-        return Room(*parts)._replace(jets=tuple(needed.jets))
+def _each(change: Callable[..., int], *rooms: Any) -> Any:
+    """Return a room whose numbers, but those of jets, are changed ones of others."""
+    first = rooms[0]
+    if isinstance(first, int):
+        return change(*rooms)
+    parts = [_each(change, *own) for own in zip(*rooms, strict=True)]
+    if isinstance(first, Room):
+        return Room(*parts)._replace(jets=tuple(first.jets))
     # What comes out of pinned memory has lists in the place of tuples.
-    return StepRoom(*parts) if isinstance(needed, StepRoom) else tuple(parts)
+    return StepRoom(*parts) if isinstance(first, StepRoom) else tuple(parts)
+
+
+def _with_spare(number: int) -> int:
+    return number + -(-number // SPARE)
 
 
 class Rooms:
     """Room for the batches of a training, which grows until there is enough for all of them.
 
-    So that a few captures serve them all: nothing is in it but what is in the batch.
+    So that a few captures serve them all: nothing is in it but what is in the batch, whose number
+    of jets is rounded up by empty ones. Loaders make batches of many, slightly different, numbers.
 
     Parameters
     ----------
@@ -366,24 +374,35 @@ class Rooms:
 
     def __init__(self, groups: int):
         self.groups, self.width = groups, 0
-        self.rooms: dict[int, StepRoom] = {}  # by the number of jets
+        # By the number of jets; the most that was needed, and what there is.
+        self.needed: dict[int, StepRoom] = {}
+        self.rooms: dict[int, StepRoom] = {}
 
     def __call__(self, batch: Batch) -> Batch:
-        """Return a batch whose sizes are those of the room, under that name."""
+        """Return a batch whose sizes are those of the room, under that name, and `real` jets."""
         needed = batch.get("sizes") or step_room(batch, self.groups)
-        jets, width = batch["mask"].shape
-        room = self.rooms[jets] = _grown(self.rooms.get(jets), needed)
+        (real, width), device = batch["mask"].shape, batch["mask"].device
+        jets = -(-real // PADDED_STEP) * PADDED_STEP
+        needed = self.needed[jets] = _each(max, needed, self.needed.get(jets, needed))
+        room = self.rooms.get(jets)
+        # Where a part has to grow all do: one capture more in the place of several.
+        if room is None or _each(max, room, needed) != room:
+            room = self.rooms[jets] = _each(_with_spare, needed)
         self.width = max(self.width, -(-width // PADDED_STEP) * PADDED_STEP)
-        behind = {"features": (0, 0), "vectors": (0, 0), "mask": (), "patch": ()}
+        # Dimensions of constituents.
+        wide = {"features": 1, "vectors": 1, "mask": 1, "patch": 1}
         if "patch" not in batch:
-            behind |= {"context": (), "targets": ()}
-        padded = {
-            name: functional.pad(batch[name], (*before, 0, self.width - width))
-            for name, before in behind.items()
-            if name in batch
-        }
-        kept = {name: x for name, x in batch.items() if name != "sizes"}
-        return kept | padded | {"room": room.joined()}
+            wide |= {"context": 1, "targets": 2}
+
+        def padded(name: str, x: Tensor) -> Tensor:
+            more = [jets - real, *(0 for _ in x.shape[1:])]
+            if name in wide:
+                more[wide[name]] = self.width - width
+            return functional.pad(x, [side for own in reversed(more) for side in (0, own)])
+
+        tensors = {name: padded(name, x) for name, x in batch.items() if name != "sizes"}
+        is_real = torch.arange(jets, device=device) < real
+        return {**tensors, "real": is_real, "room": room.joined()}
 
 
 def directions(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -53,7 +53,7 @@ class Room(NamedTuple):
     jets: tuple[int, ...]
     longest: tuple[int, ...]  # constituents of a jet
     tokens: tuple[int, ...]  # constituents of all
-    pairs: tuple[int, ...]  # of constituents of a jet, each with itself; (0, ...) if not used
+    pairs: tuple[int, ...]  # of constituents of a jet, each with itself; zeros if not used
     constituents: int  # inside all tokens, where these are patches of constituents
 
     @classmethod
@@ -78,9 +78,9 @@ class Room(NamedTuple):
         def sums(numbers: tuple[int, ...]) -> tuple[int, ...]:
             return tuple(sum(numbers[i:j]) for i, j in zip(begins, ends, strict=True))
 
-        longest = tuple(max(self.longest[i:j]) for i, j in zip(begins, ends, strict=True))
-        numbers = map(sums, (self.jets, self.tokens, self.pairs))
-        jets, tokens, pairs = numbers
+        # As long as the padding allows, so that rooms that are padded alike are the same.
+        longest = tuple(lengths[i] - 1 for i in begins)
+        jets, tokens, pairs = map(sums, (self.jets, self.tokens, self.pairs))
         return Room(jets, longest, tokens, pairs, self.constituents)
 
 
@@ -123,7 +123,7 @@ class Arrangement:
         return cls(order, torch.cat(rows), layouts, pairs)
 
     @classmethod
-    def within(cls, rows: Rows, room: Room) -> "Arrangement":
+    def within(cls, rows: Rows, room: Room, pairs: bool) -> "Arrangement":
         """Arrange jets in groups with room for more; waits for nothing.
 
         Parameters
@@ -133,13 +133,15 @@ class Arrangement:
             what is only room shares the very last slot, which is of no jet: padded jets are longer
             than the longest may be.
         room
-            Of each group. Pairs are listed where there is room for them.
+            Of each group.
+        pairs
+            Whether they are listed.
         """
         counts = rows.counts[:-1]
         order = counts.argsort(stable=True)
         begins = (counts.cumsum(0) - counts)[order]
         spare = counts.sum(dim=0, keepdim=True)  # the first row that is only room, of no group yet
-        layouts, pairs, listed, before = [], [], [], 0
+        layouts, listed_pairs, listed, before = [], [], [], 0
         parts = zip(counts[order].split(room.jets), begins.split(room.jets), strict=True)
         for (members, begin), longest, total, room_for_pairs in zip(
             parts, room.longest, room.tokens, room.pairs, strict=True
@@ -153,10 +155,10 @@ class Arrangement:
             slot = torch.where(owner < jets, owner * length + place, jets * length - 1)
             mask = torch.arange(length, device=own.device) < members[:, None]
             layouts.append(Layout(mask, slot))
-            if any(room.pairs):
-                pairs.append(_all_pairs(own, length, before, room_for_pairs))
+            if pairs:
+                listed_pairs.append(_all_pairs(own, length, before, room_for_pairs))
             before += total
-        return cls(order, torch.cat(listed), layouts, pairs)
+        return cls(order, torch.cat(listed), layouts, listed_pairs)
 
 
 def _all_pairs(counts: Tensor, length: int, before: int, room: int) -> Pairs:

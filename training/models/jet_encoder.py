@@ -103,9 +103,9 @@ class PackedTokens:
         return cls(arrangement, begin[rows // slots] + rows % slots)
 
     @classmethod
-    def within(cls, tokens: Rows, room: Room) -> "PackedTokens":
-        """Arrange them in groups with room for more; waits for nothing."""
-        arrangement = Arrangement.within(tokens, room)
+    def within(cls, tokens: Rows, room: Room, pairs: bool) -> "PackedTokens":
+        """Arrange them in groups with room for more, with their pairs or not; waits for nothing."""
+        arrangement = Arrangement.within(tokens, room, pairs)
         return cls(arrangement, arrangement.rows)
 
     def with_registers(self, registers: int) -> list[Layout]:
@@ -198,7 +198,7 @@ class JetEncoder(nn.Module):
         if room is None:
             packed = PackedTokens.of(inputs.rows, slots, self.length_groups)
         else:
-            packed = PackedTokens.within(inputs.rows, room)
+            packed = PackedTokens.within(inputs.rows, room, pairs=True)
         groups = packed.arrangement.groups
         number = len(self.registers)
         particles = kinematics(inputs.vectors[packed.rows]), inputs.log_scale[packed.rows]

@@ -102,7 +102,7 @@ class Predictor(nn.Module):
         if room is None:
             packed = PackedTokens.of(rows, slots, self.length_groups)
         else:
-            packed = PackedTokens.within(rows, room)
+            packed = PackedTokens.within(rows, room, pairs=False)
         groups = packed.arrangement.groups
         biases = [MASKED * (~g.mask[:, None, None, :]).to(x.dtype) for g in groups]
         x = x[packed.rows]

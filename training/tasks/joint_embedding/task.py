@@ -89,6 +89,8 @@ class JointEmbeddingTask(Task[Config]):
         features = self._without_groups(jets.features) if self.training else None
         targets = batch["targets"].swapaxes(0, 1)
         room = batch.get("room")
+        # Not those that only round up their number.
+        of_batch = batch["real"] if room else jets.mask.new_ones(len(jets.mask))
         prediction = self.network(jets, batch["context"], targets, features, room)
         predicted, target = prediction.predicted.float(), prediction.target
         real = prediction.hidden.real
@@ -101,7 +103,7 @@ class JointEmbeddingTask(Task[Config]):
         if regulariser.kind != "none":
             of_jets = regulariser.of == "jets"
             projected = self.projector(prediction.context if of_jets else prediction.tokens)
-            counted = None if of_jets else prediction.seen.real
+            counted = of_batch if of_jets else prediction.seen.real
             if regulariser.kind == "vicreg":
                 term = variance_covariance(projected, counted)
             else:
@@ -121,7 +123,8 @@ class JointEmbeddingTask(Task[Config]):
             if self.config.jet_shape_from == "all":
                 seen = jets if features is None else jets._replace(features=features)
                 average = self.embed(seen, room and room.everything)
-            term = functional.smooth_l1_loss(self.shape(average), jet_shape(jets))
+            term = functional.smooth_l1_loss(self.shape(average), jet_shape(jets), reduction="none")
+            term = mean_of_rows(term, of_batch)
             numbers["jet_shape"] = term
             loss = loss + self.config.jet_shape * term
         if len(numbers) == 1:
