@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 import torch
+from torch._inductor import config as inductor
 
 from provenance.errors import UserError
 from training.config import RunConfig
@@ -58,12 +59,15 @@ def test_other_errors_are_what_they_were():
         raise RuntimeError("shapes differ")
 
 
-def test_a_compiler_that_is_not_there_is_named(monkeypatch):
+def test_a_compiler_that_is_not_there_is_named():
     """As in a container for running, where a GPU's kernels are compiled all the same."""
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, "/nowhere/c++"))
     torch.compiler.reset()
     double = torch.compile(lambda x: x * 2 + 1)
-    with pytest.raises(UserError, match=r"run\.compile=false") as seen, plain_device_errors():
+    with (
+        inductor.patch({"cpp.cxx": (None, "/nowhere/c++")}),
+        pytest.raises(UserError, match=r"run\.compile=false") as seen,
+        plain_device_errors(),
+    ):
         double(torch.ones(3))
     assert "/nowhere/c++" in str(seen.value)
     torch.compiler.reset()
