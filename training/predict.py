@@ -20,11 +20,7 @@ from training.checkpoint import load_task
 from training.data.reader import RowGroup, to_device
 from training.data.shards import list_row_groups, open_shard, read_table
 from training.data.values import row_of
-from training.devices import (
-    best_device,
-    limit_threads,
-    plain_device_errors,
-)
+from training.devices import best_device, limit_threads, plain_device_errors
 from training.task import AnyTask
 
 

@@ -52,10 +52,7 @@ class SeenEvents:
         numpy.ndarray
             bool (n_events,): of copies within these arrays, the first one only.
         """
-        new, group = np.zeros(len(event), bool), np.zeros(len(event), np.int64)
-        for name in names:
-            values, code = np.unique(name, return_inverse=True)
-            group = np.unique(group * len(values) + code, return_inverse=True)[1]
+        new, group = np.zeros(len(event), bool), _numbered(len(event), names)
         order = np.argsort(group, kind="stable")
         _, starts = np.unique(group[order], return_index=True)
         for rows in np.split(order, starts[1:]) if len(order) else []:
@@ -116,20 +113,26 @@ def events_of_rows(table: pa.Table, event_identity: Sequence[str]) -> np.ndarray
     """
     if not event_identity:
         return np.arange(table.num_rows)
-    code = np.zeros(table.num_rows, np.int64)
-    for name in event_identity:
-        column = table[name]
-        if pa.types.is_string(column.type):
-            numbers = column.combine_chunks().dictionary_encode().indices.to_numpy()
-        else:
-            numbers = column.to_numpy()
-        values, own = np.unique(numbers, return_inverse=True)
-        # Of both together as many as there are rows at most, which keeps the numbers small.
-        code = np.unique(code * len(values) + own, return_inverse=True)[1]
+    columns = (table[name].combine_chunks() for name in event_identity)
+    numbers = (
+        (x.dictionary_encode().indices if pa.types.is_string(x.type) else x).to_numpy()
+        for x in columns
+    )
+    code = _numbered(table.num_rows, numbers)
     _, first, event = np.unique(code, return_index=True, return_inverse=True)
     rank = np.empty_like(first)
     rank[np.argsort(first)] = np.arange(len(first))
     return rank[event]
+
+
+def _numbered(length: int, names: Iterable[np.ndarray]) -> np.ndarray:
+    """Return a number for each combination of names, (length,) int64."""
+    code = np.zeros(length, np.int64)
+    for name in names:
+        values, own = np.unique(name, return_inverse=True)
+        # Of both together as many as there are rows at most, which keeps the numbers small.
+        code = np.unique(code * len(values) + own, return_inverse=True)[1]
+    return code
 
 
 def _first(table: pa.Table, seen: SeenEvents, identity: Sequence[str]) -> np.ndarray:

@@ -25,11 +25,7 @@ from training.data.shards import (
     validation_rows,
 )
 from training.data.stream import Drawn
-from training.devices import (
-    best_device,
-    limit_threads,
-    plain_device_errors,
-)
+from training.devices import best_device, limit_threads, plain_device_errors
 from training.evaluate.figures import draw_history
 from training.task import AnyTask
 

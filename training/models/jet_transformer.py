@@ -16,7 +16,7 @@ from training.models.arrangement import ragged_sizes
 from training.models.dense import initialise
 from training.models.jet_regressor import JetRegressor
 from training.models.particle_transformer import ParticleTransformer
-from training.models.ragged import Collection, owners
+from training.models.ragged import Collection, beside
 from training.models.sizes import JetTransformerConfig
 
 
@@ -78,20 +78,14 @@ class JetTransformer(JetRegressor):
         # A jet without constituents has a slot all the same.
         jets, length = len(known), max(int(known.max()), 1)
         # What is left out goes to a row behind all.
-        rows, columns = jets * length + 1, sum(self.features.values()) + len(own)
-        features = torch.zeros(rows, columns, device=counts.device)
-        vectors = torch.zeros(rows, 4, device=counts.device)
-        before, column = counts.cumsum(0) - counts, 0
-        for number, (one, width) in enumerate(zip(own, self.features.values(), strict=True)):
-            jet = owners(one.counts, len(one.values))
-            place = torch.arange(len(jet), device=jet.device) - one.offsets[jet]
-            row = torch.where(
-                place < self.points, jet * length + before[number][jet] + place, jets * length
-            )
-            features[row, column : column + width] = one.values.float()
-            features[:, number - len(own)].index_fill_(0, row, 1)
-            vectors[row] = _massless(one)
-            column += width
+        before, rows = counts.cumsum(0) - counts, []
+        vectors = torch.zeros(jets * length + 1, 4, device=counts.device)
+        for one, first in zip(own, before, strict=True):
+            jet, place = one.places()
+            inside = jet * length + first[jet] + place
+            rows.append(torch.where(place < self.points, inside, jets * length))
+            vectors[rows[-1]] = _massless(one)
+        features = beside(own, rows, len(vectors))
         features, vectors = (x[:-1].unflatten(0, (jets, length)) for x in (features, vectors))
         mask = torch.arange(length, device=counts.device) < counts.sum(0)[:, None]
         return self.trunk(features, vectors, mask, ragged_sizes(known)).float()

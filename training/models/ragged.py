@@ -44,35 +44,63 @@ class Collection(NamedTuple):
         """Number of constituents of each jet, (B,)."""
         return self.offsets.diff()
 
+    def places(self) -> tuple[Tensor, Tensor]:
+        """Return the jet of each constituent and its place there, (T,) each."""
+        jet = owners(self.counts, len(self.values))
+        return jet, torch.arange(len(jet), device=jet.device) - self.offsets[jet]
+
 
 def together(collections: Sequence[Collection]) -> Collection:
     """Return collections of the same jets as one; of a jet, a later one follows the earlier ones.
 
-    Their features lie beside each other, zeros where a constituent is of another collection, with a
-    flag for each collection behind them.
+    Features are those of `beside`.
     """
     counts = torch.stack([own.counts for own in collections])
     begins = torch.nn.functional.pad(counts.sum(0).cumsum(0), (1, 0))
     firsts = begins[:-1] + counts.cumsum(0) - counts
     total = sum(len(own.values) for own in collections)
-    widths = [own.values.shape[1] for own in collections]
-    like = collections[0].values.float()
-    values = like.new_zeros(total, sum(widths) + len(widths))
+    rows = []
+    for own, first in zip(collections, firsts, strict=True):
+        jet, place = own.places()
+        rows.append(place + first[jet])
     known: dict[str, Tensor] = {}
-    column = 0
-    for number, (own, width) in enumerate(zip(collections, widths, strict=True)):
-        jet = owners(own.counts, len(own.values))
-        place = torch.arange(len(jet), device=jet.device) - own.offsets[jet] + firsts[number][jet]
-        values[place, column : column + width] = own.values.float()
-        values[:, number - len(widths)].index_fill_(0, place, 1)
+    for own, row in zip(collections, rows, strict=True):
         for name in ("positions", "pt", "share"):
             part = getattr(own, name)
             if part is not None:
                 if name not in known:
-                    known[name] = like.new_zeros(total, *part.shape[1:])
-                known[name][place] = part.float()
+                    known[name] = part.new_zeros(total, *part.shape[1:], dtype=torch.float32)
+                known[name][row] = part.float()
+    return Collection(beside(collections, rows, total), begins, **known)
+
+
+def beside(collections: Sequence[Collection], rows: Sequence[Tensor], total: int) -> Tensor:
+    """Return the features of several collections beside each other, in 32 bits.
+
+    Zeros where a constituent is of another collection, with a flag for each behind them.
+
+    Parameters
+    ----------
+    collections
+        Of the same jets.
+    rows
+        (T,) each: where the constituents of a collection go.
+    total
+        Number of rows.
+
+    Returns
+    -------
+    Tensor
+        (total, features of all and a flag for each collection).
+    """
+    widths = [own.values.shape[1] for own in collections]
+    values = torch.zeros(total, sum(widths) + len(widths), device=collections[0].values.device)
+    column = 0
+    for number, (own, row, width) in enumerate(zip(collections, rows, widths, strict=True)):
+        values[row, column : column + width] = own.values.float()
+        values[:, number - len(widths)].index_fill_(0, row, 1)
         column += width
-    return Collection(values, begins, **known)
+    return values
 
 
 def owners(counts: Tensor, total: int) -> Tensor:
